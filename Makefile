@@ -1,0 +1,43 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test lint types contract clean
+
+help:  ## Show this list (the default).
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F '|' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+setup: $(STAMP)  ## Install everything below into .venv, once.
+
+# Torch is installed by the same command as all the rest, so that the constraints choose its build.
+# --compile: torch and MONAI import slowly without their bytecode, which
+# PYTHONDONTWRITEBYTECODE would keep from being written later.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "HiDiff needs Python 3.11 or newer, but '$(PYTHON)' is" \
+	    "$$($(PYTHON) --version 2>&1). Name one: make setup PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --compile -c constraints.txt -e '.[demo,track,dev]'
+	@touch $@
+
+demo: setup  ## Train, refine and draw a small example from start to end.
+	$(BIN)/hidiff demo
+
+# Two workers of one thread each are faster than one worker of two.
+test: setup  ## Run all tests.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+lint: setup  ## Check style and formatting.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: setup  ## Check types.
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+contract: setup  ## Check that each layer imports only the layers under it.
+	$(BIN)/lint-imports --no-logo
+
+clean:  ## Remove the environment and every cache.
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,77 @@
+"""The settings of a data set, from where it lies to how patches are cut from it."""
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from hidiff.data.catalog import CATALOG
+from hidiff.data.intensity import Intensity
+from hidiff.data.splits import Splitting
+from hidiff.data.transforms import PRESETS, Augmentation
+
+DATA_VARIABLE = "HIDIFF_DATA"  # environment: where relative data paths are looked for
+
+
+class DataSettings(BaseModel):
+    """Where the images are, how they are read, and how training patches are cut."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(default="folder", description=f"one of {', '.join(CATALOG)}")
+    path: str = Field(
+        description="the data set's folder; a relative one is looked for in $HIDIFF_DATA, if set"
+    )
+    splitting: Splitting = Splitting()
+    channels: int = Field(default=3, ge=1, description="channels of an image: 1 grey, 3 colour")
+    intensity: Intensity = Intensity()
+    size: tuple[int, int] | None = Field(
+        default=None, description="resize every image to (height, width); left out: as it is"
+    )
+    patch_size: tuple[int, int] = Field(
+        default=(128, 128),
+        description="height, width of a training patch: multiples of 32, from 64 up",
+    )
+    foreground_share: float = Field(
+        default=0.5, ge=0, le=1, description="share of patches centred on foreground"
+    )
+    augmentation: str | Augmentation = Field(
+        default="none", description=f"one of {', '.join(PRESETS)}, or each chance by name"
+    )
+    cache: bool = Field(default=True, description="keep decoded images in memory")
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, source: str) -> str:
+        if source not in CATALOG:
+            raise ValueError(f"source is {source!r}, but must be one of {', '.join(CATALOG)}")
+        return source
+
+    @field_validator("patch_size")
+    @classmethod
+    def _fits_the_refiner(cls, size: tuple[int, int]) -> tuple[int, int]:
+        if any(side % 32 or side < 64 for side in size):
+            raise ValueError(
+                f"patch_size is {size}, but each side must be a multiple of 32, from 64 up"
+            )
+        return size
+
+    @field_validator("augmentation")
+    @classmethod
+    def _known_preset(cls, augmentation: str | Augmentation) -> str | Augmentation:
+        if isinstance(augmentation, str) and augmentation not in PRESETS:
+            raise ValueError(
+                f"augmentation is {augmentation!r}, but must be one of {', '.join(PRESETS)}"
+            )
+        return augmentation
+
+    @property
+    def augmentations(self) -> Augmentation:
+        """The augmentation, presets looked up."""
+        chosen = self.augmentation
+        return PRESETS[chosen] if isinstance(chosen, str) else chosen
+
+    @property
+    def root(self) -> Path:
+        """The data set's folder: below $HIDIFF_DATA, where that is set and the path is relative."""
+        return Path(os.environ.get(DATA_VARIABLE, ".")) / Path(self.path).expanduser()

@@ -1,0 +1,273 @@
+"""From a whole image to a training patch: crop, turn, zoom, and change of brightness."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.meta_obj import get_track_meta, set_track_meta
+from monai.transforms.compose import Compose
+from monai.transforms.intensity.dictionary import (
+    RandAdjustContrastd,
+    RandGaussianNoised,
+    RandScaleIntensityd,
+    RandShiftIntensityd,
+)
+from monai.transforms.spatial.dictionary import RandAffined, RandFlipd, RandRotate90d
+from monai.transforms.transform import MapTransform, Randomizable, Transform
+from monai.transforms.utility.dictionary import EnsureTyped
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn.functional import pad
+
+from hidiff.labels import Labels
+
+KEYS = ("image", "y0", "field_of_view")
+Probability = Field(default=0.0, ge=0, le=1)
+
+
+class Augmentation(BaseModel):
+    """What a training patch may go through; each with its own chance.
+
+    Brightness counts in the normalised image's unit (kind unit: black -1, white 1).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flip_horizontal: float = Probability
+    flip_vertical: float = Probability
+    rotate90: float = Probability
+    affine: float = Probability
+    rotation_degrees: float = Field(default=15.0, ge=0, le=180, description="affine: at most")
+    zoom: float = Field(default=0.15, ge=0, lt=1, description="affine: at most, per side")
+    gamma: float = Probability
+    gamma_range: tuple[float, float] = (0.7, 1.5)
+    contrast: float = Probability
+    contrast_change: float = Field(default=0.2, ge=0, lt=1, description="share, at most")
+    brightness: float = Probability
+    brightness_change: float = Field(default=0.2, ge=0, description="at most")
+    tint: float = Probability
+    tint_change: float = Field(default=0.1, ge=0, description="brightness per channel, at most")
+    noise: float = Probability
+    noise_std: float = Field(default=0.1, ge=0, description="standard deviation, at most")
+
+
+PRESETS = {
+    "none": Augmentation(),
+    "flip_rotate": Augmentation(flip_horizontal=0.5, flip_vertical=0.5, rotate90=0.75),
+    # An eye has no up or down once a patch is cut out of it; cameras differ in exposure.
+    "retina": Augmentation(
+        flip_horizontal=0.5,
+        flip_vertical=0.5,
+        rotate90=0.75,
+        affine=0.3,
+        gamma=0.3,
+        contrast=0.3,
+        brightness=0.3,
+        tint=0.3,
+    ),
+    # The endoscope turns freely, and its light is never white.
+    "endoscopy": Augmentation(
+        flip_horizontal=0.5,
+        flip_vertical=0.5,
+        rotate90=0.75,
+        affine=0.5,
+        rotation_degrees=45,
+        zoom=0.25,
+        contrast=0.3,
+        brightness=0.3,
+        tint=0.5,
+        noise=0.1,
+    ),
+    # A head lies one way up, and left mirrors right; the unit of brightness is arbitrary.
+    "mri": Augmentation(
+        flip_horizontal=0.5, affine=0.5, gamma=0.3, contrast=0.3, brightness=0.3, noise=0.3
+    ),
+}
+
+
+def training_transform(
+    patch_size: tuple[int, int],
+    augmentation: Augmentation,
+    foreground_share: float,
+    labels: Labels,
+) -> "PlainCompose":
+    """A loaded item -> the same item as a patch: plain float32 tensors, masks still exact bits.
+
+    Where a patch reaches beyond the image (a small image, a turned patch), the image's edge is
+    repeated, the mask is empty (background, for exclusive classes) and field_of_view is 0.
+    """
+    if augmentation.rotate90 and patch_size[0] != patch_size[1]:
+        raise ValueError(
+            f"patch_size is {patch_size[0]}x{patch_size[1]}, but augmentation.rotate90 wants a "
+            "square. Choose a square patch, or set rotate90 to 0."
+        )
+    if not 0 <= foreground_share <= 1:
+        raise ValueError(f"foreground_share is {foreground_share}, but is a share: 0 to 1")
+    # The crop comes first and with room to turn in, so that all the rest works on few pixels.
+    room = _room_to_turn(augmentation) if augmentation.affine else 1.0
+    steps = [
+        CropPatch(patch_size, room, foreground_share, labels.class_planes),
+        *_shape_steps(patch_size, augmentation),
+        *_brightness_steps(augmentation),
+        EnsureTyped(KEYS, dtype=torch.float32, track_meta=False),
+    ]
+    if labels.kind == "exclusive":
+        steps.append(FillBackground())
+    return PlainCompose(steps)
+
+
+def _shape_steps(patch_size: tuple[int, int], augmentation: Augmentation) -> list[Transform]:
+    steps: list[Transform] = []
+    if augmentation.affine:
+        steps.append(
+            RandAffined(
+                KEYS,
+                spatial_size=patch_size,
+                prob=augmentation.affine,
+                rotate_range=math.radians(augmentation.rotation_degrees),
+                scale_range=(augmentation.zoom, augmentation.zoom),
+                mode=("bilinear", "nearest", "nearest"),
+                padding_mode=("border", "zeros", "zeros"),
+            )
+        )
+    if augmentation.flip_vertical:
+        steps.append(RandFlipd(KEYS, prob=augmentation.flip_vertical, spatial_axis=0))
+    if augmentation.flip_horizontal:
+        steps.append(RandFlipd(KEYS, prob=augmentation.flip_horizontal, spatial_axis=1))
+    if augmentation.rotate90:
+        steps.append(RandRotate90d(KEYS, prob=augmentation.rotate90))
+    return steps
+
+
+def _brightness_steps(augmentation: Augmentation) -> list[Transform]:
+    a = augmentation
+    steps: list[Transform] = []
+    if a.gamma:
+        steps.append(RandAdjustContrastd("image", prob=a.gamma, gamma=a.gamma_range))
+    if a.contrast:
+        steps.append(RandScaleIntensityd("image", factors=a.contrast_change, prob=a.contrast))
+    if a.brightness:
+        steps.append(RandShiftIntensityd("image", offsets=a.brightness_change, prob=a.brightness))
+    if a.tint:
+        steps.append(
+            RandShiftIntensityd("image", offsets=a.tint_change, prob=a.tint, channel_wise=True)
+        )
+    if a.noise:
+        steps.append(RandGaussianNoised("image", prob=a.noise, std=a.noise_std))
+    return steps
+
+
+def _room_to_turn(augmentation: Augmentation) -> float:
+    """How much longer the sides of a square must be to hold itself turned and zoomed out."""
+    degrees = min(augmentation.rotation_degrees, 45)  # 45 is the widest
+    turned = math.cos(math.radians(degrees)) + math.sin(math.radians(degrees))
+    return turned * (1 + augmentation.zoom)
+
+
+class PlainCompose(Compose):
+    """MONAI's Compose on plain tensors: twice as fast as with the record of what was done."""
+
+    def __call__(self, *args, **kwargs):
+        with _no_record():
+            return super().__call__(*args, **kwargs)
+
+
+@contextmanager
+def _no_record() -> Iterator[None]:
+    """MONAI's switch is global to the process: put back as it was."""
+    before = get_track_meta()
+    set_track_meta(False)
+    try:
+        yield
+    finally:
+        set_track_meta(before)
+
+
+class CropPatch(Randomizable, Transform):
+    """Cut the patch, and `room` times its size around it, where something is to be seen.
+
+    A `foreground_share` of the patches is centred on a pixel of a class: first a class that the
+    image shows, then one of its pixels, so that a small class comes as often as a large one. The
+    other patches are centred on any pixel. Both lie in the field of view, and the patch (not its
+    room) within the image, so near an edge the pixel is off the centre.
+    """
+
+    def __init__(
+        self,
+        patch_size: tuple[int, int],
+        room: float,
+        foreground_share: float,
+        class_planes: slice,
+    ) -> None:
+        self.patch_size = patch_size
+        self.crop_size = tuple(_grown(side, room) for side in patch_size)
+        self.foreground_share = foreground_share
+        self.class_planes = class_planes
+
+    def randomize(self, data: Mapping[str, Any]) -> tuple[int, int]:
+        """The pixel to centre on."""
+        seen = data["field_of_view"][0].bool()
+        if self.R.random() < self.foreground_share:
+            planes = data["y0"][self.class_planes].bool() & seen
+            present = planes.flatten(1).any(dim=1).nonzero()[:, 0]
+            if len(present):
+                seen = planes[present[self.R.randint(len(present))]]
+        pixels = np.flatnonzero(seen.numpy())
+        width = seen.shape[1]
+        chosen = pixels[self.R.randint(len(pixels))] if len(pixels) else seen.numel() // 2
+        return int(chosen) // width, int(chosen) % width
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        centre = self.randomize(data)
+        image_size = data["image"].shape[-2:]
+        starts = [
+            _start(*numbers)
+            for numbers in zip(centre, image_size, self.patch_size, self.crop_size, strict=True)
+        ]
+        return {
+            key: _crop(value, starts, self.crop_size, "replicate" if key == "image" else "constant")
+            if key in KEYS
+            else value
+            for key, value in data.items()
+        }
+
+
+class FillBackground(MapTransform):
+    """Exclusive classes: where no class is left, beyond the image, there is background."""
+
+    def __init__(self) -> None:
+        super().__init__("y0")
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        y0 = data["y0"].clone()
+        y0[0] = 1 - y0[1:].sum(dim=0)
+        return {**data, "y0": y0}
+
+
+def _grown(side: int, room: float) -> int:
+    """At least `room` times the side, by a whole number of pixels on each end."""
+    return side + 2 * math.ceil((math.ceil(side * room) - side) / 2)
+
+
+def _start(centre: int, image_side: int, patch_side: int, crop_side: int) -> int:
+    """Where the crop begins; below 0 if its room, or a patch larger than the image, reaches out."""
+    free = image_side - patch_side
+    patch_start = min(max(centre - patch_side // 2, 0), free) if free >= 0 else free // 2
+    return patch_start - (crop_side - patch_side) // 2
+
+
+def _crop(value: Tensor, starts: list[int], size: tuple[int, ...], mode: str) -> Tensor:
+    """A copy, so that nothing later can write into the cached image."""
+    inside, beyond = [], []
+    for start, side, length in zip(starts, size, value.shape[-2:], strict=True):
+        first, last = max(start, 0), min(start + side, length)
+        inside.append(slice(first, last))
+        beyond.append((first - start, start + side - last))
+    cut = value[..., inside[0], inside[1]].float()
+    (top, bottom), (left, right) = beyond
+    if not any((top, bottom, left, right)):
+        return cut.clone(memory_format=torch.contiguous_format)
+    return pad(cut[None], (left, right, top, bottom), mode=mode)[0]

@@ -1,0 +1,106 @@
+"""From a draw of the prior back to a mask, step by step.
+
+Samplers are generators: each `Step` comes as soon as it is known, and the sample is the `y0_hat`
+of the last one. Gradients are the caller's choice (wrap in `torch.no_grad` for prediction).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hidiff.diffusion.bernoulli import Reverse, draw, plug_in
+from hidiff.diffusion.schedule import Schedule, subset
+
+# (yt b k h w, t b) -> y0_hat b k h w: the chance, in [0, 1], that each bit of y0 is 1
+PredictY0 = Callable[[Float[Tensor, "b k h w"], Int[Tensor, " b"]], Float[Tensor, "b k h w"]]
+# t -> numbers in [0, 1) of the prior's shape, with which the bits of yt are drawn
+Uniform = Callable[[int], Tensor]
+
+
+class Step(NamedTuple):
+    """One call of the refiner: what it saw at step t, and what it said of y0."""
+
+    t: int
+    yt: Float[Tensor, "b k h w"]
+    y0_hat: Float[Tensor, "b k h w"]
+
+
+def sample_ancestral(
+    predict_y0: PredictY0,
+    prior: Float[Tensor, "b k h w"],
+    schedule: Schedule,
+    steps: Sequence[int],
+    uniform: Uniform,
+    reverse: Reverse = plug_in,
+) -> Iterator[Step]:
+    """Draw yT from the prior, then every ys from `reverse`; the paper's sampler with `plug_in`.
+
+    `steps` are original t in 1..T that hold T, as `subset` gives them; each is followed by the
+    next lower, and `predict_y0` is told the original t. `uniform(t)` is asked once for each t
+    in `steps`, for the draw of yt: uniform(T) draws yT. After the last step nothing is drawn.
+    """
+    steps = subset(schedule.num_steps, steps)
+    batch = prior.shape[0]
+    yt = draw(prior, uniform(steps[0]).to(prior.device))
+    for t, s in pairwise([*steps, 0]):
+        y0_hat = predict_y0(yt, torch.full((batch,), t, device=prior.device))
+        yield Step(t, yt, y0_hat)
+        if s == 0:
+            return
+        # Looked up on the CPU, where the range check doesn't wait for the device.
+        alpha_bar_t, alpha_bar_s = (
+            schedule.at(torch.full((batch,), step)).to(prior.device) for step in (t, s)
+        )
+        ys_mean = reverse(yt, y0_hat, prior, alpha_bar_t, alpha_bar_s)
+        yt = draw(ys_mean, uniform(s).to(prior.device))
+
+
+def sample_ddim(
+    predict_y0: PredictY0,
+    prior: Float[Tensor, "b k h w"],
+    schedule: Schedule,
+    steps: Sequence[int],
+    uniform: Uniform,
+) -> Iterator[Step]:
+    """As `sample_ancestral`, but ys is drawn from `ddim_mean`, which keeps more bits of yt."""
+    return sample_ancestral(predict_y0, prior, schedule, steps, uniform, reverse=ddim_mean)
+
+
+def ddim_mean(
+    yt: Float[Tensor, "b k h w"],
+    y0_hat: Float[Tensor, "b k h w"],
+    prior: Float[Tensor, "b k h w"],
+    alpha_bar_t: Float[Tensor, "b 1 1 1"],
+    alpha_bar_s: Float[Tensor, "b 1 1 1"],
+) -> Float[Tensor, "b k h w"]:
+    """Chance that each bit of ys is 1: yt with weight sigma, y0_hat with the rest.
+
+    sigma = (1 - alpha_bar_s) / (1 - alpha_bar_t) keeps the chance of ys given y0 that of the
+    forward process (Song et al., arXiv 2010.02502, on discrete states). The prior enters
+    through yt alone. At s = 0 it is y0_hat itself.
+    """
+    sigma = (1 - alpha_bar_s) / (1 - alpha_bar_t)
+    return sigma * yt + (alpha_bar_s - sigma * alpha_bar_t) * y0_hat
+
+
+SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {
+    "ancestral": sample_ancestral,
+    "ddim": sample_ddim,
+}
+
+
+def draws_from(generator: torch.Generator, shape: Sequence[int]) -> Uniform:
+    """A `uniform` for samplers that takes its numbers, in order of calls, from `generator`.
+
+    Float32 on the generator's device. The same seed gives the same sample for the same batch
+    only; for draws that don't depend on the batch pass a function of t of your own.
+    """
+
+    def uniform(t: int) -> Tensor:
+        return torch.rand(tuple(shape), generator=generator, device=generator.device)
+
+    return uniform

@@ -1,0 +1,155 @@
+"""The hybrid: a segmentor, the refiner of its masks, and the diffusion between them."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor, nn
+
+from hidiff.diffusion import (
+    REVERSE,
+    SAMPLERS,
+    SCHEDULES,
+    TARGETS,
+    LossWeights,
+    Step,
+    make_schedule,
+    refiner_loss,
+)
+from hidiff.labels import Labels
+from hidiff.refiner import Refiner
+from hidiff.segmentors import Segmentor
+
+
+class DiffusionSettings(BaseModel):
+    """The diffusion between mask and prior."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schedule: str = Field(default="cosine", description=f"one of {', '.join(SCHEDULES)}")
+    num_steps: int = Field(default=10, ge=1, description="T; 10 is the paper's")
+    target: Literal["flip", "residual"] = Field(
+        default="residual",
+        description="what the network says: flip (the paper's), or what to add to the exact "
+        "answer for a calibrated prior (ours)",
+    )
+    reverse: Literal["plug_in", "marginal"] = Field(
+        default="plug_in", description="how a step back uses y0_hat; plug_in is the paper's"
+    )
+
+    @field_validator("schedule")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in SCHEDULES:
+            raise ValueError(f"schedule is {name!r}, but must be one of {', '.join(SCHEDULES)}")
+        return name
+
+
+class Look(NamedTuple):
+    """What the segmentor says of a batch of images."""
+
+    logits: Float[Tensor, "b k h w"]
+    prior: Float[Tensor, "b k h w"]
+    features: tuple[Tensor, ...]
+
+    def detach(self) -> "Look":
+        """The same without a gradient: for the refiner's half of the training."""
+        features = tuple(feature.detach() for feature in self.features)
+        return Look(self.logits.detach(), self.prior.detach(), features)
+
+
+class HybridSegmentor(nn.Module):
+    """A segmentor and a refiner that work as one (HiDiff, arXiv 2407.03548, figure 1)."""
+
+    def __init__(
+        self,
+        segmentor: nn.Module,
+        refiner: Refiner,
+        labels: Labels,
+        settings: DiffusionSettings,
+    ):
+        super().__init__()
+        if not isinstance(segmentor, Segmentor):
+            raise ValueError(
+                f"{type(segmentor).__name__} is no segmentor: it lacks image_channels, num_planes "
+                "or feature_channels. hidiff.wrap(module, features={...}) makes one of it."
+            )
+        if segmentor.num_planes != labels.num_planes:
+            raise ValueError(
+                f"the segmentor gives {segmentor.num_planes} planes, but the labels want "
+                f"{labels.num_planes}: {', '.join(labels.plane_names)}"
+            )
+        self.segmentor = segmentor
+        self.refiner = refiner
+        self.labels = labels
+        self.settings = settings
+        self.schedule = make_schedule(settings.schedule, settings.num_steps)
+        self.target = TARGETS[settings.target]
+        self.reverse = REVERSE[settings.reverse]
+
+    def look(self, image: Float[Tensor, "b c h w"], through: nn.Module | None = None) -> Look:
+        """Run the segmentor, once an image; `through` is the same, wrapped for processes."""
+        logits, features = (through or self.segmentor)(image)
+        # float32 under autocast too: the diffusion's arithmetic starts here
+        return Look(logits, self.labels.activate(logits.float()), features)
+
+    def refiner_loss(
+        self,
+        denoise: nn.Module,
+        image: Float[Tensor, "b c h w"],
+        y0: Float[Tensor, "b k h w"],
+        look: Look,
+        draws: tuple[Tensor, Tensor],
+        weights: LossWeights,
+        field_of_view: Float[Tensor, "b 1 h w"],
+    ) -> dict[str, Tensor]:
+        """The refiner's loss (see diffusion.refiner_loss), for `draws` of (t, uniform).
+
+        `denoise` is the refiner, bare, wrapped for several processes, or frozen.
+        """
+
+        def network(yt: Tensor, t: Tensor) -> Tensor:
+            return denoise(image, yt, look.prior, t, look.features).float()
+
+        t, uniform = draws
+        return refiner_loss(
+            network,
+            y0,
+            look.prior,
+            t,
+            self.schedule,
+            target=self.target,
+            reverse=self.reverse,
+            weights=weights,
+            uniform=uniform,
+            pixel_weight=field_of_view,
+        )
+
+    def refine(
+        self,
+        image: Float[Tensor, "b c h w"],
+        look: Look,
+        steps: list[int],
+        uniforms: list,
+        sampler: str = "ancestral",
+    ) -> Iterator[list[Step]]:
+        """Refine the masks of a batch, once for each of `uniforms` (one `uniform(t)` a sample).
+
+        Yields the trace of each sample: its steps, of which the last one's `y0_hat` is the
+        sample. The work on the image alone is done once for all of them.
+        """
+        prepared = self.refiner.prepare(look.features)
+
+        def predict_y0(yt: Tensor, t: Tensor) -> Tensor:
+            raw = self.refiner.denoise(image, yt, look.prior, t, prepared).float()
+            # on the CPU, where the range check of the schedule does not wait for the device
+            alpha_bar = self.schedule.at(t.cpu()).to(yt.device)
+            return torch.sigmoid(self.target(raw, yt, look.prior, alpha_bar))
+
+        keywords = {"reverse": self.reverse} if sampler == "ancestral" else {}
+        for uniform in uniforms:
+            yield list(
+                SAMPLERS[sampler](predict_y0, look.prior, self.schedule, steps, uniform, **keywords)
+            )

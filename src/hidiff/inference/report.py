@@ -1,0 +1,319 @@
+"""One self-contained page on an evaluation: numbers with intervals, cases, steps, and the rules."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hidiff.inference.charts import forest_svg, scatter_svg
+from hidiff.inference.page import (
+    Html,
+    fact_list,
+    inline_figure,
+    safe,
+    section,
+    table,
+    table_row,
+    whole_page,
+)
+from hidiff.inference.pictures import (
+    CLASSES,
+    CasePicture,
+    Trace,
+    case_panels,
+    has_several_classes,
+    legend_colours,
+    step_panels,
+)
+from hidiff.metrics.format import (
+    format_interval,
+    format_mean,
+    format_number,
+    higher_is_better,
+    judge,
+    metric_name,
+    metric_title,
+    shown_classes,
+)
+from hidiff.metrics.masks import METRICS
+from hidiff.metrics.table import MEAN, Entry, Row, Summary
+from hidiff.weights import atomic_write
+
+MOST_ROWS = 500  # single cases on the page; all of them are in the CSV file
+CASE_SIDE, STEP_SIDE = 480, 256  # pixels at most: about twice the size on the page
+VERDICTS = {
+    "better": "refinement helps",
+    "worse": "refinement hurts",
+    "unclear": "the interval holds zero, so this can be chance",
+    "": "no interval, so this can be chance",
+}
+
+
+def choose_cases(rows: Sequence[Row], count: int = 3, *, metric: str = "dice") -> dict[str, str]:
+    """Name -> "worst", "median" or "best" of some cases, a third each, worst first.
+
+    By the mean over classes of the refined masks, or of the prior's if nothing is refined.
+    """
+    scores = case_scores(rows, metric)
+    source = "refined" if any("refined" in each for each in scores.values()) else "prior"
+    names = sorted(
+        scores, key=lambda name: scores[name][source], reverse=not higher_is_better(metric)
+    )
+    count = min(count, len(names))
+    num_worst, num_best = (count + 2) // 3, (count + 1) // 3
+    between = names[num_worst : len(names) - num_best]
+    num_median = count - num_worst - num_best
+    start = (len(between) - num_median + 1) // 2
+    return {
+        **dict.fromkeys(names[:num_worst], "worst"),
+        **dict.fromkeys(between[start : start + num_median], "median"),
+        **dict.fromkeys(names[len(names) - num_best :], "best"),
+    }
+
+
+def case_scores(rows: Sequence[Row], metric: str) -> dict[str, dict[str, float]]:
+    """Case -> source -> mean over classes."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        found.setdefault(row["case"], {}).setdefault(row["source"], []).append(row[metric])
+    return {
+        case: {source: float(np.mean(values)) for source, values in sources.items()}
+        for case, sources in found.items()
+    }
+
+
+def write_report(
+    folder: Path | str,
+    *,
+    title: str,
+    summary: Summary,
+    rows: Sequence[Row],
+    pictures: Sequence[CasePicture] = (),
+    trace: Trace = (),
+    trace_plane: int = 0,
+    trace_name: str = "",
+    facts: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
+    metric: str = "dice",
+    distance_unit: str = "px",
+) -> Path:
+    """Write `folder`/report.html and return its path.
+
+    `summary` is of `rows` (metrics.summarise). `metric` leads the page. `trace` is that of one
+    Prediction, shown for plane `trace_plane` (for exclusive classes 0 is the background);
+    `trace_name` says of which case and class. `facts` are lines such as data, split, seed, steps,
+    samples, budget; `notes` are sentences for below the results. The page needs no other file.
+    """
+    body = [
+        f"<header><h1>{safe(title)}</h1><p class=verdict>{verdict(summary, metric)}</p></header>",
+        fact_list(facts or {}),
+        section("Results", results(summary, rows, metric, distance_unit, notes)),
+        section("All metrics", all_metrics(summary, distance_unit)),
+    ]
+    if pictures:
+        body.append(section("Cases", case_figures(pictures, summary)))
+    if trace:
+        body.append(
+            section("Every step of one refinement", step_figures(trace, trace_plane, trace_name))
+        )
+    body.append(section("Every case", case_table(rows, metric, distance_unit)))
+    body.append(section("How to read the numbers", rules(summary, distance_unit)))
+    path = Path(folder) / "report.html"
+    with atomic_write(path) as temporary:
+        temporary.write_text(whole_page(title, body), encoding="utf-8")
+    return path
+
+
+def verdict(summary: Summary, metric: str) -> Html:
+    """The result in one sentence, and no stronger than its interval."""
+    entry = summary.entry(shown_classes(summary)[-1], metric)
+    title = metric_name(metric)
+    if entry.class_name == MEAN:
+        title = f"Mean {title}"
+    base = f"{summary.num_groups} {unit_name(summary)}"
+    if summary.num_cases != summary.num_groups:
+        base += f" ({summary.num_cases} images)"
+    if entry.prior is None or entry.refined is None:
+        only = format_interval(metric, entry.refined or entry.prior)
+        return Html(f"{safe(title)} <b>{only}</b>, over {base}.")
+    return Html(
+        f"{safe(title)} <b>{format_mean(metric, entry.prior)}</b> before and "
+        f"<b>{format_mean(metric, entry.refined)}</b> after refinement: a difference of "
+        f"<b>{format_interval(metric, entry.difference, signed=True)}</b> over {base}; "
+        f"{VERDICTS[judge(entry)]}."
+    )
+
+
+def unit_name(summary: Summary) -> str:
+    """What n counts; data without patients have an image a group."""
+    name = "image" if summary.num_cases == summary.num_groups else "patient"
+    return name if summary.num_groups == 1 else f"{name}s"
+
+
+def results(
+    summary: Summary, rows: Sequence[Row], metric: str, distance_unit: str, notes: Sequence[str]
+) -> str:
+    """The leading metric by class, its differences drawn, and every case as a dot."""
+    entries = [summary.entry(name, metric) for name in shown_classes(summary)]
+    differences = [entry.difference for entry in entries if entry.difference is not None]
+    ends = [end for d in differences for end in (d.mean, d.low, d.high) if end is not None]
+    reach = 1.05 * max((abs(end) for end in ends), default=0.0) or 1.0
+    lines = table(
+        ("class", "prior", "refined", "difference, 95 % interval", "", "n"),
+        [
+            table_row(
+                entry.class_name,
+                format_mean(metric, entry.prior),
+                format_mean(metric, entry.refined),
+                difference_cell(entry),
+                forest_svg(entry, reach),
+                str(summary.num_groups),
+                total=entry.class_name == MEAN,
+            )
+            for entry in entries
+        ],
+    )
+    hint = f"{metric_title(metric, distance_unit)}, mean over {unit_name(summary)}."
+    if differences:
+        hint += (
+            " Drawn: refined minus prior with its 95 % interval; the dashed line is zero, the axis "
+            f"runs from -{format_number(metric, reach)} to {format_number(metric, reach)}."
+        )
+    words = "".join(f"<p>{safe(note)}</p>" for note in notes)
+    pairs = {
+        name: (score["prior"], score["refined"])
+        for name, score in case_scores(rows, metric).items()
+        if len(score) == 2
+    }
+    return (
+        f"<div class=split><div>{lines}<p class=hint>{safe(hint)}</p>{words}</div>"
+        f"{scatter_svg(pairs, metric)}</div>"
+    )
+
+
+def all_metrics(summary: Summary, distance_unit: str) -> Html:
+    classes = shown_classes(summary)
+    entries = [summary.entry(name, metric) for metric in summary.metrics for name in classes]
+    return table(
+        ("metric", "class", "prior, 95 % interval", "refined, 95 % interval", "difference"),
+        [
+            table_row(
+                metric_title(entry.metric, distance_unit) if entry.class_name == classes[0] else "",
+                entry.class_name,
+                format_interval(entry.metric, entry.prior),
+                format_interval(entry.metric, entry.refined),
+                difference_cell(entry),
+                total=entry.class_name == MEAN,
+            )
+            for entry in entries
+        ],
+    )
+
+
+def difference_cell(entry: Entry) -> Html:
+    """The difference with its interval, and in a word what follows."""
+    text, word = format_interval(entry.metric, entry.difference, signed=True), judge(entry)
+    return Html(f'{text} <span class="tag {word}">{word}</span>' if word else text)
+
+
+def case_figures(pictures: Sequence[CasePicture], summary: Summary) -> str:
+    parts = [legend(pictures, summary)]
+    for case in pictures:
+        before = "" if case.prior_score is None else f"{case.prior_score:.3f} to "
+        role = f"<span class=tag>{safe(case.role)}</span> " if case.role else ""
+        panels = "".join(
+            inline_figure(picture, name, f"{name} of {case.name}", CASE_SIDE)
+            for name, picture in case_panels(case).items()
+        )
+        parts.append(
+            f"<h3>{role}{safe(case.name)} <small>{safe(case.score_name)} {before}"
+            f"{case.score:.3f}</small></h3><div class=panels>{panels}</div>"
+        )
+    return "\n".join(parts)
+
+
+def legend(pictures: Sequence[CasePicture], summary: Summary) -> str:
+    """What the colours mean."""
+    groups = {"Mistakes": legend_colours(pictures)}
+    if any(has_several_classes(case) for case in pictures):
+        names = [name for name in summary.class_names if name != MEAN]
+        groups["Classes"] = {name: CLASSES[i % len(CLASSES)] for i, name in enumerate(names)}
+    lines = ""
+    for title, colours in groups.items():
+        entries = "".join(
+            f'<span><i style="background:rgb{colour}"></i>{safe(name)}</span> '
+            for name, colour in colours.items()
+        )
+        lines += f"<p class=legend><b>{title}</b> {entries}</p>"
+    most = max(case.most_bits for case in pictures)
+    return (
+        f"{lines}<p class=hint>Uncertainty: entropy of the probability, from 0 (black) to "
+        f"{most:.3g} bit{'' if most == 1 else 's'} (pale yellow).</p>"
+    )
+
+
+def step_figures(trace: Trace, plane: int, name: str) -> str:
+    steps = step_panels(trace, plane)
+    columns = "".join(
+        f"<div class=step>{inline_figure(yt, f'yt, t = {t}', f'noisy mask at t = {t}', STEP_SIDE)}"
+        f"{inline_figure(y0_hat, 'y0_hat', f'y0_hat at t = {t}', STEP_SIDE)}</div>"
+        for t, yt, y0_hat in steps
+    )
+    words = [f"{name}."] if name else []
+    words.append(
+        "Above the noisy mask that enters a step, below what the network takes for the clean mask; "
+        "the last y0_hat is the sample."
+    )
+    if len(steps) < len(trace):
+        words.append(f"{len(steps)} of {len(trace)} steps are shown.")
+    return f"<p class=hint>{safe(' '.join(words))}</p><div class=steps>{columns}</div>"
+
+
+def case_table(rows: Sequence[Row], metric: str, distance_unit: str) -> str:
+    """Every case with its mean over classes, worst first, folded away."""
+    group_of = {row["case"]: row["group"] for row in rows}
+    scores = case_scores(rows, metric)
+    order = list(choose_cases(rows, len(scores), metric=metric))
+    lines = []
+    for name in order[:MOST_ROWS]:
+        prior, refined = scores[name].get("prior"), scores[name].get("refined")
+        known = [
+            "-" if value is None else format_number(metric, value) for value in (prior, refined)
+        ]
+        change = "-"
+        if prior is not None and refined is not None:
+            change = format_number(metric, refined - prior, signed=True)
+        lines.append(table_row(name, str(group_of[name]), *known, change))
+    shown = "" if len(order) <= MOST_ROWS else f", the {MOST_ROWS} worst shown"
+    title = safe(metric_title(metric, distance_unit))
+    return (
+        f"<details><summary>{len(order)} images{shown}: {title}, mean over classes, worst first"
+        f"</summary>{table(('case', 'group', 'prior', 'refined', 'difference'), lines)}</details>"
+    )
+
+
+def rules(summary: Summary, distance_unit: str) -> str:
+    """What the means and intervals are, and what counts where a mask is empty."""
+    unit = unit_name(summary)
+    known = {name: METRICS[name] for name in summary.metrics if name in METRICS}
+    lines = [
+        table_row(
+            metric_title(name, distance_unit),
+            f"{metric.both_empty:g}",
+            "the image diagonal" if metric.one_empty is None else f"{metric.one_empty:g}",
+        )
+        for name, metric in known.items()
+    ]
+    words = [
+        "" if unit.startswith("image") else "Images of one patient are averaged first.",
+        f"A mean is over {unit}. An interval holds the middle 95 % of {summary.num_resamples} "
+        f"bootstrap means over {unit} drawn with replacement (seed {summary.seed}); that of the "
+        "difference is paired.",
+        "Fewer than about ten make an interval too narrow." if summary.num_groups < 10 else "",
+        "No case is ever left out: an empty mask counts as the table says. Pixels outside a field "
+        f"of view count in neither mask. Distances are in {distance_unit}.",
+    ]
+    return (
+        f"<p>{safe(' '.join(filter(None, words)))}</p>"
+        f"{table(('metric', 'both masks empty', 'only one empty'), lines)}"
+    )

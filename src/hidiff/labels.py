@@ -1,0 +1,129 @@
+"""What the classes of a data set are, and the mask planes they become.
+
+One class: one plane, a sigmoid. Exclusive classes: one plane a class and one for the background,
+a softmax. Overlapping regions (BraTS: whole tumour, core, enhancing): one plane a region, sigmoids.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Integer, Num, Shaped, UInt8
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+BACKGROUND = "background"
+
+
+class Labels(BaseModel):
+    """The classes, by name, and the values that mean them in a mask file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["one_class", "exclusive", "regions"] = Field(
+        description="one_class: sigmoid; exclusive: softmax with background; regions: sigmoids"
+    )
+    classes: Mapping[str, tuple[int, ...]] = Field(
+        description="name -> the values that mean it in the mask; background (0) is implied"
+    )
+    threshold: float | None = Field(
+        default=None,
+        description="one_class only: a mask value above it is foreground. Without it: above half "
+        "of 1, 255 or 65535, whichever the mask's largest value first fits in, so that 0/1, 0/255 "
+        "and JPEG masks are all read right",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Labels":
+        if not self.classes:
+            raise ValueError("labels need at least one class, e.g. classes: {vessel: [255]}")
+        if BACKGROUND in self.classes:
+            raise ValueError("background is implied: leave it out of labels.classes")
+        if self.kind == "one_class" and len(self.classes) != 1:
+            raise ValueError(
+                f"labels.kind one_class has {len(self.classes)} classes ({', '.join(self.classes)})"
+                ", but wants exactly 1. Use kind: exclusive or regions."
+            )
+        values = [value for each in self.classes.values() for value in each]
+        if self.kind == "exclusive" and (len(set(values)) < len(values) or 0 in values):
+            raise ValueError(
+                f"labels.kind exclusive has the values {values}: each may name one class only, "
+                "and 0 is the background. Overlapping classes are kind: regions."
+            )
+        if self.threshold is not None and self.kind != "one_class":
+            raise ValueError("labels.threshold is for kind: one_class only: leave it out")
+        return self
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes without the background."""
+        return tuple(self.classes)
+
+    @property
+    def plane_names(self) -> tuple[str, ...]:
+        """One name a mask plane; exclusive classes begin with the background."""
+        return (BACKGROUND, *self.classes) if self.kind == "exclusive" else tuple(self.classes)
+
+    @property
+    def num_planes(self) -> int:
+        """K, the number of mask planes."""
+        return len(self.plane_names)
+
+    @property
+    def class_planes(self) -> slice:
+        """The planes that are classes, not background."""
+        return slice(1, None) if self.kind == "exclusive" else slice(0, None)
+
+    def activate(self, logits: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
+        """The prior: the segmentor's logits as probabilities."""
+        return logits.softmax(dim=1) if self.kind == "exclusive" else logits.sigmoid()
+
+    def encode(self, mask: Num[np.ndarray, "h w"]) -> Float[np.ndarray, "k h w"]:
+        """A mask as it lies in a file -> bits, one plane a class.
+
+        Raises ValueError for a value that no class declares.
+        """
+        if self.kind == "one_class":
+            return (mask > self._foreground_above(mask))[None].astype(np.float32)
+        declared = {0} | {value for each in self.classes.values() for value in each}
+        found = np.unique(mask)
+        unknown = [value for value in found.tolist() if value not in declared]
+        if unknown:
+            raise ValueError(
+                f"the mask holds the values {_few(unknown)}, but only {sorted(declared)} are "
+                f"declared ({dict(self.classes)}). Add them to labels.classes, or mend the mask."
+            )
+        planes = np.stack([np.isin(mask, values) for values in self.classes.values()])
+        if self.kind == "exclusive":
+            planes = np.concatenate([~planes.any(axis=0, keepdims=True), planes])
+        return planes.astype(np.float32)
+
+    def _foreground_above(self, mask: Num[np.ndarray, "h w"]) -> float:
+        if self.threshold is not None:
+            return self.threshold
+        largest = mask.max(initial=0)
+        return next((top / 2 for top in (1, 255) if largest <= top), 65535 / 2)
+
+    def decode(
+        self, planes: Shaped[np.ndarray, "k h w"]
+    ) -> UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "k h w"]:
+        """Bits or probabilities -> a label map.
+
+        one_class: 0 and 1, cut at 0.5. exclusive: 0 is the background, then the classes in their
+        order (argmax). regions: a bit a plane, cut at 0.5.
+        """
+        if self.kind == "exclusive":
+            return planes.argmax(axis=0).astype(np.uint8)
+        bits = (planes >= 0.5).astype(np.uint8)
+        return bits[0] if self.kind == "one_class" else bits
+
+    def class_masks(self, label_map: Integer[np.ndarray, "*any"]) -> dict[str, np.ndarray]:
+        """A label map of `decode` -> a boolean mask (h, w) a class, background left out."""
+        if self.kind == "regions":
+            return {name: label_map[i] > 0 for i, name in enumerate(self.class_names)}
+        return {name: label_map == i for i, name in enumerate(self.class_names, start=1)}
+
+
+def _few(values: list, most: int = 6) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:most])
+    return f"{shown}, ... ({len(values)} in all)" if len(values) > most else shown

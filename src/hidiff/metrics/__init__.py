@@ -1,0 +1,30 @@
+"""Numbers that say how good a mask is, and tables that say how sure we are."""
+
+from hidiff.metrics.calibration import brier_score, expected_calibration_error
+from hidiff.metrics.format import markdown_table
+from hidiff.metrics.masks import METRICS, Metric, case_metrics
+from hidiff.metrics.overlap import dice_threshold
+from hidiff.metrics.table import (
+    Entry,
+    Interval,
+    Summary,
+    summarise,
+    write_csv,
+    write_json,
+)
+
+__all__ = [
+    "METRICS",
+    "Entry",
+    "Interval",
+    "Metric",
+    "Summary",
+    "brier_score",
+    "case_metrics",
+    "dice_threshold",
+    "expected_calibration_error",
+    "markdown_table",
+    "summarise",
+    "write_csv",
+    "write_json",
+]

@@ -1,0 +1,1 @@
+"""The refiner on packed bits: layout, a slow reference, compiled kernels, modules."""

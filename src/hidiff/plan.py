@@ -1,0 +1,1 @@
+"""A data folder's fingerprint (sizes, spacings, labels) to a proposed recipe."""

@@ -1,0 +1,113 @@
+"""Every setting of an experiment, as one model; YAML in and out."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hidiff.data import DataSettings
+from hidiff.hybrid import DiffusionSettings
+from hidiff.inference import PredictionSettings
+from hidiff.labels import Labels
+from hidiff.refiner import RefinerSettings
+from hidiff.segmentors import SegmentorSettings
+from hidiff.training import TrainingSettings
+from hidiff.weights import atomic_write
+
+
+class Recipe(BaseModel):
+    """An experiment: which images, which networks, how they are trained and how they predict."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[\w.-]+$", description="of the run's folder: runs/NAME")
+    seed: int = Field(default=0, description="of weights, order, augmentation and noise")
+    data: DataSettings
+    labels: Labels
+    segmentor: SegmentorSettings = SegmentorSettings()
+    refiner: RefinerSettings = RefinerSettings()
+    diffusion: DiffusionSettings = DiffusionSettings()
+    training: TrainingSettings = TrainingSettings()
+    prediction: PredictionSettings = PredictionSettings()
+
+
+class RecipeError(ValueError):
+    """A recipe that does not hold; the message says where, what came and what is wanted."""
+
+
+def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a YAML recipe; `changes` are settings like "training.batch_size=4", values in YAML."""
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} does not read as a recipe: {error}") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path} holds no settings; a recipe begins with name: and data:")
+    for change in changes:
+        _set(content, change)
+    return make_recipe(content, str(path))
+
+
+def make_recipe(content: Mapping[str, Any], source: str = "the recipe") -> Recipe:
+    """A recipe from plain settings. Raises RecipeError with every wrong one on a line."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(each) for each in error.errors()]
+        raise RecipeError("\n".join(f"{source}: {line}" for line in lines)) from error
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write every setting, defaults too, as YAML."""
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _set(content: dict[str, Any], change: str) -> None:
+    key, separator, value = change.partition("=")
+    if not separator or not key:
+        raise RecipeError(f"--set {change}: wants name=value, such as training.batch_size=4")
+    *parents, last = key.split(".")
+    place = content
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise RecipeError(f"--set {change}: {parent} is a value, not a group of settings")
+    try:
+        place[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {change}: the value is not YAML: {error}") from error
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    place = [str(part) for part in error["loc"]]
+    name = ".".join(place)
+    if error["type"] == "extra_forbidden":
+        known = _names_beside(error["loc"])
+        near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.4)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        return f"{name} is no setting. {hint}Known here: {', '.join(known)}."
+    if error["type"] == "missing":
+        return f"{name} is missing, and has no default."
+    came = error.get("input")
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{name} = {came!r}: {message}" if place else message
+
+
+def _names_beside(location: Sequence[int | str]) -> list[str]:
+    """The settings in the group that a location points into."""
+    model: type[BaseModel] = Recipe
+    for part in location[:-1]:
+        field = model.model_fields.get(str(part))
+        kind = field.annotation if field else None
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            break
+        model = kind
+    return list(model.model_fields)

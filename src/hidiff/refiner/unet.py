@@ -1,0 +1,159 @@
+"""The refiner: a U-Net on the noisy mask, at strides 1 to 32, that sees the image's features."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Integer
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hidiff.binary import PRECISIONS
+from hidiff.refiner.blocks import Block, Down, Fusion, Up, group_norm
+from hidiff.refiner.cross_transformer import CrossTransformer
+from hidiff.refiner.embedding import TimeEmbedding
+
+CHANNEL_FACTORS = (1, 1, 2, 2, 4, 4)  # times the width, at strides 1, 2, 4, 8, 16, 32
+STRIDE = 32
+MIN_SIZE = 64  # at 32 the coarsest grid is one pixel, and norms have nothing to compare
+
+Prepared = tuple[tuple[Tensor, Tensor], ...]
+"""What depends on the image alone, of the four condition blocks: (hidden, shortcut) each."""
+
+
+class RefinerSettings(BaseModel):
+    """The shape of the refiner."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(
+        default=32, gt=0, multiple_of=8, description="channels at stride 1; 128 is the paper's"
+    )
+    precision: Literal["binary", "real"] = Field(
+        default="binary", description="1-bit layers (the paper's), or their real twins"
+    )
+    condition: Literal["each_step", "once"] = Field(
+        default="each_step",
+        description="each_step (the paper's): the image features are scaled by t inside their "
+        "blocks; once: after them, so that all work on the image is done once",
+    )
+    published_layout: bool = Field(
+        default=False,
+        description="lay out the tokens as the paper's code does; for its checkpoints only",
+    )
+
+
+class Refiner(nn.Module):
+    """Says, for a noisy mask, what the clean one is like: one raw number a bit.
+
+    What the number means is the diffusion's target (`flip` or `residual`). The last layer starts
+    at zero. Images are (b, image_channels, h, w) with sides that are multiples of 32, from 64 up; features
+    come at strides 4, 8, 16 and 32 with `feature_channels`. Paper: arXiv 2407.03548, section III.
+    """
+
+    def __init__(
+        self,
+        image_channels: int,
+        num_planes: int,
+        feature_channels: Sequence[int],
+        settings: RefinerSettings,
+    ):
+        super().__init__()
+        if len(feature_channels) != 4:
+            raise ValueError(
+                f"feature_channels has {len(feature_channels)} numbers, but wants 4, "
+                "for the features at strides 4, 8, 16 and 32"
+            )
+        self.settings = settings
+        precision, condition = PRECISIONS[settings.precision], settings.condition
+        channels = [settings.width * factor for factor in CHANNEL_FACTORS]
+        self.embedding = TimeEmbedding(settings.width)
+        time = self.embedding.channels
+
+        self.input = nn.Conv2d(image_channels + 2 * num_planes, channels[0], 3, padding=1)
+        self.encoder = nn.ModuleList(Block(c, c, time, precision) for c in channels[:5])
+        self.fusions = nn.ModuleList(
+            Fusion(feature, c, time, precision, condition)
+            for feature, c in zip(feature_channels[:3], channels[2:5], strict=True)
+        )
+        self.downs = nn.ModuleList(
+            Down(a, b, time, precision) for a, b in pairwise(channels)
+        )
+        self.middle1 = Block(channels[5], channels[5], time, precision)
+        self.cross = CrossTransformer(
+            feature_channels[3],
+            channels[5],
+            time,
+            precision,
+            condition,
+            published_layout=settings.published_layout,
+        )
+        self.middle2 = Block(channels[5], channels[5], time, precision)
+        upward = list(zip(channels[:0:-1], channels[4::-1], strict=True))
+        self.ups = nn.ModuleList(Up(a, b, time, precision) for a, b in upward)
+        self.decoder = nn.ModuleList(Block(2 * b, b, time, precision) for _, b in upward)
+        self.output_norm = group_norm(channels[0])
+        self.output = nn.Conv2d(channels[0], num_planes, 3, padding=1)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(_bias(self.output))
+
+    def prepare(self, features: Sequence[Float[Tensor, "b _ _ _"]]) -> Prepared:
+        """All work that depends on the image alone: once an image, for all steps and samples."""
+        blocks = [*(fusion.condition for fusion in self.fusions), self.cross.condition]
+        return tuple(
+            block.image_part(feature) for block, feature in zip(blocks, features, strict=True)
+        )
+
+    def forward(
+        self,
+        image: Float[Tensor, "b c h w"],
+        yt: Float[Tensor, "b k h w"],
+        prior: Float[Tensor, "b k h w"],
+        t: Integer[Tensor, "b"],
+        features: Sequence[Float[Tensor, "b _ _ _"]],
+    ) -> Float[Tensor, "b k h w"]:
+        """The raw output for one step; `t` in 1..T."""
+        return self.denoise(image, yt, prior, t, self.prepare(features))
+
+    def denoise(
+        self,
+        image: Float[Tensor, "b c h w"],
+        yt: Float[Tensor, "b k h w"],
+        prior: Float[Tensor, "b k h w"],
+        t: Integer[Tensor, "b"],
+        prepared: Prepared,
+    ) -> Float[Tensor, "b k h w"]:
+        """As `forward`, with the image's part done before: `prepared` is `prepare(features)`."""
+        check_size(image)
+        time = self.embedding(t)
+        x = self.input(torch.cat([image, yt, prior], dim=1))
+        skips = []
+        for level, (block, down) in enumerate(zip(self.encoder, self.downs, strict=True)):
+            x = block(x, time)
+            if level >= 2:
+                x = self.fusions[level - 2](x, prepared[level - 2], time)
+            skips.append(x)
+            x = down(x, time)
+        x = self.middle1(x, time)
+        x = self.cross(x, prepared[3], time)
+        x = self.middle2(x, time)
+        for up, block in zip(self.ups, self.decoder, strict=True):
+            x = block(torch.cat([up(x, time), skips.pop()], dim=1), time)
+        return self.output(functional.silu(self.output_norm(x)))
+
+
+def check_size(image: Tensor) -> None:
+    """Raises ValueError unless both sides are multiples of 32, and 64 at least."""
+    height, width = image.shape[-2:]
+    if height % STRIDE or width % STRIDE or min(height, width) < MIN_SIZE:
+        raise ValueError(
+            f"image is {height}x{width}, but both sides must be multiples of {STRIDE} and at "
+            f"least {MIN_SIZE}. Pad it, or use Predictor, which pads and crops for you."
+        )
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias

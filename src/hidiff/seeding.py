@@ -1,0 +1,56 @@
+"""Randomness that is a pure function of what it is for.
+
+A draw depends on the seed and on words that say what it is (case, sample, step), never on what
+was drawn before it. So batches, tiles, workers and resumed runs cannot change it.
+"""
+
+import hashlib
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def derive(seed: int, *words: int | str) -> int:
+    """A seed in 0..2**63-1 for what the words name."""
+    text = "\x1f".join([str(int(seed)), *map(str, words)])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def generator(seed: int, *words: int | str) -> torch.Generator:
+    """A CPU generator of its own for what the words name."""
+    return torch.Generator().manual_seed(derive(seed, *words))
+
+
+def uniform_field(
+    seed: int, *words: int | str, shape: tuple[int, ...]
+) -> Float[Tensor, "*shape"]:
+    """Numbers in [0, 1), one a pixel, drawn by a counter (Philox): equal on every machine."""
+    bits = np.random.Generator(np.random.Philox(key=derive(seed, *words)))
+    return torch.from_numpy(bits.random(shape, dtype=np.float32))
+
+
+BLOCK = 64  # pixels; a field is drawn in blocks, so that a window costs what it shows
+
+
+def uniform_window(
+    seed: int, *words: int | str, planes: int, top: int, left: int, height: int, width: int
+) -> Float[Tensor, "planes height width"]:
+    """A window of an endless field of numbers in [0, 1): windows that overlap share them."""
+    first_row, first_column = top // BLOCK, left // BLOCK
+    field = torch.cat(
+        [
+            torch.cat(
+                [
+                    uniform_field(seed, *words, row, column, shape=(planes, BLOCK, BLOCK))
+                    for column in range(first_column, (left + width - 1) // BLOCK + 1)
+                ],
+                dim=2,
+            )
+            for row in range(first_row, (top + height - 1) // BLOCK + 1)
+        ],
+        dim=1,
+    )
+    row, column = top - first_row * BLOCK, left - first_column * BLOCK
+    return field[:, row : row + height, column : column + width]

@@ -1,0 +1,20 @@
+"""Training: the segmentor first, then segmentor and refiner in turns."""
+
+from hidiff.training.budget import Budget, count_flops
+from hidiff.training.ema import EMA
+from hidiff.training.settings import TrainingSettings
+from hidiff.training.state import load_model, save_model
+from hidiff.training.steps import Batch
+from hidiff.training.trainer import NotFiniteError, Trainer
+
+__all__ = [
+    "EMA",
+    "Batch",
+    "Budget",
+    "NotFiniteError",
+    "Trainer",
+    "TrainingSettings",
+    "count_flops",
+    "load_model",
+    "save_model",
+]

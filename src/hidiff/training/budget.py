@@ -1,0 +1,60 @@
+"""The training budget in FLOPs, counted once, so that every arm spends the same."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from hidiff.diffusion import LossWeights
+from hidiff.hybrid import HybridSegmentor
+from hidiff.training.steps import (
+    Batch,
+    draw_noise,
+    refiner_step,
+    segmentor_only_step,
+    segmentor_step,
+)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """FLOPs, forward and backward, of one training step on a batch."""
+
+    segmentor_only: int
+    in_turns: int
+
+    def equal_steps(self, stage2_steps: int) -> int:
+        """Segmentor-only steps that cost what `stage2_steps` iterations in turns cost."""
+        return round(stage2_steps * self.in_turns / self.segmentor_only)
+
+
+def count_flops(
+    hybrid: HybridSegmentor,
+    patch_size: tuple[int, int],
+    batch_size: int,
+    weights: LossWeights,
+    diffusion_weight: float,
+) -> Budget:
+    """Count one step of each kind on two random patches of (height, width), scaled to the batch.
+
+    A 1-bit convolution counts like a real one. The networks are copied, so nothing of them moves.
+    """
+    hybrid = copy.deepcopy(hybrid).train()
+    device = next(hybrid.parameters()).device
+    channels, planes = hybrid.segmentor.image_channels, hybrid.labels.num_planes
+    image = torch.zeros(2, channels, *patch_size, device=device)
+    y0 = torch.zeros(2, planes, *patch_size, device=device)
+    batch = Batch(["", ""], image, y0, torch.ones_like(y0[:, :1]))
+    draws = draw_noise(batch, hybrid.schedule.num_steps, 0)
+
+    with FlopCounterMode(display=False) as alone:
+        segmentor_only_step(hybrid, hybrid.look(image), batch)["loss"].backward()
+    with FlopCounterMode(display=False) as in_turns:
+        look = hybrid.look(image)
+        refiner_step(hybrid, hybrid.refiner, look, batch, draws, weights)["loss"].backward()
+        segmentor_step(hybrid, look, batch, draws, weights, diffusion_weight)["loss"].backward()
+    scale = batch_size / 2
+    return Budget(
+        round(alone.get_total_flops() * scale), round(in_turns.get_total_flops() * scale)
+    )

@@ -1,0 +1,51 @@
+"""The settings of a training run."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hidiff.diffusion import LossWeights
+
+
+class TrainingSettings(BaseModel):
+    """How long, how fast, and on what loss the two networks are trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arm: Literal["hybrid", "segmentor_only"] = Field(
+        default="hybrid",
+        description="hybrid: stage 2 trains segmentor and refiner in turns; segmentor_only: the "
+        "baseline, stage 2 goes on with the segmentor for as many training FLOPs as the hybrid's",
+    )
+    batch_size: int = Field(default=8, ge=1, description="patches a step, over all processes")
+    accumulation: int = Field(default=1, ge=1, description="parts a batch is split into")
+    stage1_steps: int = Field(default=2000, ge=0, description="steps of the segmentor alone")
+    stage2_steps: int = Field(default=4000, ge=0, description="iterations in turns (hybrid)")
+    stage1_rate: float = Field(default=1e-3, gt=0, description="AdamW's rate in stage 1")
+    segmentor_rate: float = Field(
+        default=1e-4, gt=0, description="the segmentor's rate in stage 2; 1e-4 is the paper's"
+    )
+    refiner_rate: float = Field(
+        default=1e-3, gt=0, description="the refiner's rate; 1e-4 is the paper's, at width 128"
+    )
+    weight_decay: float = Field(default=1e-4, ge=0)
+    decay_power: float = Field(
+        default=0.9, ge=0, description="rate * (1 - done)^power; 0.9 is the paper's"
+    )
+    clip_norm: float = Field(default=1.0, gt=0, description="largest norm of a network's gradient")
+    diffusion_weight: float = Field(
+        default=1.0,
+        ge=0,
+        description="share of the refiner's loss in the segmentor's; 0: no collaboration",
+    )
+    loss: LossWeights = LossWeights()
+    mixed_precision: Literal["no", "bf16"] = Field(
+        default="no", description="bf16 is for GPUs: on a CPU it is slower"
+    )
+    validate_every: int = Field(default=500, ge=1, description="steps between validations")
+    save_every: int = Field(default=200, ge=1, description="steps between checkpoints")
+    log_every: int = Field(default=20, ge=1, description="steps between rows of metrics.jsonl")
+    workers: int = Field(default=0, ge=0, description="processes that load patches")
+    start_from: str | None = Field(
+        default=None, description="a checkpoint to fine-tune: its segmentor and refiner"
+    )

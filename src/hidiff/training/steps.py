@@ -1,0 +1,97 @@
+"""The two halves of an iteration of alternate-collaborative training, and the segmentor's own.
+
+Each half returns its losses, the sum to go back through under "loss"; optimizers are not moved.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from hidiff import seeding
+from hidiff.diffusion import LossWeights
+from hidiff.hybrid import HybridSegmentor, Look, segmentor_loss
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images and their masks, on one device."""
+
+    names: list[str]
+    image: Float[Tensor, "b c h w"]
+    y0: Float[Tensor, "b k h w"]
+    field_of_view: Float[Tensor, "b 1 h w"]
+
+
+class Frozen(nn.Module):
+    """A network that passes gradients on to its input, and cannot change itself.
+
+    It sees batch statistics as in training; parameters take no gradient, and buffers (batch norm's
+    running statistics) move in copies that are thrown away.
+    """
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, *args: object) -> Tensor:
+        state = {name: value.detach() for name, value in self.network.named_parameters()}
+        state |= {name: value.clone() for name, value in self.network.named_buffers()}
+        return functional_call(self.network, state, args)
+
+
+def draw_noise(
+    batch: Batch, num_steps: int, seed: int, *words: int | str, rank: int = 0, world: int = 1
+) -> tuple[Tensor, Tensor]:
+    """t uniform in 1..T, and the numbers in [0, 1) that yt is drawn with.
+
+    They are drawn for the batches of all processes, and each takes its own: several processes
+    see what one with the whole batch would.
+    """
+    count = len(batch.names)
+    generator = seeding.generator(seed, *words)
+    t = torch.randint(1, num_steps + 1, (count * world,), generator=generator)
+    uniform = torch.rand((count * world, *batch.y0.shape[1:]), generator=generator)
+    mine = slice(rank * count, (rank + 1) * count)
+    return t[mine].to(batch.y0.device), uniform[mine].to(batch.y0.device)
+
+
+def segmentor_only_step(hybrid: HybridSegmentor, look: Look, batch: Batch) -> dict[str, Tensor]:
+    """Stage 1, and the baseline: the segmentor's own loss."""
+    loss = segmentor_loss(look.logits, batch.y0, hybrid.labels, batch.field_of_view)
+    return {"loss": loss, "segmentor": loss}
+
+
+def refiner_step(
+    hybrid: HybridSegmentor,
+    denoise: nn.Module,
+    look: Look,
+    batch: Batch,
+    draws: tuple[Tensor, Tensor],
+    weights: LossWeights,
+) -> dict[str, Tensor]:
+    """Half 1: the refiner learns; prior and features are given to it without gradient."""
+    return hybrid.refiner_loss(
+        denoise, batch.image, batch.y0, look.detach(), draws, weights, batch.field_of_view
+    )
+
+
+def segmentor_step(
+    hybrid: HybridSegmentor,
+    look: Look,
+    batch: Batch,
+    draws: tuple[Tensor, Tensor],
+    weights: LossWeights,
+    diffusion_weight: float,
+) -> dict[str, Tensor]:
+    """Half 2: the segmentor learns from its own loss and, through prior and features, from the
+    refiner's, which itself stays as it is."""
+    losses = segmentor_only_step(hybrid, look, batch)
+    if diffusion_weight == 0:
+        return losses
+    diffusion = hybrid.refiner_loss(
+        Frozen(hybrid.refiner), batch.image, batch.y0, look, draws, weights, batch.field_of_view
+    )["loss"]
+    return {**losses, "loss": losses["loss"] + diffusion_weight * diffusion, "diffusion": diffusion}

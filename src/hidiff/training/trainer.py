@@ -1,0 +1,250 @@
+"""The training loop: stage 1, then in turns (or the baseline), with checkpoints and validation."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from hidiff.hybrid import HybridSegmentor
+from hidiff.training import state
+from hidiff.training.budget import Budget
+from hidiff.training.ema import EMA
+from hidiff.training.log import RunLog
+from hidiff.training.settings import TrainingSettings
+from hidiff.training.state import Progress
+from hidiff.training.steps import (
+    Batch,
+    draw_noise,
+    refiner_step,
+    segmentor_only_step,
+    segmentor_step,
+)
+
+STAGE1, IN_TURNS, BASELINE = "stage1", "in_turns", "segmentor_only"
+STATE_FILE = "state.safetensors"
+
+# (stage, first step, parts of a batch) -> batches without end, each part on the CPU
+Batches = Callable[[str, int], Iterator[Batch]]
+# (hybrid in eval mode, is there a refiner to judge?) -> numbers, "score" the one to be best at
+Validate = Callable[[HybridSegmentor, bool], dict[str, float]]
+
+
+class NotFiniteError(RuntimeError):
+    """A loss became NaN or infinite; the message names the step, the cases and what is safe."""
+
+
+class Trainer:
+    """Trains a hybrid and leaves its checkpoints in a folder.
+
+    `batches(stage, step)` gives that stage's batches from that step on, in parts of
+    `batch_size / (accumulation * processes)`. `metadata` (the recipe) goes into each checkpoint.
+    """
+
+    def __init__(
+        self,
+        hybrid: HybridSegmentor,
+        batches: Batches,
+        settings: TrainingSettings,
+        budget: Budget,
+        folder: Path,
+        seed: int,
+        metadata: Mapping[str, str],
+        accelerator: Accelerator,
+        validate: Validate | None = None,
+    ):
+        self.accelerator = accelerator
+        self.hybrid = hybrid.to(accelerator.device).to(memory_format=torch.channels_last)
+        self.batches = batches
+        self.settings = settings
+        self.budget = budget
+        self.folder = folder
+        self.seed = seed
+        self.metadata = dict(metadata)
+        self.validate = validate
+        self.ema = EMA(hybrid.refiner)
+        self.log = RunLog(folder, silent=not accelerator.is_main_process)
+
+    @property
+    def stages(self) -> dict[str, int]:
+        """The stages of this run and their steps, fixed before it starts."""
+        stages = {STAGE1: self.settings.stage1_steps}
+        if self.settings.arm == "hybrid":
+            stages[IN_TURNS] = self.settings.stage2_steps
+        else:
+            stages[BASELINE] = self.budget.equal_steps(self.settings.stage2_steps)
+        return {stage: steps for stage, steps in stages.items() if steps}
+
+    def run(self, resume: bool = False) -> Path:
+        """Train all stages, from where the state file stands if `resume`; returns the last model.
+
+        Raises NotFiniteError for a loss that is NaN or infinite.
+        """
+        progress = None
+        if resume and (self.folder / STATE_FILE).is_file():
+            progress, _ = state.read_progress(self.folder / STATE_FILE)
+        names = list(self.stages)
+        first = names.index(progress.stage) if progress else 0
+        try:
+            for stage in names[first:]:
+                self._run_stage(stage, progress)
+                progress = None
+        finally:
+            self.log.close()
+        return self.folder / "last.safetensors"
+
+    def _run_stage(self, stage: str, resumed: Progress | None) -> None:
+        total = self.stages[stage]
+        self.hybrid.segmentor.train()
+        self.hybrid.refiner.train()
+        self._prepare(stage)
+        progress = resumed or Progress(stage, 0)
+        if resumed:
+            state.load_state(self.folder / STATE_FILE, self._networks(), self.optimizers)
+            self.ema.num_updates = resumed.ema_updates
+        self.log.begin(stage, progress.step, total)
+        batches = self.batches(stage, progress.step)
+        while progress.step < total:
+            for name, optimizer in self.optimizers.items():
+                self._set_rate(optimizer, self._rate(stage, name), progress.step / total)
+            losses = self._step(stage, progress.step, batches)
+            progress.step += 1
+            logged = progress.step % self.settings.log_every == 0 or progress.step == total
+            numbers = {name: value.item() for name, value in losses.items()} if logged else {}
+            if logged:
+                self.log.row("train", stage, progress.step, **numbers)
+            self.log.advance(numbers)
+            ended = progress.step == total
+            if self.validate and (ended or progress.step % self.settings.validate_every == 0):
+                self._validate(stage, progress)
+            if ended or progress.step % self.settings.save_every == 0:
+                self._save(stage, progress)
+
+    def _prepare(self, stage: str) -> None:
+        """Networks as Accelerate wraps them, and fresh optimizers, for one stage."""
+        kind = torch.optim.AdamW
+        decay = self.settings.weight_decay
+        self.segmentor, optimizer = self.accelerator.prepare(
+            self.hybrid.segmentor, kind(self.hybrid.segmentor.parameters(), weight_decay=decay)
+        )
+        self.optimizers = {"segmentor": optimizer}
+        if stage == IN_TURNS:
+            self.refiner, self.optimizers["refiner"] = self.accelerator.prepare(
+                self.hybrid.refiner, kind(self.hybrid.refiner.parameters(), weight_decay=decay)
+            )
+
+    def _step(self, stage: str, step: int, batches: Iterator[Batch]) -> dict[str, Tensor]:
+        """One step on one batch, in its parts; the optimizers have moved after it."""
+        parts = self.settings.accumulation
+        reported: dict[str, Tensor] = {}
+        for part in range(parts):
+            batch = next(batches)
+            last = part == parts - 1
+            with self.accelerator.autocast():
+                look = self.hybrid.look(batch.image, self.segmentor)
+            if stage == IN_TURNS:
+                with self.accelerator.autocast():
+                    losses = refiner_step(
+                        self.hybrid, self.refiner, look, batch,
+                        self._draws(batch, "refiner", step, part), self.settings.loss,
+                    )  # fmt: skip
+                self._backward(losses, batch, stage, step)
+                if last:
+                    # with several parts, the segmentor's half of the earlier ones has gone
+                    # through the refiner as it was before this step
+                    self._move("refiner", self.refiner)
+                    self.ema.update(self.hybrid.refiner)
+                _add(reported, {"refiner": losses.pop("loss"), **losses}, parts)
+                with self.accelerator.autocast():
+                    losses = segmentor_step(
+                        self.hybrid, look, batch, self._draws(batch, "segmentor", step, part),
+                        self.settings.loss, self.settings.diffusion_weight,
+                    )  # fmt: skip
+            else:
+                with self.accelerator.autocast():
+                    losses = segmentor_only_step(self.hybrid, look, batch)
+            self._backward(losses, batch, stage, step)
+            _add(reported, {"segmentor": losses["segmentor"]}, parts)
+        self._move("segmentor", self.segmentor)
+        return reported
+
+    def _draws(self, batch: Batch, half: str, step: int, part: int) -> tuple[Tensor, Tensor]:
+        return draw_noise(
+            batch, self.hybrid.schedule.num_steps, self.seed, half, step, part,
+            rank=self.accelerator.process_index, world=self.accelerator.num_processes,
+        )  # fmt: skip
+
+    def _backward(self, losses: dict[str, Tensor], batch: Batch, stage: str, step: int) -> None:
+        loss = losses["loss"]
+        if not math.isfinite(loss.item()):
+            safe = self.folder / "last.safetensors"
+            raise NotFiniteError(
+                f"the loss is {loss.item()} at step {step + 1} of {stage}, on the cases "
+                f"{', '.join(batch.names)}. "
+                + (f"The last good checkpoint is {safe}. " if safe.is_file() else "")
+                + "Look at these images and masks, or lower the learning rate."
+            )
+        self.accelerator.backward(loss / self.settings.accumulation)
+
+    def _move(self, name: str, network: torch.nn.Module) -> None:
+        self.accelerator.clip_grad_norm_(network.parameters(), self.settings.clip_norm)
+        self.optimizers[name].step()
+        self.optimizers[name].zero_grad()
+
+    def _rate(self, stage: str, network: str) -> float:
+        if network == "refiner":
+            return self.settings.refiner_rate
+        return self.settings.stage1_rate if stage == STAGE1 else self.settings.segmentor_rate
+
+    def _set_rate(self, optimizer: torch.optim.Optimizer, start: float, done: float) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = start * (1 - done) ** self.settings.decay_power
+
+    def _validate(self, stage: str, progress: Progress) -> None:
+        assert self.validate is not None
+        if self.accelerator.is_main_process:
+            hybrid = self.predicting().eval()
+            numbers = self.validate(hybrid, stage == IN_TURNS)
+            hybrid.segmentor.train()
+            self.log.row("validation", stage, progress.step, **numbers)
+            shown = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
+            self.log.say(f"{stage} step {progress.step}: {shown}")
+            if progress.best is None or numbers["score"] > progress.best:
+                progress.best = numbers["score"]
+                self._save_model("best" if stage != STAGE1 else "stage1_best", stage, progress)
+        self.accelerator.wait_for_everyone()
+
+    def predicting(self) -> HybridSegmentor:
+        """The hybrid as prediction uses it: the live segmentor and the EMA refiner."""
+        return HybridSegmentor(
+            self.hybrid.segmentor, self.ema.module, self.hybrid.labels, self.hybrid.settings
+        )
+
+    def _networks(self) -> dict[str, torch.nn.Module]:
+        return {
+            "segmentor": self.hybrid.segmentor,
+            "refiner": self.ema.module,
+            "live_refiner": self.hybrid.refiner,
+        }
+
+    def _save(self, stage: str, progress: Progress) -> None:
+        if self.accelerator.is_main_process:
+            progress.ema_updates = self.ema.num_updates
+            optimizers = {name: each for name, each in self.optimizers.items()}
+            state.save_state(
+                self.folder / STATE_FILE, progress, self._networks(), optimizers, self.metadata
+            )
+            self._save_model("last" if stage != STAGE1 else "stage1", stage, progress)
+        self.accelerator.wait_for_everyone()
+
+    def _save_model(self, name: str, stage: str, progress: Progress) -> None:
+        metadata = {**self.metadata, "stage": stage, "step": str(progress.step)}
+        path = self.folder / f"{name}.safetensors"
+        state.save_model(path, self.hybrid.segmentor, self.ema.module, metadata)
+
+
+def _add(reported: dict[str, Tensor], losses: dict[str, Tensor], parts: int) -> None:
+    for name, value in losses.items():
+        reported[name] = reported.get(name, torch.zeros_like(value)) + value.detach() / parts

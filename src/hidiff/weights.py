@@ -1,0 +1,90 @@
+"""Files of tensors: safetensors in and out, foreign checkpoints without unpickling, atomic writing."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block ends well.
+
+    A reader sees the old file or the new one, never half of one; on an error nothing stays.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        # mkstemp makes files private; give the mode that an ordinary open() would have given.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors and a few words about them as one safetensors file, whole or not at all."""
+    dense = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    with atomic_write(path) as temporary:
+        save_file(dense, temporary, metadata=dict(metadata))
+
+
+def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a safetensors file: tensors on the CPU, and the metadata.
+
+    Raises ValueError, naming the file, for one that is missing, truncated or of another format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file. Give the path of a .safetensors checkpoint.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+            return tensors, dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} does not read as safetensors ({error}). It may be cut short or of another "
+            "format: copy it again, or take an earlier checkpoint."
+        ) from error
+
+
+def load_foreign(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of somebody else's checkpoint: .safetensors, or .pt/.pth without unpickling.
+
+    A `state_dict` or `model` entry is opened. Raises ValueError for what holds more than tensors.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return load(path)[0]
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file. Give the path of a checkpoint (.pt, .pth).")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a different type for each way a file can be wrong
+        raise ValueError(
+            f"{path} does not read as a checkpoint of plain tensors ({type(error).__name__}). "
+            "Files that need unpickling are refused, as they can run code: save its state_dict() "
+            "as safetensors where it was made."
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"{path} holds a {type(content).__name__}, but a state dict (name -> tensor) is wanted."
+        )
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}

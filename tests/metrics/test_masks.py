@@ -1,0 +1,159 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from monai.metrics import (
+    compute_dice,
+    compute_hausdorff_distance,
+    compute_iou,
+    compute_surface_dice,
+    get_confusion_matrix,
+)
+from scipy.ndimage import binary_erosion
+
+from hidiff.metrics import METRICS, case_metrics
+
+SHAPE = (7, 9)
+masks = arrays(bool, SHAPE)
+
+
+def surface(mask):
+    """Pixels with a 4-neighbour outside the mask, found pixel by pixel."""
+    padded = np.pad(mask, 1)
+    return [
+        (r, c)
+        for r, c in np.argwhere(mask)
+        if not (
+            padded[r, c + 1] and padded[r + 2, c + 1] and padded[r + 1, c] and padded[r + 1, c + 2]
+        )
+    ]
+
+
+def brute_force(predicted, truth, inside, spacing, tolerance):
+    """The definitions, written with sets and every pair of surface pixels."""
+    a = {tuple(p) for p in np.argwhere(predicted & inside)}
+    b = {tuple(p) for p in np.argwhere(truth & inside)}
+    both, either = len(a & b), len(a | b)
+    if not either:
+        return dict.fromkeys(METRICS, 1.0) | {"hd95": 0.0}
+    if not a or not b:
+        height, width = predicted.shape
+        diagonal = ((height * spacing[0]) ** 2 + (width * spacing[1]) ** 2) ** 0.5
+        return dict.fromkeys(METRICS, 0.0) | {"hd95": diagonal}
+    edges, others = surface(predicted & inside), surface(truth & inside)
+    pairs = np.array([[np.hypot(*(np.subtract(e, o) * spacing)) for o in others] for e in edges])
+    there, back = pairs.min(axis=1), pairs.min(axis=0)
+    near = (there <= tolerance + 1e-6).sum() + (back <= tolerance + 1e-6).sum()
+    return {
+        "dice": 2 * both / (len(a) + len(b)),
+        "iou": both / either,
+        "sensitivity": both / len(b),
+        "precision": both / len(a),
+        "hd95": max(np.percentile(there, 95), np.percentile(back, 95)),
+        "surface_dice": near / (len(edges) + len(others)),
+    }
+
+
+@given(masks, masks, masks, st.sampled_from([None, (1.0, 1.0), (0.5, 2.0)]))
+def test_every_metric_equals_brute_force(predicted, truth, inside, spacing):
+    inside[0, 0] = True
+    # No distance on this grid is near the tolerance, so that rounding decides nothing.
+    ours = case_metrics(predicted, truth, inside=inside, spacing=spacing, tolerance=1.2)
+    oracle = brute_force(predicted, truth, inside, spacing or (1.0, 1.0), 1.2)
+    assert ours == pytest.approx(oracle, rel=1e-6)
+    assert list(ours) == list(METRICS)
+
+
+@given(masks, masks)
+def test_every_metric_equals_monai_where_neither_mask_is_empty(predicted, truth):
+    predicted[1, 2] = truth[5, 3] = True
+    p, y = (torch.from_numpy(m.astype(np.float32))[None, None] for m in (predicted, truth))
+    ours = case_metrics(predicted, truth, tolerance=1.0)
+    tp, fp, _, fn = get_confusion_matrix(p, y)[0, 0].tolist()
+    theirs = {
+        "dice": compute_dice(p, y).item(),
+        "iou": compute_iou(p, y).item(),
+        "sensitivity": tp / (tp + fn),
+        "precision": tp / (tp + fp),
+        "hd95": compute_hausdorff_distance(p, y, include_background=True, percentile=95).item(),
+        "surface_dice": compute_surface_dice(p, y, [1.0], include_background=True).item(),
+    }
+    assert ours == pytest.approx(theirs, rel=1e-6)
+
+
+@given(masks, masks)
+def test_swapping_the_masks_swaps_sensitivity_and_precision_only(a, b):
+    one, other = case_metrics(a, b), case_metrics(b, a)
+    other["sensitivity"], other["precision"] = other["precision"], other["sensitivity"]
+    if not a.any() or not b.any():
+        assert one == other  # the empty-mask rule is symmetric
+    assert one == pytest.approx(other)
+
+
+@given(masks)
+def test_a_mask_agrees_with_itself_perfectly(mask):
+    assert case_metrics(mask, mask) == dict.fromkeys(METRICS, 1.0) | {"hd95": 0.0}
+
+
+@given(masks, masks, masks)
+def test_pixels_outside_the_field_of_view_change_nothing(predicted, truth, inside):
+    inside[3, 3] = True
+    ours = case_metrics(predicted, truth, inside=inside)
+    assert ours == case_metrics(predicted | ~inside, truth & inside, inside=inside)
+
+
+@given(masks, masks, masks)
+def test_inputs_are_not_modified(predicted, truth, inside):
+    inside[0, 0] = True
+    before = predicted.copy(), truth.copy(), inside.copy()
+    for array in (predicted, truth, inside):
+        array.flags.writeable = False
+    case_metrics(predicted, truth, inside=inside)
+    assert all(map(np.array_equal, before, (predicted, truth, inside)))
+
+
+@pytest.mark.parametrize("spacing, diagonal", [(None, 5.0), ((2.0, 0.5), np.hypot(6, 2))])
+def test_an_empty_mask_is_perfect_or_worst_and_never_dropped(spacing, diagonal):
+    empty, full = np.zeros((3, 4), bool), np.ones((3, 4), bool)
+    perfect = dict.fromkeys(METRICS, 1.0) | {"hd95": 0.0}
+    worst = dict.fromkeys(METRICS, 0.0) | {"hd95": diagonal}
+    assert case_metrics(empty, empty, spacing=spacing) == perfect
+    assert case_metrics(full, empty, spacing=spacing) == pytest.approx(worst)
+    assert case_metrics(empty, full, spacing=spacing) == pytest.approx(worst)
+
+
+def test_the_worst_distance_is_beyond_any_that_masks_can_have():
+    corner, opposite = np.zeros((2, 5, 8), bool)
+    corner[0, 0] = opposite[-1, -1] = True
+    missed = case_metrics(np.zeros((5, 8), bool), opposite)["hd95"]
+    farthest = case_metrics(corner, opposite)["hd95"]
+    assert farthest == pytest.approx(np.hypot(4, 7))
+    assert farthest < missed
+
+
+def test_two_single_pixels_are_apart_by_their_distance_in_mm():
+    a, b = np.zeros((2, 9, 9), bool)
+    a[1, 1] = b[4, 5] = True
+    assert case_metrics(a, b)["hd95"] == pytest.approx(5.0)
+    metrics = case_metrics(a, b, spacing=(2.0, 0.5), tolerance=6.4)
+    assert metrics["hd95"] == pytest.approx(np.hypot(6, 2))
+    assert (metrics["dice"], metrics["surface_dice"]) == (0.0, 1.0)
+
+
+def test_a_shift_by_one_pixel_is_a_distance_of_one():
+    square = np.zeros((12, 12), bool)
+    square[3:8, 3:8] = True
+    metrics = case_metrics(np.roll(square, 1, axis=1), square, tolerance=1.0)
+    assert (metrics["dice"], metrics["hd95"], metrics["surface_dice"]) == (0.8, 1.0, 1.0)
+    inner = surface(square)
+    assert len(inner) == (square & ~binary_erosion(square)).sum() == 16
+
+
+def test_masks_of_two_sizes_or_an_empty_field_of_view_are_errors():
+    mask = np.ones((4, 4), bool)
+    with pytest.raises((ValueError, TypeError)):  # the shape hook of the tests may see it first
+        case_metrics(mask, np.ones((1, 4), bool))
+    with pytest.raises(ValueError, match="field of view holds no pixel"):
+        case_metrics(mask, mask, inside=~mask)
