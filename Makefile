@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types contract clean
+.PHONY: help setup demo test lint types contract docs clean
 
 help:  ## Show this list (the default).
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F '|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup  ## Train, refine and draw a small example from start to end.
-	$(BIN)/hidiff demo
+	$(BIN)/hidiff demo --overwrite
 
 # Two workers of one thread each are faster than one worker of two.
 test: setup  ## Run all tests.
@@ -37,6 +37,9 @@ types: setup  ## Check types.
 
 contract: setup  ## Check that each layer imports only the layers under it.
 	$(BIN)/lint-imports --no-logo
+
+docs: setup  ## Write docs/recipe.md anew, out of the settings in the code.
+	$(BIN)/hidiff settings > docs/recipe.md
 
 clean:  ## Remove the environment and every cache.
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -25,18 +26,27 @@ from hidiff.recipe import Recipe, make_recipe, write_recipe
 from hidiff.refiner import Refiner
 from hidiff.segmentors import make_segmentor
 from hidiff.training import Batch, Trainer, TrainingSettings, count_flops, load_model
+from hidiff.training.trainer import IN_TURNS
 
 FORMAT = "hidiff-1"  # of the metadata in a checkpoint
 MODELS = ("best.safetensors", "last.safetensors", "stage1.safetensors")
+
+
+class ModelFile(NamedTuple):
+    """A checkpoint, read."""
+
+    recipe: Recipe
+    tensors: dict[str, torch.Tensor]
+    metadata: dict[str, str]
+    """`stage` and `step` it was written at, and what checkpoint_metadata gives"""
+    path: Path
 
 
 def make_hybrid(recipe: Recipe) -> HybridSegmentor:
     """The untrained networks of a recipe; the same seed gives the same weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeding.derive(recipe.seed, "weights"))
-        segmentor = make_segmentor(
-            recipe.segmentor, recipe.data.channels, recipe.labels.num_planes
-        )
+        segmentor = make_segmentor(recipe.segmentor, recipe.data.channels, recipe.labels.num_planes)
         refiner = Refiner(
             recipe.data.channels,
             recipe.labels.num_planes,
@@ -47,7 +57,10 @@ def make_hybrid(recipe: Recipe) -> HybridSegmentor:
 
 
 def make_predictor(
-    hybrid: HybridSegmentor, recipe: Recipe, device: torch.device | str = "cpu"
+    hybrid: HybridSegmentor,
+    recipe: Recipe,
+    device: torch.device | str = "cpu",
+    refines: bool = True,
 ) -> Predictor:
     """The networks, ready for images as the recipe describes them."""
     return Predictor(
@@ -58,6 +71,7 @@ def make_predictor(
         size=recipe.data.size,
         settings=recipe.prediction,
         device=device,
+        refines=refines,
     )
 
 
@@ -67,24 +81,50 @@ def list_cases(recipe: Recipe, split: str) -> list[Case]:
     return load_split(data.source, data.root, split, splitting=data.splitting)
 
 
+def open_model(path: str | Path) -> ModelFile:
+    """What lies in a checkpoint (.safetensors), or in the best one of a run's folder.
+
+    Raises ValueError, naming the file, for one that is not a HiDiff model.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = [path / name for name in MODELS if (path / name).is_file()]
+        if not found:
+            raise ValueError(
+                f"{path} holds none of {', '.join(MODELS)}, so no model was trained there yet. "
+                "Run hidiff train, or give a checkpoint's path."
+            )
+        path = found[0]
+    tensors, metadata = weights.load(path)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} is no HiDiff checkpoint of format {FORMAT} (it says "
+            f"{metadata.get('format', 'nothing')}). Give one that hidiff train wrote."
+        )
+    recipe = make_recipe(json.loads(metadata["recipe"]), str(path))
+    return ModelFile(recipe, tensors, metadata, path)
+
+
 def load_recipe(path: str | Path) -> Recipe:
     """The recipe inside a checkpoint, or a run's folder."""
-    return _open(path)[0]
+    return open_model(path).recipe
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> Predictor:
     """A trained model, from a checkpoint (.safetensors) or a run's folder (its best one).
 
-    `.predict(image)` of what comes back gives labels, probability, uncertainty and prior.
+    `.predict(image)` of what comes back gives labels, probability, uncertainty and prior. A model
+    without a trained refiner (stage 1, or arm segmentor_only) gives its prior as the answer.
     Raises ValueError, naming the file, for one that is not a HiDiff model.
     """
-    recipe, tensors, file = _open(path)
-    hybrid = make_hybrid(recipe)
+    model = open_model(path)
+    hybrid = make_hybrid(model.recipe)
     try:
-        load_model(tensors, hybrid.segmentor, hybrid.refiner)
+        load_model(model.tensors, hybrid.segmentor, hybrid.refiner)
     except (ValueError, RuntimeError) as error:
-        raise ValueError(f"{file}: {error}") from error
-    return make_predictor(hybrid, recipe, device)
+        raise ValueError(f"{model.path}: {error}") from error
+    refines = model.metadata.get("stage", IN_TURNS) == IN_TURNS
+    return make_predictor(hybrid, model.recipe, device, refines)
 
 
 def train(
@@ -96,6 +136,17 @@ def train(
     validate: bool = True,
 ) -> Path:
     """Train as the recipe says; checkpoints and metrics.jsonl go to `folder`. The last model."""
+    trainer = make_trainer(recipe, folder, cpu=cpu, validate=validate)
+    folder.mkdir(parents=True, exist_ok=True)
+    if trainer.accelerator.is_main_process:
+        write_recipe(recipe, folder / "recipe.yaml")
+    return trainer.run(resume)
+
+
+def make_trainer(
+    recipe: Recipe, folder: Path, *, cpu: bool = False, validate: bool = True
+) -> Trainer:
+    """All that a run needs, training data included; its `stages` and `budget` are known now."""
     settings = _effective(recipe)
     accelerator = Accelerator(cpu=cpu, mixed_precision=settings.mixed_precision)
     hybrid = make_hybrid(recipe)
@@ -108,10 +159,7 @@ def train(
         settings.diffusion_weight,
     )
     loaded = load_cases(recipe, "train")
-    folder.mkdir(parents=True, exist_ok=True)
-    if accelerator.is_main_process:
-        write_recipe(recipe, folder / "recipe.yaml")
-    trainer = Trainer(
+    return Trainer(
         hybrid,
         lambda stage, step: batches(recipe, settings, loaded, accelerator, stage, step),
         settings,
@@ -122,7 +170,6 @@ def train(
         accelerator,
         _validation(recipe, accelerator) if validate else None,
     )
-    return trainer.run(resume)
 
 
 def load_cases(recipe: Recipe, split: str) -> LoadedCases:
@@ -192,11 +239,11 @@ def _effective(recipe: Recipe) -> TrainingSettings:
 def _start_from(recipe: Recipe, hybrid: HybridSegmentor) -> None:
     """Load the weights that the recipe names."""
     if recipe.training.start_from:
-        _, tensors, file = _open(recipe.training.start_from)
+        model = open_model(recipe.training.start_from)
         try:
-            load_model(tensors, hybrid.segmentor, hybrid.refiner)
+            load_model(model.tensors, hybrid.segmentor, hybrid.refiner)
         except (ValueError, RuntimeError) as error:
-            raise ValueError(f"training.start_from, {file}: {error}") from error
+            raise ValueError(f"training.start_from, {model.path}: {error}") from error
     elif recipe.segmentor.weights:
         _load_segmentor(Path(recipe.segmentor.weights), hybrid)
 
@@ -216,25 +263,6 @@ def _load_segmentor(path: Path, hybrid: HybridSegmentor) -> None:
         raise ValueError(
             f"segmentor.weights, {path}, do not fit {type(module).__name__}: {error}"
         ) from error
-
-
-def _open(path: str | Path) -> tuple[Recipe, dict[str, torch.Tensor], Path]:
-    path = Path(path)
-    if path.is_dir():
-        found = [path / name for name in MODELS if (path / name).is_file()]
-        if not found:
-            raise ValueError(
-                f"{path} holds none of {', '.join(MODELS)}, so no model was trained there yet. "
-                "Run hidiff train, or give a checkpoint's path."
-            )
-        path = found[0]
-    tensors, metadata = weights.load(path)
-    if metadata.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} is no HiDiff checkpoint of format {FORMAT} (it says "
-            f"{metadata.get('format', 'nothing')}). Give one that hidiff train wrote."
-        )
-    return make_recipe(json.loads(metadata["recipe"]), str(path)), tensors, path
 
 
 def _validation(recipe: Recipe, accelerator: Accelerator):

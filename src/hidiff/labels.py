@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Integer, Num, Shaped, UInt8
+from jaxtyping import Bool, Float, Integer, Num, Shaped, UInt8
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
@@ -28,9 +28,9 @@ class Labels(BaseModel):
     )
     threshold: float | None = Field(
         default=None,
-        description="one_class only: a mask value above it is foreground. Without it: above half "
-        "of 1, 255 or 65535, whichever the mask's largest value first fits in, so that 0/1, 0/255 "
-        "and JPEG masks are all read right",
+        description="one_class only: a mask value above it is foreground. Without it: a mask of 0 "
+        "and the class's values is taken at its word, any other is cut at half of 1, 255 or 65535, "
+        "so that 0/1, 0/255 and JPEG masks are all read right",
     )
 
     @model_validator(mode="after")
@@ -44,6 +44,9 @@ class Labels(BaseModel):
                 f"labels.kind one_class has {len(self.classes)} classes ({', '.join(self.classes)})"
                 ", but wants exactly 1. Use kind: exclusive or regions."
             )
+        for name, each in self.classes.items():
+            if not each:
+                raise ValueError(f"labels.classes: {name} has no value. Say which mean it: [255]")
         values = [value for each in self.classes.values() for value in each]
         if self.kind == "exclusive" and (len(set(values)) < len(values) or 0 in values):
             raise ValueError(
@@ -84,7 +87,7 @@ class Labels(BaseModel):
         Raises ValueError for a value that no class declares.
         """
         if self.kind == "one_class":
-            return (mask > self._foreground_above(mask))[None].astype(np.float32)
+            return self._foreground(mask)[None].astype(np.float32)
         declared = {0} | {value for each in self.classes.values() for value in each}
         found = np.unique(mask)
         unknown = [value for value in found.tolist() if value not in declared]
@@ -98,11 +101,22 @@ class Labels(BaseModel):
             planes = np.concatenate([~planes.any(axis=0, keepdims=True), planes])
         return planes.astype(np.float32)
 
-    def _foreground_above(self, mask: Num[np.ndarray, "h w"]) -> float:
+    def _foreground(self, mask: Num[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+        """Where the one class is."""
         if self.threshold is not None:
-            return self.threshold
-        largest = mask.max(initial=0)
-        return next((top / 2 for top in (1, 255) if largest <= top), 65535 / 2)
+            return mask > self.threshold
+        (values,) = self.classes.values()
+        if np.isin(mask, [0, *values]).all():
+            return np.isin(mask, values)
+        largest = mask.max()
+        for white in (1, 255, 65535):
+            if white / 2 < largest <= white:
+                return mask > white / 2
+        raise ValueError(
+            f"the mask's largest value is {largest:g}, which is neither declared "
+            f"({dict(self.classes)}) nor near 1, 255 or 65535. Add it to labels.classes, or set "
+            "labels.threshold: values above it are foreground."
+        )
 
     def decode(
         self, planes: Shaped[np.ndarray, "k h w"]

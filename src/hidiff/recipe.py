@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -49,6 +49,8 @@ def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path} holds no settings; a recipe begins with name: and data:")
+    # "training:" with nothing under it is None in YAML
+    content = {name: value for name, value in content.items() if value is not None}
     for change in changes:
         _set(content, change)
     return make_recipe(content, str(path))
@@ -59,7 +61,7 @@ def make_recipe(content: Mapping[str, Any], source: str = "the recipe") -> Recip
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(each) for each in error.errors()]
+        lines = _explain(error)
         raise RecipeError("\n".join(f"{source}: {line}" for line in lines)) from error
 
 
@@ -77,7 +79,9 @@ def _set(content: dict[str, Any], change: str) -> None:
     *parents, last = key.split(".")
     place = content
     for parent in parents:
-        place = place.setdefault(parent, {})
+        if place.get(parent) is None:
+            place[parent] = {}
+        place = place[parent]
         if not isinstance(place, dict):
             raise RecipeError(f"--set {change}: {parent} is a value, not a group of settings")
     try:
@@ -86,28 +90,45 @@ def _set(content: dict[str, Any], change: str) -> None:
         raise RecipeError(f"--set {change}: the value is not YAML: {error}") from error
 
 
-def _explain(error: Mapping[str, Any]) -> str:
-    place = [str(part) for part in error["loc"]]
+def _explain(error: ValidationError) -> list[str]:
+    """A line for each wrong setting, whatever of its type's alternatives it was tried as."""
+    found: dict[tuple[str, ...], Any] = {}
+    for each in error.errors():
+        found.setdefault(_place(each["loc"])[0], each)
+    inner = {place[:length] for place in found for length in range(len(place))}
+    return [_explain_one(each) for place, each in found.items() if place not in inner]
+
+
+def _explain_one(error: Mapping[str, Any]) -> str:
+    place, group = _place(error["loc"])
     name = ".".join(place)
     if error["type"] == "extra_forbidden":
-        known = _names_beside(error["loc"])
+        known = list(group.model_fields)
         near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.4)
         hint = f"Did you mean {near[0]}? " if near else ""
         return f"{name} is no setting. {hint}Known here: {', '.join(known)}."
     if error["type"] == "missing":
         return f"{name} is missing, and has no default."
-    came = error.get("input")
     message = error["msg"].removeprefix("Value error, ")
-    return f"{name} = {came!r}: {message}" if place else message
+    return f"{name} = {error.get('input')!r}: {message}" if place else message
 
 
-def _names_beside(location: Sequence[int | str]) -> list[str]:
-    """The settings in the group that a location points into."""
-    model: type[BaseModel] = Recipe
-    for part in location[:-1]:
-        field = model.model_fields.get(str(part))
+def _place(location: Sequence[int | str]) -> tuple[tuple[str, ...], type[BaseModel]]:
+    """Where pydantic found an error: the setting's names, and the group that the last lies in.
+
+    For a setting of several types (data.augmentation) pydantic's place also says which was tried.
+    """
+    names: list[str] = []
+    group, tried = Recipe, {}
+    for number, part in enumerate(location):
+        if part in tried:
+            group = tried[part] if number < len(location) - 1 else group
+            tried = {}
+            continue
+        names.append(str(part))
+        field = group.model_fields.get(str(part))
         kind = field.annotation if field else None
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            break
-        model = kind
-    return list(model.model_fields)
+        tried = {getattr(each, "__name__", ""): each for each in get_args(kind)}
+        if number < len(location) - 1 and isinstance(kind, type) and issubclass(kind, BaseModel):
+            group = kind
+    return tuple(names), group

@@ -23,9 +23,7 @@ def generator(seed: int, *words: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, *words))
 
 
-def uniform_field(
-    seed: int, *words: int | str, shape: tuple[int, ...]
-) -> Float[Tensor, "*shape"]:
+def uniform_field(seed: int, *words: int | str, shape: tuple[int, ...]) -> Float[Tensor, "*shape"]:
     """Numbers in [0, 1), one a pixel, drawn by a counter (Philox): equal on every machine."""
     bits = np.random.Generator(np.random.Philox(key=derive(seed, *words)))
     return torch.from_numpy(bits.random(shape, dtype=np.float32))

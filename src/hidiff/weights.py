@@ -1,4 +1,4 @@
-"""Files of tensors: safetensors in and out, foreign checkpoints without unpickling, atomic writing."""
+"""Files of tensors: safetensors, foreign checkpoints without unpickling, atomic writing."""
 
 import contextlib
 import os
@@ -38,7 +38,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors and a few words about them as one safetensors file, whole or not at all."""
-    dense = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    # copies, as safetensors refuses tensors that share memory (tied weights)
+    dense = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
     with atomic_write(path) as temporary:
         save_file(dense, temporary, metadata=dict(metadata))
 

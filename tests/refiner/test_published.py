@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.refiner import published_checkpoint
 from torch.testing import assert_close
 
 from hidiff.refiner import read_published
 from hidiff.refiner.published import from_state_dict
+from tests.refiner import published_checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -57,7 +57,7 @@ def test_any_multiple_of_8_and_of_32_fits(width, rows, columns):
 def test_a_size_that_does_not_fit_says_what_does():
     refiner = make()
     given_, features = inputs(1, 64, 64)
-    with pytest.raises(ValueError, match="image is 60x64.*multiples of 32"):
+    with pytest.raises(ValueError, match=r"image is 60x64.*multiples of 32"):
         refiner(
             **{k: v[:, :, :60] if v.ndim == 4 else v for k, v in given_.items()},
             features=features,
@@ -69,9 +69,7 @@ def test_batch_mates_do_not_matter_in_eval():
     torch.nn.init.normal_(refiner.output.weight)
     given_, features = inputs()
     both = refiner(**given_, features=features)
-    one = refiner(
-        **{k: v[:1] for k, v in given_.items()}, features=[f[:1] for f in features]
-    )
+    one = refiner(**{k: v[:1] for k, v in given_.items()}, features=[f[:1] for f in features])
     # a sign that lies within rounding of zero may flip
     assert (both[:1] - one).abs().median() < 1e-5
 

@@ -23,6 +23,9 @@ def segmentor_loss(
     known = (2 * y0 - 1) * SURE_LOGIT
     inside = torch.where(field_of_view > 0, logits.float(), known)
     exclusive = labels.kind == "exclusive"
+    if not exclusive:
+        # One problem a plane: of several planes MONAI's cross-entropy would take the softmax.
+        inside, y0 = (each.flatten(0, 1)[:, None] for each in (inside, y0))
     loss = DiceCELoss(
         softmax=exclusive,
         sigmoid=not exclusive,

@@ -49,7 +49,7 @@ def evaluate(
     predictor: Predictor,
     cases: Sequence[Case],
     *,
-    refine: bool = True,
+    refine: bool | None = None,
     tolerance: float = 1.0,
     done: Callable[[Case, Prediction, list[Row]], None] | None = None,
     **changes: Any,
@@ -57,8 +57,9 @@ def evaluate(
     """Predict and judge every case; `changes` are PredictionSettings.
 
     Returns rows for metrics.summarise. `done` is told of each case as it ends. Without `refine`
-    only the rows of the prior come.
+    (left out: as the model was trained) only the rows of the prior come.
     """
+    refine = predictor.refines if refine is None else refine
     rows: list[Row] = []
     for case in cases:
         truth = read_truth(case, predictor)

@@ -17,7 +17,7 @@ class Prediction:
 
     name: str
     labels: LabelMap
-    """one class: 0, 1; exclusive classes: 0 the background, then in order; regions: a bit a plane"""
+    """one class: 0, 1; exclusive: 0 the background, then in order; regions: a bit a plane"""
     probability: Float[np.ndarray, "k h w"]
     """mean over the samples, 0..1, of each plane; sums to 1 over exclusive planes"""
     uncertainty: Float[np.ndarray, "h w"] | Float[np.ndarray, "k h w"]

@@ -30,6 +30,13 @@ class PredictionSettings(BaseModel):
         default=None, ge=1, description="steps of each refinement; left out: all T"
     )
     sampler: Literal["ancestral", "ddim"] = "ancestral"
+    temperature: float = Field(
+        default=1.0,
+        ge=0,
+        description="of every draw: 1 draws masks as likely as the model finds them, each like "
+        "another reader's; below 1 a draw keeps closer to the likeliest, which suits few samples; "
+        "at 0 nothing is left to chance, and samples are all alike",
+    )
     seed: int = Field(default=0, description="of the draws; the same gives the same masks")
     rule: Literal["half", "expected_dice"] = Field(
         default="half",
@@ -44,7 +51,8 @@ class Predictor:
     """A trained hybrid, ready for images.
 
     `window` is the (height, width) it looks through, as in training; smaller images are padded
-    by repeating their rim. `size` is what whole images are resized to, if they are.
+    by repeating their rim. `size` is what whole images are resized to, if they are. `refines` is
+    False for a model whose refiner was never trained: then the prior is the answer.
     """
 
     def __init__(
@@ -57,31 +65,35 @@ class Predictor:
         size: tuple[int, int] | None = None,
         settings: PredictionSettings | None = None,
         device: torch.device | str = "cpu",
+        refines: bool = True,
     ):
         self.device = torch.device(device)
-        self.hybrid = hybrid.to(self.device).to(memory_format=torch.channels_last).eval()
+        self.hybrid = hybrid.place(self.device).eval()
         self.labels = hybrid.labels
         self.channels = channels
         self.intensity = intensity
         self.window = window
         self.size = size
         self.settings = settings or PredictionSettings()
+        self.refines = refines
 
     def predict(
         self,
         image: np.ndarray | Image.Image | Path | str,
         *,
         name: str | None = None,
-        refine: bool = True,
+        refine: bool | None = None,
         trace: bool = False,
         **changes: Any,
     ) -> Prediction:
         """Refine the mask of one image: a file, a PIL image, or an array (h, w) or (h, w, c).
 
         Values are raw, as in the file (0..255 for 8 bits). `changes` are PredictionSettings, such
-        as samples=4, steps=5, seed=1, rule="expected_dice". Without `refine` the prior stands in
-        for the refined probability. Raises ValueError for an image that does not fit.
+        as samples=4, steps=5, seed=1, rule="expected_dice". Without `refine` (left out: as the
+        model was trained) the prior stands in for the refined probability. Raises ValueError for
+        an image that does not fit.
         """
+        refine = self.refines if refine is None else refine
         settings = PredictionSettings.model_validate({**self.settings.model_dump(), **changes})
         if name is None:
             name = Path(image).stem if isinstance(image, str | Path) else ""
@@ -130,7 +142,7 @@ class Predictor:
 
         def look(window: Tensor, places: list) -> dict[str, Tensor]:
             window = window.contiguous(memory_format=torch.channels_last)
-            corners = [(place[2].start, place[3].start) for place in places]
+            corners = [(int(place[2].start), int(place[3].start)) for place in places]
             mirrors = MIRRORS if settings.mirror else MIRRORS[:1]
             looks = [
                 self._mirrored(window, axes, corners, settings, (name, number), refine, trace)
@@ -187,7 +199,9 @@ class Predictor:
                     )
                     for top, left in corners
                 ]  # fmt: skip
-                field = torch.stack(fields).to(window.device)
+                # u < p ** (1 / T) / (p ** (1 / T) + (1 - p) ** (1 / T)) says the same of p
+                field = torch.sigmoid(settings.temperature * torch.stack(fields).logit(eps=1e-7))
+                field = field.to(window.device)
                 return field.flip(axes) if axes else field
 
             return uniform

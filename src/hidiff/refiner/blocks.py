@@ -21,9 +21,7 @@ class Block(nn.Module):
         super().__init__()
         self.bias = TimeBias(time, in_channels)
         # no bias of its own: the batch norm after it has one
-        self.conv = Conv2d(
-            in_channels, out_channels, 3, padding=1, bias=False, precision=precision
-        )
+        self.conv = Conv2d(in_channels, out_channels, 3, padding=1, bias=False, precision=precision)
         self.norm = nn.BatchNorm2d(out_channels)
         self.activation = RPReLU(time, out_channels)
 

@@ -28,9 +28,7 @@ class FeedForward(nn.Module):
         self.norm2 = TokenNorm(channels)
         self.activation2 = RPReLU(time, channels)
         self.scale = TimeScale(time, channels, start=1.0)
-        self.pool_scales = nn.ModuleList(
-            TimeScale(time, channels, start=0.1) for _ in POOL_WINDOWS
-        )
+        self.pool_scales = nn.ModuleList(TimeScale(time, channels, start=0.1) for _ in POOL_WINDOWS)
 
     def forward(
         self, stream: Tensor, answer: Tensor, time: Tensor, grid: tuple[int, int]

@@ -151,7 +151,8 @@ def from_state_dict(tensors: Mapping[str, Tensor]) -> Published:
             f"It holds {len(tensors)} tensors, the first {next(iter(tensors), 'none')!r}."
         )
     parts: dict[str, dict[int, Tensor]] = {}
-    mapped, dropped = {}, []
+    mapped: dict[str, str] = {}
+    dropped: list[str] = []
     for key, tensor in tensors.items():
         found = our_name(key.removeprefix(prefix)) if key.startswith(prefix) else None
         if found is None:

@@ -49,7 +49,7 @@ class Refiner(nn.Module):
     """Says, for a noisy mask, what the clean one is like: one raw number a bit.
 
     What the number means is the diffusion's target (`flip` or `residual`). The last layer starts
-    at zero. Images are (b, image_channels, h, w) with sides that are multiples of 32, from 64 up; features
+    at zero. Images are (b, image_channels, h, w), their sides multiples of 32, from 64 up; features
     come at strides 4, 8, 16 and 32 with `feature_channels`. Paper: arXiv 2407.03548, section III.
     """
 
@@ -78,9 +78,7 @@ class Refiner(nn.Module):
             Fusion(feature, c, time, precision, condition)
             for feature, c in zip(feature_channels[:3], channels[2:5], strict=True)
         )
-        self.downs = nn.ModuleList(
-            Down(a, b, time, precision) for a, b in pairwise(channels)
-        )
+        self.downs = nn.ModuleList(Down(a, b, time, precision) for a, b in pairwise(channels))
         self.middle1 = Block(channels[5], channels[5], time, precision)
         self.cross = CrossTransformer(
             feature_channels[3],

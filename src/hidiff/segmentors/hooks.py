@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -51,7 +52,7 @@ class HookedSegmentor(nn.Module):
         caught: dict[int, Tensor] = {}
 
         def catch_as(stride: int):
-            def catch(module: nn.Module, args: object, output: Tensor) -> None:
+            def catch(module: nn.Module, args: object, output: Any) -> None:
                 caught[stride] = output
 
             return catch
@@ -86,7 +87,10 @@ class HookedSegmentor(nn.Module):
         try:
             with self._catching() as caught:
                 self.network(image)
-            found = {stride: tuple(map_.shape) for stride, map_ in caught.items()}
+            found = {
+                stride: tuple(map_.shape) if isinstance(map_, Tensor) else (type(map_).__name__,)
+                for stride, map_ in caught.items()
+            }
             wrong = [
                 f"{name!r} at {stride}: {found.get(stride, 'never called')}"
                 for stride, name in self.features.items()

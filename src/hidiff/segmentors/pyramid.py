@@ -33,7 +33,5 @@ def to_pyramid(features: Mapping[int, Tensor], height: int, width: int) -> tuple
         elif source < stride:
             made.append(functional.adaptive_avg_pool2d(feature, size))
         else:
-            made.append(
-                functional.interpolate(feature, size, mode="bilinear", align_corners=False)
-            )
+            made.append(functional.interpolate(feature, size, mode="bilinear", align_corners=False))
     return tuple(made)

@@ -55,6 +55,4 @@ def count_flops(
         refiner_step(hybrid, hybrid.refiner, look, batch, draws, weights)["loss"].backward()
         segmentor_step(hybrid, look, batch, draws, weights, diffusion_weight)["loss"].backward()
     scale = batch_size / 2
-    return Budget(
-        round(alone.get_total_flops() * scale), round(in_turns.get_total_flops() * scale)
-    )
+    return Budget(round(alone.get_total_flops() * scale), round(in_turns.get_total_flops() * scale))

@@ -1,22 +1,24 @@
 """The exponential moving average of the refiner's weights, batch-norm buffers included."""
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+Network = TypeVar("Network", bound=nn.Module)
 MAX_DECAY = 0.9999
 
 
-class EMA:
+class EMA(Generic[Network]):
     """A copy of a module that follows it slowly; prediction uses the copy.
 
     The decay after n updates is min(0.9999, (1 + n) / (10 + n)), so that the start is soon
     forgotten. Counters are copied as they are.
     """
 
-    def __init__(self, module: nn.Module):
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+    def __init__(self, module: Network):
+        self.module: Network = copy.deepcopy(module).eval().requires_grad_(False)
         self.num_updates = 0
 
     @torch.no_grad()

@@ -25,6 +25,8 @@ class Progress:
     best: float | None = None
     """best validation score of the stage"""
     ema_updates: int = 0
+    seconds: float = 0.0
+    """wall time of the run"""
 
 
 def save_model(
@@ -93,12 +95,14 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _restore(name: str, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    found = _under(name, tensors)
-    missing, unexpected = network.load_state_dict(found, strict=False)
-    wrong = [*missing, *unexpected]
+    found, wanted = _under(name, tensors), network.state_dict()
+    missing, unexpected = wanted.keys() - found.keys(), found.keys() - wanted.keys()
+    resized = [n for n in wanted.keys() & found.keys() if wanted[n].shape != found[n].shape]
+    wrong = sorted([*missing, *unexpected, *resized])
     if wrong:
         raise ValueError(
             f"the checkpoint's {name} is of another shape than the recipe's: {len(missing)} "
-            f"tensors missing, {len(unexpected)} too many, such as {wrong[0]!r}. Use the recipe "
-            "that it was trained with, or train anew."
+            f"tensors missing, {len(unexpected)} too many, {len(resized)} of another size, such "
+            f"as {wrong[0]!r}. Use the recipe that it was trained with, or train anew."
         )
+    network.load_state_dict(found)

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from hidiff import seeding
 from hidiff.hybrid import HybridSegmentor
 from hidiff.training import state
 from hidiff.training.budget import Budget
@@ -56,7 +57,7 @@ class Trainer:
         validate: Validate | None = None,
     ):
         self.accelerator = accelerator
-        self.hybrid = hybrid.to(accelerator.device).to(memory_format=torch.channels_last)
+        self.hybrid = hybrid.place(accelerator.device)
         self.batches = batches
         self.settings = settings
         self.budget = budget
@@ -65,7 +66,7 @@ class Trainer:
         self.metadata = dict(metadata)
         self.validate = validate
         self.ema = EMA(hybrid.refiner)
-        self.log = RunLog(folder, silent=not accelerator.is_main_process)
+        self.last_good: Path | None = None
 
     @property
     def stages(self) -> dict[str, int]:
@@ -82,10 +83,23 @@ class Trainer:
 
         Raises NotFiniteError for a loss that is NaN or infinite.
         """
+        names = list(self.stages)
+        if not names:
+            raise ValueError(
+                "there is no step to train: raise training.stage1_steps or training.stage2_steps "
+                "(stage 1 is left out where the segmentor comes trained)."
+            )
         progress = None
         if resume and (self.folder / STATE_FILE).is_file():
             progress, _ = state.read_progress(self.folder / STATE_FILE)
-        names = list(self.stages)
+            if progress.stage not in names:
+                raise ValueError(
+                    f"the run in {self.folder} stands in stage {progress.stage}, but this recipe's "
+                    f"stages are {', '.join(names)}. Resume with the recipe that it was begun "
+                    "with, or train into a new folder."
+                )
+            self.last_good = self._model_file(progress.stage)
+        self.log = RunLog(self.folder, progress, silent=not self.accelerator.is_main_process)
         first = names.index(progress.stage) if progress else 0
         try:
             for stage in names[first:]:
@@ -93,23 +107,26 @@ class Trainer:
                 progress = None
         finally:
             self.log.close()
-        return self.folder / "last.safetensors"
+        return self._model_file(names[-1])
 
     def _run_stage(self, stage: str, resumed: Progress | None) -> None:
         total = self.stages[stage]
         self.hybrid.segmentor.train()
         self.hybrid.refiner.train()
-        self._prepare(stage)
+        self.prepare(stage)
         progress = resumed or Progress(stage, 0)
         if resumed:
             state.load_state(self.folder / STATE_FILE, self._networks(), self.optimizers)
             self.ema.num_updates = resumed.ema_updates
+        else:
+            cost = self.budget.in_turns if stage == IN_TURNS else self.budget.segmentor_only
+            self.log.row("plan", stage, 0, steps=total, flops=total * cost)
         self.log.begin(stage, progress.step, total)
         batches = self.batches(stage, progress.step)
         while progress.step < total:
             for name, optimizer in self.optimizers.items():
                 self._set_rate(optimizer, self._rate(stage, name), progress.step / total)
-            losses = self._step(stage, progress.step, batches)
+            losses = self.step(stage, progress.step, batches)
             progress.step += 1
             logged = progress.step % self.settings.log_every == 0 or progress.step == total
             numbers = {name: value.item() for name, value in losses.items()} if logged else {}
@@ -122,7 +139,7 @@ class Trainer:
             if ended or progress.step % self.settings.save_every == 0:
                 self._save(stage, progress)
 
-    def _prepare(self, stage: str) -> None:
+    def prepare(self, stage: str) -> None:
         """Networks as Accelerate wraps them, and fresh optimizers, for one stage."""
         kind = torch.optim.AdamW
         decay = self.settings.weight_decay
@@ -135,8 +152,10 @@ class Trainer:
                 self.hybrid.refiner, kind(self.hybrid.refiner.parameters(), weight_decay=decay)
             )
 
-    def _step(self, stage: str, step: int, batches: Iterator[Batch]) -> dict[str, Tensor]:
+    def step(self, stage: str, step: int, batches: Iterator[Batch]) -> dict[str, Tensor]:
         """One step on one batch, in its parts; the optimizers have moved after it."""
+        # whatever draws in a network (dropout) draws the same after a resume
+        torch.manual_seed(seeding.derive(self.seed, stage, step, self.accelerator.process_index))
         parts = self.settings.accumulation
         reported: dict[str, Tensor] = {}
         for part in range(parts):
@@ -179,11 +198,10 @@ class Trainer:
     def _backward(self, losses: dict[str, Tensor], batch: Batch, stage: str, step: int) -> None:
         loss = losses["loss"]
         if not math.isfinite(loss.item()):
-            safe = self.folder / "last.safetensors"
             raise NotFiniteError(
                 f"the loss is {loss.item()} at step {step + 1} of {stage}, on the cases "
                 f"{', '.join(batch.names)}. "
-                + (f"The last good checkpoint is {safe}. " if safe.is_file() else "")
+                + (f"The last good checkpoint is {self.last_good}. " if self.last_good else "")
                 + "Look at these images and masks, or lower the learning rate."
             )
         self.accelerator.backward(loss / self.settings.accumulation)
@@ -213,7 +231,8 @@ class Trainer:
             self.log.say(f"{stage} step {progress.step}: {shown}")
             if progress.best is None or numbers["score"] > progress.best:
                 progress.best = numbers["score"]
-                self._save_model("best" if stage != STAGE1 else "stage1_best", stage, progress)
+                name = "best" if stage != STAGE1 else "stage1_best"
+                self._save_model(self.folder / f"{name}.safetensors", stage, progress)
         self.accelerator.wait_for_everyone()
 
     def predicting(self) -> HybridSegmentor:
@@ -232,16 +251,20 @@ class Trainer:
     def _save(self, stage: str, progress: Progress) -> None:
         if self.accelerator.is_main_process:
             progress.ema_updates = self.ema.num_updates
-            optimizers = {name: each for name, each in self.optimizers.items()}
-            state.save_state(
-                self.folder / STATE_FILE, progress, self._networks(), optimizers, self.metadata
-            )
-            self._save_model("last" if stage != STAGE1 else "stage1", stage, progress)
+            progress.seconds = self.log.seconds
+            # the state last: a run killed between the two does these steps again
+            self._save_model(self._model_file(stage), stage, progress)
+            path = self.folder / STATE_FILE
+            state.save_state(path, progress, self._networks(), self.optimizers, self.metadata)
+        self.last_good = self._model_file(stage)
         self.accelerator.wait_for_everyone()
 
-    def _save_model(self, name: str, stage: str, progress: Progress) -> None:
+    def _model_file(self, stage: str) -> Path:
+        """The latest model of a stage."""
+        return self.folder / f"{'stage1' if stage == STAGE1 else 'last'}.safetensors"
+
+    def _save_model(self, path: Path, stage: str, progress: Progress) -> None:
         metadata = {**self.metadata, "stage": stage, "step": str(progress.step)}
-        path = self.folder / f"{name}.safetensors"
         state.save_model(path, self.hybrid.segmentor, self.ema.module, metadata)
 
 

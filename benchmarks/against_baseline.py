@@ -1,0 +1,141 @@
+"""Does the hybrid beat the segmentor trained on with the same budget? One table, paired.
+
+    HIDIFF_DATA=... python benchmarks/against_baseline.py \
+        --hybrid runs/drive --baseline runs/drive_baseline --output benchmarks/results/drive
+
+Both are judged on the test split with both decision rules. Writes rows.csv (a row a case, class,
+source and rule) and README.md: stage 1 alone (if `--stage1` is given), baseline, the hybrid's own
+prior, refined, and the paired difference of refined less baseline with its 95 % interval over
+groups. The budget and the wall time of each run come from its metrics.jsonl.
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+import torch
+from timing import processor
+
+from hidiff import build
+from hidiff.inference import RULES, evaluate
+from hidiff.metrics import METRICS, Summary, summarise
+from hidiff.metrics.table import KEYS
+
+TITLES = {"half": "cut at 0.5", "expected_dice": "cut of the best expected Dice"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hybrid", type=Path, required=True)
+    parser.add_argument("--baseline", type=Path, required=True)
+    parser.add_argument("--stage1", type=Path, default=None)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--samples", type=int, default=None)
+    parser.add_argument("--model", default="last.safetensors", help="which checkpoint of each run")
+    parser.add_argument("--cases", type=int, default=None, help="the first few, while developing")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    recipe = build.load_recipe(args.hybrid / args.model)
+    cases = build.list_cases(recipe, args.split)[: args.cases]
+    given = {"steps": args.steps, "samples": args.samples}
+    work = {name: value for name, value in given.items() if value is not None}
+    tables, rows = [], []
+    for rule in RULES:
+        found = judge(args, cases, rule, work)
+        rows += [{"rule": rule, "arm": arm, **row} for arm, each in found.items() for row in each]
+        tables.append(f"### Labels: {TITLES[rule]}\n\n{table(found)}")
+    args.output.mkdir(parents=True, exist_ok=True)
+    with open(args.output / "rows.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    facts = describe(args, recipe, len(cases), len({case.group for case in cases}))
+    page = [f"# {recipe.name}: hybrid against baseline", facts, *tables]
+    (args.output / "README.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
+    print("\n\n".join(page))
+
+
+def judge(args: argparse.Namespace, cases: list, rule: str, work: dict) -> dict[str, list[dict]]:
+    """Rows of each arm: the prior's of stage 1 and baseline, both of the hybrid."""
+    found = {}
+    if args.stage1:
+        found["stage 1"] = evaluate(build.load(args.stage1), cases, refine=False, rule=rule)
+    baseline = build.load(args.baseline / args.model)
+    found["baseline"] = evaluate(baseline, cases, refine=False, rule=rule)
+    hybrid = evaluate(build.load(args.hybrid / args.model), cases, rule=rule, **work)
+    found["hybrid's prior"] = [row for row in hybrid if row["source"] == "prior"]
+    found["refined"] = [row for row in hybrid if row["source"] == "refined"]
+    return found
+
+
+def table(found: dict[str, list[dict]]) -> str:
+    """A Markdown table: a row a metric, a column an arm, and the paired difference."""
+    arms = list(found)
+    lines = [
+        f"| metric | {' | '.join(arms)} | refined less baseline (95 %) | refined less its prior |",
+        "|---" * (len(arms) + 3) + "|",
+    ]
+    singles = {arm: summarise(rows) for arm, rows in found.items()}
+    against = paired(found["baseline"], found["refined"])
+    within = paired(found["hybrid's prior"], found["refined"])
+    for metric in METRICS:
+        means = []
+        for single in singles.values():
+            entry = single.entry("mean", metric)
+            interval = entry.prior or entry.refined
+            assert interval
+            means.append(f"{interval.mean:.4f}")
+        differences = [difference(each, metric) for each in (against, within)]
+        lines.append(f"| {METRICS[metric].title} | {' | '.join(means + differences)} |")
+    return "\n".join(lines)
+
+
+def paired(before: list[dict], after: list[dict]) -> Summary:
+    """The two arms as the two sources of one summary, so that the difference is paired."""
+    rows = [{**row, "source": "prior"} for row in before]
+    return summarise(rows + [{**row, "source": "refined"} for row in after])
+
+
+def difference(summary: Summary, metric: str) -> str:
+    gap = summary.entry("mean", metric).difference
+    assert gap
+    ends = "" if gap.low is None else f" ({gap.low:+.4f} to {gap.high:+.4f})"
+    return f"{gap.mean:+.4f}{ends}"
+
+
+def describe(args: argparse.Namespace, recipe, num_cases: int, num_groups: int) -> str:
+    """What the numbers rest on."""
+    lines = [
+        f"- data: {recipe.data.source}, {args.split} split, {num_cases} cases of {num_groups} "
+        "groups; distances in pixels; inside the field of view where the set has one",
+        f"- seed {recipe.seed}; checkpoint `{args.model}`; steps "
+        f"{args.steps or recipe.prediction.steps or recipe.diffusion.num_steps}, samples "
+        f"{args.samples or recipe.prediction.samples}, temperature "
+        f"{recipe.prediction.temperature:g}",
+        f"- measured on: {processor()}, {torch.get_num_threads()} threads",
+    ]
+    for name, folder in (("hybrid", args.hybrid), ("baseline", args.baseline)):
+        spent = budget_of(folder)
+        lines.append(
+            f"- {name}: stage 2 of {spent['steps']} steps, {spent['flops'] / 1e15:.2f} PFLOP of "
+            f"training, {spent['seconds'] / 60:.0f} minutes wall time (validation included)"
+        )
+    return "\n".join(lines)
+
+
+def budget_of(folder: Path) -> dict[str, float]:
+    """Steps, FLOPs and seconds of a run's last stage, from its metrics.jsonl."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    plans = [row for row in rows if row["kind"] == "plan"]
+    last = plans[-1]
+    seconds = max(row["seconds"] for row in rows if row["stage"] == last["stage"])
+    return {"steps": last["steps"], "flops": last["flops"], "seconds": seconds - last["seconds"]}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Times several things in turn, so that a noisy machine slows all of them alike."""
+
+import json
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+import hidiff
+
+
+def in_turn(things: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each thing over `rounds`, after one round to warm up."""
+    times: dict[str, list[float]] = {name: [] for name in things}
+    for number in range(rounds + 1):
+        for name, thing in things.items():
+            start = time.perf_counter()
+            thing()
+            if number:
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+def peak_memory_mib() -> float:
+    """The most memory this process has held so far, in MiB (ru_maxrss is KiB on Linux)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def machine() -> dict[str, str | int]:
+    """What the numbers were measured on."""
+    return {
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "hidiff": hidiff.__version__,
+    }
+
+
+def write(result: Mapping[str, object], name: str) -> None:
+    """Print a result and keep it under benchmarks/results."""
+    text = json.dumps(result, indent=2)
+    print(text)
+    path = Path(__file__).parent / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,78 @@
+// AVX2: carry-save adders and a byte shuffle that looks up the ones of half a byte.
+#include <immintrin.h>
+
+#include "loops.inl"
+
+namespace hidiff {
+namespace {
+
+struct Isa {
+    using Vec = __m256i;
+    static constexpr int kLanes = 8;
+    static constexpr bool kCarrySave = true;
+    static constexpr int kFlush = 31;
+    static constexpr int kPixels = 2, kVecs = 8;
+
+    static HIDIFF_INLINE Vec zero() { return _mm256_setzero_si256(); }
+    static HIDIFF_INLINE Vec load(const uint32_t* p) {
+        return _mm256_loadu_si256(reinterpret_cast<const Vec*>(p));
+    }
+    static HIDIFF_INLINE Vec broadcast(uint32_t word) {
+        return _mm256_set1_epi32(static_cast<int>(word));
+    }
+    static HIDIFF_INLINE void store(int32_t* p, Vec v) {
+        _mm256_storeu_si256(reinterpret_cast<Vec*>(p), v);
+    }
+    static HIDIFF_INLINE Vec bit_xor(Vec a, Vec b) { return _mm256_xor_si256(a, b); }
+    static HIDIFF_INLINE Vec bit_and(Vec a, Vec b) { return _mm256_and_si256(a, b); }
+    static HIDIFF_INLINE Vec add_counts(Vec a, Vec b) { return _mm256_add_epi32(a, b); }
+
+    static HIDIFF_INLINE Vec add_bits(Vec& sum, Vec a, Vec b) {
+        const Vec either = _mm256_xor_si256(sum, a);
+        const Vec carry =
+            _mm256_or_si256(_mm256_and_si256(sum, a), _mm256_and_si256(either, b));
+        sum = _mm256_xor_si256(either, b);
+        return carry;
+    }
+
+    static HIDIFF_INLINE Vec byte_counts(Vec v) {
+        const Vec table = _mm256_broadcastsi128_si256(
+            _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+        const Vec low = _mm256_set1_epi8(15);
+        const Vec a = _mm256_shuffle_epi8(table, _mm256_and_si256(v, low));
+        const Vec b =
+            _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(v, 4), low));
+        return _mm256_add_epi8(a, b);
+    }
+    static HIDIFF_INLINE Vec add_bytes(Vec a, Vec b) { return _mm256_add_epi8(a, b); }
+    // No byte of these grows past 255, so that shifting pairs of bytes moves nothing across.
+    static HIDIFF_INLINE Vec times2(Vec v) { return _mm256_slli_epi16(v, 1); }
+    static HIDIFF_INLINE Vec times4(Vec v) { return _mm256_slli_epi16(v, 2); }
+    static HIDIFF_INLINE Vec times8_counts(Vec v) { return _mm256_slli_epi32(v, 3); }
+
+    static HIDIFF_INLINE Vec add(Vec acc, Vec v) { return add_bytes(acc, byte_counts(v)); }
+    static HIDIFF_INLINE Vec counts(Vec bytes) {
+        const Vec pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1));
+        return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    }
+
+    static HIDIFF_INLINE uint32_t signs(const float* x, const float* bias) {
+        uint32_t word = 0;
+        HIDIFF_UNROLL
+        for (int i = 0; i < 4; ++i) {
+            const __m256 sum =
+                _mm256_add_ps(_mm256_loadu_ps(x + 8 * i), _mm256_loadu_ps(bias + 8 * i));
+            const __m256 set = _mm256_cmp_ps(sum, _mm256_setzero_ps(), _CMP_GE_OQ);
+            word |= static_cast<uint32_t>(_mm256_movemask_ps(set)) << (8 * i);
+        }
+        return word;
+    }
+};
+
+bool supported() { return __builtin_cpu_supports("avx2"); }
+
+}  // namespace
+
+const Kernels kAvx2 = kernels_of<Isa>("avx2", "carry-save adders and byte shuffles", supported);
+
+}  // namespace hidiff

@@ -1,0 +1,536 @@
+// The loops of all kernels, the same for every instruction set. Each of their files includes this,
+// and describes its vectors of 32-bit words, one for each of some output channels, in a struct:
+//
+//   Vec, kLanes, zero, load, broadcast, store     broadcast: one pixel's word to all lanes
+//   bit_xor, bit_and, add_counts                  add_counts adds 32-bit lanes
+//   add(acc, v)             counts the ones of v into acc, which holds kFlush of them (0: any number)
+//   counts(acc)             acc as one count a lane
+//   add_bits(s, a, b)       a full adder on every bit: s becomes the sum, the carry is returned
+//   kCarrySave              whether adding bits up before they are counted is faster here; if so:
+//   byte_counts, add_bytes, times2, times4, times8_counts
+//   kPixels, kVecs          the block of results that the registers hold
+//   signs(x, bias)          the signs of 32 floats, as a word
+#include "kernels.h"
+
+namespace hidiff {
+namespace {
+
+#define HIDIFF_INLINE inline __attribute__((always_inline))
+#define HIDIFF_UNROLL _Pragma("GCC unroll 8")
+
+template <int N>
+struct Int {
+    static constexpr int value = N;
+};
+
+struct Xor {
+    template <class I>
+    static HIDIFF_INLINE typename I::Vec of(typename I::Vec a, typename I::Vec b) {
+        return I::bit_xor(a, b);
+    }
+};
+struct And {
+    template <class I>
+    static HIDIFF_INLINE typename I::Vec of(typename I::Vec a, typename I::Vec b) {
+        return I::bit_and(a, b);
+    }
+};
+
+// Where the words of weights of one vector of output channels begin; the next k is kBlock further.
+template <class I>
+HIDIFF_INLINE const uint32_t* weights_of(const uint32_t* blocks, int64_t num_k, int64_t vec) {
+    const int64_t channel = vec * I::kLanes;
+    return blocks + (channel / kBlock) * num_k * kBlock + channel % kBlock;
+}
+
+// counts[p][v] = number of ones in x op w, for `P` pixels and `V` vectors of output channels.
+template <class I, class Op, int P, int V>
+HIDIFF_INLINE void count_plain(const uint32_t* x, int64_t pixel_stride, const int32_t* taps,
+                               int64_t num_k, const uint32_t* blocks, int64_t vec, int32_t* counts,
+                               int64_t row) {
+    using Vec = typename I::Vec;
+    constexpr bool kOverflows = I::kFlush > 0;
+    const uint32_t* w[V];
+    Vec acc[P][V], total[P][V];
+    HIDIFF_UNROLL
+    for (int v = 0; v < V; ++v) w[v] = weights_of<I>(blocks, num_k, vec + v);
+    HIDIFF_UNROLL
+    for (int p = 0; p < P; ++p) {
+        HIDIFF_UNROLL
+        for (int v = 0; v < V; ++v) acc[p][v] = total[p][v] = I::zero();
+    }
+    for (int64_t begin = 0, end; begin < num_k; begin = end) {
+        end = kOverflows && begin + I::kFlush < num_k ? begin + I::kFlush : num_k;
+        for (int64_t k = begin; k < end; ++k) {
+            Vec wk[V];
+            HIDIFF_UNROLL
+            for (int v = 0; v < V; ++v) wk[v] = I::load(w[v] + k * kBlock);
+            const uint32_t* xk = x + taps[k];
+            HIDIFF_UNROLL
+            for (int p = 0; p < P; ++p) {
+                const Vec xp = I::broadcast(xk[p * pixel_stride]);
+                HIDIFF_UNROLL
+                for (int v = 0; v < V; ++v)
+                    acc[p][v] = I::add(acc[p][v], Op::template of<I>(xp, wk[v]));
+            }
+        }
+        if constexpr (kOverflows) {
+            HIDIFF_UNROLL
+            for (int p = 0; p < P; ++p) {
+                HIDIFF_UNROLL
+                for (int v = 0; v < V; ++v) {
+                    total[p][v] = I::add_counts(total[p][v], I::counts(acc[p][v]));
+                    acc[p][v] = I::zero();
+                }
+            }
+        }
+    }
+    HIDIFF_UNROLL
+    for (int p = 0; p < P; ++p) {
+        HIDIFF_UNROLL
+        for (int v = 0; v < V; ++v)
+            I::store(counts + p * row + (vec + v) * I::kLanes,
+                     kOverflows ? total[p][v] : acc[p][v]);
+    }
+}
+
+// The same by carry-save adders (Harley and Seal): eight words are added up bit by bit into
+// ones, twos and fours that wait, and one word of eights that is counted.
+template <class I, class Op, int P>
+HIDIFF_INLINE void count_carry_save(const uint32_t* x, int64_t pixel_stride, const int32_t* taps,
+                                    int64_t num_k, const uint32_t* blocks, int64_t vec,
+                                    int32_t* counts, int64_t row) {
+    using Vec = typename I::Vec;
+    constexpr int64_t kEights = 24;  // a byte holds 31 counts of at most 8
+    const uint32_t* w = weights_of<I>(blocks, num_k, vec);
+    Vec ones[P], twos[P], fours[P], bytes[P], total[P];
+    HIDIFF_UNROLL
+    for (int p = 0; p < P; ++p) ones[p] = twos[p] = fours[p] = total[p] = bytes[p] = I::zero();
+    auto both = [&](int p, int64_t k) __attribute__((always_inline)) {
+        return Op::template of<I>(I::broadcast(x[taps[k] + p * pixel_stride]),
+                                  I::load(w + k * kBlock));
+    };
+    int64_t k = 0, waiting = 0;
+    for (; k + 8 <= num_k; k += 8) {
+        HIDIFF_UNROLL
+        for (int p = 0; p < P; ++p) {
+            Vec two1 = I::add_bits(ones[p], both(p, k), both(p, k + 1));
+            Vec two2 = I::add_bits(ones[p], both(p, k + 2), both(p, k + 3));
+            const Vec four1 = I::add_bits(twos[p], two1, two2);
+            two1 = I::add_bits(ones[p], both(p, k + 4), both(p, k + 5));
+            two2 = I::add_bits(ones[p], both(p, k + 6), both(p, k + 7));
+            const Vec four2 = I::add_bits(twos[p], two1, two2);
+            bytes[p] = I::add_bytes(bytes[p], I::byte_counts(I::add_bits(fours[p], four1, four2)));
+        }
+        if (++waiting == kEights) {
+            HIDIFF_UNROLL
+            for (int p = 0; p < P; ++p) {
+                total[p] = I::add_counts(total[p], I::counts(bytes[p]));
+                bytes[p] = I::zero();
+            }
+            waiting = 0;
+        }
+    }
+    HIDIFF_UNROLL
+    for (int p = 0; p < P; ++p) total[p] = I::add_counts(total[p], I::counts(bytes[p]));
+    // What is left, fewer than 8 words: a byte holds 8 * (4 + 2 + 1 + 4) and 8 for each of 3 more.
+    HIDIFF_UNROLL
+    for (int p = 0; p < P; ++p) {
+        int64_t rest = k;
+        Vec few = I::times4(I::byte_counts(fours[p]));
+        if (rest + 4 <= num_k) {
+            const Vec two1 = I::add_bits(ones[p], both(p, rest), both(p, rest + 1));
+            const Vec two2 = I::add_bits(ones[p], both(p, rest + 2), both(p, rest + 3));
+            few = I::add_bytes(few, I::times4(I::byte_counts(I::add_bits(twos[p], two1, two2))));
+            rest += 4;
+        }
+        if (rest + 2 <= num_k) {
+            const Vec two = I::add_bits(ones[p], both(p, rest), both(p, rest + 1));
+            few = I::add_bytes(few, I::times2(I::byte_counts(two)));
+            rest += 2;
+        }
+        if (rest < num_k) few = I::add_bytes(few, I::byte_counts(both(p, rest)));
+        few = I::add_bytes(few, I::times2(I::byte_counts(twos[p])));
+        few = I::add_bytes(few, I::byte_counts(ones[p]));
+        const Vec eights = I::times8_counts(total[p]);
+        I::store(counts + p * row + vec * I::kLanes,
+                        I::add_counts(eights, I::counts(few)));
+    }
+}
+
+template <class I, class Op, int P>
+void count_vecs(const uint32_t* x, int64_t pixel_stride, const int32_t* taps, int64_t num_k,
+                const uint32_t* blocks, int64_t vec, int64_t num_vecs, int32_t* counts,
+                int64_t row) {
+    if constexpr (I::kCarrySave) {
+        for (int64_t v = 0; v < num_vecs; ++v)
+            count_carry_save<I, Op, P>(x, pixel_stride, taps, num_k, blocks, vec + v, counts, row);
+    } else {
+        if (num_vecs == I::kVecs)
+            return count_plain<I, Op, P, I::kVecs>(x, pixel_stride, taps, num_k, blocks, vec,
+                                                   counts, row);
+        for (; num_vecs >= 2; num_vecs -= 2, vec += 2)
+            count_plain<I, Op, P, I::kVecs >= 2 ? 2 : 1>(x, pixel_stride, taps, num_k, blocks, vec,
+                                                        counts, row);
+        for (; num_vecs; --num_vecs, ++vec)
+            count_plain<I, Op, P, 1>(x, pixel_stride, taps, num_k, blocks, vec, counts, row);
+    }
+}
+
+// counts[pixel][channel] for a row of pixels and all output channels. The weights of a few vectors
+// stay in the first cache while they meet every pixel.
+template <class I, class Op>
+void count_row(const uint32_t* x, int64_t pixel_stride, const int32_t* taps, int64_t num_k,
+               const uint32_t* blocks, int64_t out_channels, int64_t pixels, int32_t* counts) {
+    const int64_t row = padded(out_channels), num_vecs = row / I::kLanes;
+    for (int64_t vec = 0; vec < num_vecs; vec += I::kVecs) {
+        const int64_t some = num_vecs - vec < I::kVecs ? num_vecs - vec : I::kVecs;
+        int64_t p = 0;
+        auto step = [&](auto count) {
+            constexpr int kPixels = decltype(count)::value;
+            for (; p + kPixels <= pixels; p += kPixels)
+                count_vecs<I, Op, kPixels>(x + p * pixel_stride, pixel_stride, taps, num_k, blocks,
+                                           vec, some, counts + p * row, row);
+        };
+        step(Int<I::kPixels>{});
+        if constexpr (I::kPixels > 4) step(Int<4>{});
+        if constexpr (I::kPixels > 2) step(Int<2>{});
+        if constexpr (I::kPixels > 1) step(Int<1>{});
+    }
+}
+
+HIDIFF_INLINE void copy_words(uint32_t* to, const uint32_t* from, int64_t count) {
+    __builtin_memcpy(to, from, count * sizeof(uint32_t));
+}
+
+// The input under a tile, with zeros where it hangs over the border.
+void copy_with_border(const Conv& c, int64_t image, int64_t top, int64_t left, int64_t width,
+                      uint32_t* to) {
+    for (int64_t ky = 0; ky < c.kernel; ++ky, to += width * c.words) {
+        const int64_t y = top + ky;
+        const bool inside = y >= 0 && y < c.height;
+        const int64_t first = left < 0 ? -left : 0;
+        const int64_t last = left + width > c.width ? c.width - left : width;
+        for (int64_t i = 0; i < width * c.words; ++i) to[i] = 0;
+        if (inside && last > first)
+            copy_words(to + first * c.words,
+                       c.bits + ((image * c.height + y) * c.width + left + first) * c.words,
+                       (last - first) * c.words);
+    }
+}
+
+// One channel group of a shortcut: the pixel(s) of one source under one output pixel, averaged.
+struct Pixels {
+    const float* at[4];
+    int count;
+    HIDIFF_INLINE float operator()(int64_t channel) const {
+        if (count == 1) return at[0][channel];
+        return (((at[0][channel] + at[1][channel]) + at[2][channel]) + at[3][channel]) * 0.25f;
+    }
+};
+
+Pixels pixels_under(const Source& s, const Conv& c, int64_t image, int64_t y, int64_t x) {
+    const float* base = s.data + image * s.height * s.width * s.channels;
+    auto at = [&](int64_t yy, int64_t xx) { return base + (yy * s.width + xx) * s.channels; };
+    if (s.height == c.out_height) return {{at(y, x)}, 1};
+    if (s.height < c.out_height) return {{at(y / 2, x / 2)}, 1};
+    return {{at(2 * y, 2 * x), at(2 * y, 2 * x + 1), at(2 * y + 1, 2 * x), at(2 * y + 1, 2 * x + 1)},
+            4};
+}
+
+// The shortcut of one output pixel: as it is, repeated, or means of neighbouring channels.
+const float* shortcut_of(const Conv& c, int64_t image, int64_t y, int64_t x, float* row) {
+    const Epilogue& e = *c.epilogue;
+    int64_t channels = 0;
+    for (int i = 0; i < e.num_sources; ++i) channels += e.sources[i].channels;
+    if (e.num_sources == 1 && channels == c.out_channels) {
+        const Pixels under = pixels_under(e.sources[0], c, image, y, x);
+        if (under.count == 1) return under.at[0];
+    }
+    float* to = row;
+    for (int i = 0; i < e.num_sources; ++i) {
+        const int64_t n = e.sources[i].channels;
+        const Pixels under = pixels_under(e.sources[i], c, image, y, x);
+        if (channels <= c.out_channels) {
+            if (under.count == 1)
+                for (int64_t o = 0; o < n; ++o) to[o] = under.at[0][o];
+            else
+                for (int64_t o = 0; o < n; ++o) to[o] = under(o);
+            to += n;
+            continue;
+        }
+        const int64_t group = channels / c.out_channels;
+        if (group == 2 && under.count == 1)
+            for (int64_t o = 0; o < n / 2; ++o)
+                to[o] = (under.at[0][2 * o] + under.at[0][2 * o + 1]) * 0.5f;
+        else
+            for (int64_t o = 0; o < n / group; ++o) {
+                float sum = under(o * group);
+                for (int64_t j = 1; j < group; ++j) sum += under(o * group + j);
+                to[o] = sum / static_cast<float>(group);
+            }
+        to += n / group;
+    }
+    for (int64_t o = channels; o < c.out_channels; ++o) row[o] = row[o - channels];
+    return row;
+}
+
+// A word of signs of up to 32 channels.
+template <class I>
+HIDIFF_INLINE uint32_t signs_of(const float* x, const float* bias, int64_t channels) {
+    if (channels >= kWord) return I::signs(x, bias);
+    uint32_t word = 0;
+    for (int64_t c = 0; c < channels; ++c)
+        word |= static_cast<uint32_t>(x[c] + bias[c] >= 0.0f) << c;
+    return word;
+}
+
+template <class I>
+HIDIFF_INLINE void finish_pixel(const Conv& c, const int32_t* __restrict counts,
+                                const int32_t* __restrict offsets,
+                                const float* __restrict shortcut, int64_t pixel) {
+    const Epilogue& e = *c.epilogue;
+    const int64_t n = c.out_channels;
+    const float* __restrict scale = e.scale;
+    const float* __restrict offset = e.offset;
+    const float* __restrict slope = e.slope;
+    const float* __restrict bias = e.bias;
+    float* __restrict out = e.out + pixel * n;
+    for (int64_t o = 0; o < n; ++o) {
+        float h = static_cast<float>(offsets[o] - 2 * counts[o]) * scale[o];
+        h = (h + offset[o]) + shortcut[o];
+        h = h > 0.0f ? h : slope[o] * h;
+        out[o] = h + bias[o];
+    }
+    const int64_t words = words_of(n), pixels = c.batch * c.out_height * c.out_width;
+    for (int64_t i = 0; i < e.num_next; ++i) {
+        uint32_t* bits = e.next_bits + (i * pixels + pixel) * words;
+        for (int64_t j = 0; j < words; ++j)
+            bits[j] = signs_of<I>(out + j * kWord, e.next_bias + i * n + j * kWord, n - j * kWord);
+    }
+}
+
+// Which sides of the input the kernel hangs over.
+HIDIFF_INLINE int sides_of(const Conv& c, int64_t y, int64_t x) {
+    const int64_t pad = c.kernel / 2;
+    return (y * c.stride < pad) | (y * c.stride + pad >= c.height) << 1 |
+           (x * c.stride < pad) << 2 | (x * c.stride + pad >= c.width) << 3;
+}
+
+// Where each word of each tap lies, from the first word under a pixel, in rows `pitch` words apart.
+void fill_taps(const Conv& c, int64_t pitch, int32_t* taps) {
+    const int64_t run = c.kernel * c.words;
+    for (int64_t ky = 0; ky < c.kernel; ++ky)
+        for (int64_t i = 0; i < run; ++i)
+            taps[ky * run + i] = static_cast<int32_t>(ky * pitch + i);
+}
+
+template <class I>
+void conv(const Conv& c, int64_t begin, int64_t end, int32_t* scratch) {
+    int32_t* counts = scratch;
+    float* row = reinterpret_cast<float*>(counts + c.scratch_sums());
+    int32_t* taps_image = counts + 2 * c.scratch_sums();
+    int32_t* taps_border = taps_image + c.scratch_taps();
+    uint32_t* border = reinterpret_cast<uint32_t*>(taps_border + c.scratch_taps());
+
+    const int64_t tile = tile_width(c.out_channels), tiles_in_row = c.tiles_in_row();
+    const int64_t pad = c.kernel / 2, ld = padded(c.out_channels), num_k = c.taps() * c.words;
+    const int64_t border_width = (tile - 1) * c.stride + c.kernel;
+    fill_taps(c, c.width * c.words, taps_image);
+    fill_taps(c, border_width * c.words, taps_border);
+
+    for (int64_t item = begin; item < end; ++item) {
+        const int64_t x0 = item % tiles_in_row * tile;
+        const int64_t y = item / tiles_in_row % c.out_height;
+        const int64_t image = item / tiles_in_row / c.out_height;
+        const int64_t width = c.out_width - x0 < tile ? c.out_width - x0 : tile;
+        const int64_t top = y * c.stride - pad, left = x0 * c.stride - pad;
+        const uint32_t* x;
+        const int32_t* taps;
+        if (sides_of(c, y, x0) | sides_of(c, y, x0 + width - 1)) {
+            copy_with_border(c, image, top, left, border_width, border);
+            x = border, taps = taps_border;
+        } else {
+            x = c.bits + ((image * c.height + top) * c.width + left) * c.words, taps = taps_image;
+        }
+        count_row<I, Xor>(x, c.stride * c.words, taps, num_k, c.blocks, c.out_channels, width,
+                          counts);
+        for (int64_t p = 0; p < width; ++p) {
+            const int64_t pixel = (image * c.out_height + y) * c.out_width + x0 + p;
+            const int32_t* offsets = c.offsets + sides_of(c, y, x0 + p) * ld;
+            const int32_t* count = counts + p * ld;
+            if (c.epilogue) {
+                const float* shortcut = shortcut_of(c, image, y, x0 + p, row);
+                finish_pixel<I>(c, count, offsets, shortcut, pixel);
+            } else if (c.sums32) {
+                int32_t* __restrict out = c.sums32 + pixel * c.out_channels;
+                for (int64_t o = 0; o < c.out_channels; ++o) out[o] = offsets[o] - 2 * count[o];
+            } else {
+                int16_t* __restrict out = c.sums16 + pixel * c.out_channels;
+                for (int64_t o = 0; o < c.out_channels; ++o)
+                    out[o] = static_cast<int16_t>(offsets[o] - 2 * count[o]);
+            }
+        }
+    }
+}
+
+template <class I>
+void attention(const Attention& a, int64_t begin, int64_t end, int32_t* scratch) {
+    const int64_t dim = a.head_dim, head_words = words_of(dim), key_words = words_of(a.keys);
+    const int64_t key_row = padded(a.keys), value_row = padded(dim);
+    int32_t* differ = scratch;
+    int32_t* context = differ + Attention::kQueries * key_row;
+    uint32_t* chosen = reinterpret_cast<uint32_t*>(context + Attention::kQueries * value_row);
+    const int64_t groups = (a.queries + Attention::kQueries - 1) / Attention::kQueries;
+    for (int64_t item = begin; item < end; ++item) {
+        const int64_t head = item / groups, first = item % groups * Attention::kQueries;
+        const int64_t count =
+            a.queries - first < Attention::kQueries ? a.queries - first : Attention::kQueries;
+        const uint32_t* query = a.query + (head * a.queries + first) * head_words;
+        count_row<I, Xor>(query, head_words, a.steps, head_words,
+                          a.key_blocks + head * key_row * head_words, a.keys, count, differ);
+        int32_t sizes[Attention::kQueries];
+        for (int64_t q = 0; q < count; ++q) {
+            const int32_t* row = differ + q * key_row;
+            uint32_t* bits = chosen + q * key_words;
+            int32_t least = row[0];
+            for (int64_t k = 1; k < a.keys; ++k) least = row[k] < least ? row[k] : least;
+            // score = dim - 2 * differ, so the largest score is the least difference
+            const int32_t bar = a.thresholds[2 * (dim - least)];
+            sizes[q] = 0;
+            for (int64_t j = 0; j < key_words; ++j) {
+                uint32_t word = 0;
+                const int64_t n = a.keys - j * kWord < kWord ? a.keys - j * kWord : kWord;
+                for (int64_t k = 0; k < n; ++k)
+                    word |= static_cast<uint32_t>(
+                                static_cast<int32_t>(dim) - 2 * row[j * kWord + k] > bar)
+                            << k;
+                bits[j] = word;
+                sizes[q] += __builtin_popcount(word);
+            }
+        }
+        count_row<I, And>(chosen, key_words, a.steps, key_words,
+                          a.value_blocks + head * value_row * key_words, dim, count, context);
+        const int64_t image = head / a.heads, part = head % a.heads;
+        for (int64_t q = 0; q < count; ++q) {
+            int32_t* out = a.out + ((image * a.queries + first + q) * a.heads + part) * dim;
+            for (int64_t d = 0; d < dim; ++d) out[d] = 2 * context[q * value_row + d] - sizes[q];
+        }
+    }
+}
+
+// Pixels [begin, end) of floats to bits.
+template <class I>
+void pack(const Pack& p, int64_t begin, int64_t end) {
+    constexpr int64_t kTogether = 64;
+    static const float kNoBias[kWord] = {};
+    const int64_t words = words_of(p.channels);
+    if (p.channel_stride == 1) {
+        for (int64_t i = begin; i < end; ++i) {
+            const float* x = p.x + i / p.pixels_in_image * p.image_stride +
+                             i % p.pixels_in_image * p.pixel_stride;
+            for (int64_t j = 0; j < words; ++j)
+                p.bits[i * words + j] =
+                    signs_of<I>(x + j * kWord, p.bias ? p.bias + j * kWord : kNoBias,
+                                p.channels - j * kWord);
+        }
+        return;
+    }
+    for (int64_t i = begin; i < end;) {
+        const int64_t in_image = i % p.pixels_in_image;
+        const float* x = p.x + i / p.pixels_in_image * p.image_stride + in_image;
+        int64_t n = p.pixels_in_image - in_image;
+        n = n < end - i ? n : end - i;
+        n = n < kTogether ? n : kTogether;
+        for (int64_t j = 0; j < words; ++j) {
+            uint32_t word[kTogether] = {};
+            for (int64_t c = j * kWord; c < p.channels && c < (j + 1) * kWord; ++c) {
+                const float* plane = x + c * p.channel_stride;
+                const float bias = p.bias ? p.bias[c] : 0.0f;
+                for (int64_t q = 0; q < n; ++q)
+                    word[q] |= static_cast<uint32_t>(plane[q] + bias >= 0.0f) << (c - j * kWord);
+            }
+            for (int64_t q = 0; q < n; ++q) p.bits[(i + q) * words + j] = word[q];
+        }
+        i += n;
+    }
+}
+
+uint64_t sum_of(const int32_t* lanes, int64_t count) {
+    uint64_t sum = 0;
+    for (int64_t i = 0; i < count; ++i) sum += static_cast<uint64_t>(lanes[i]);
+    return sum;
+}
+
+// Eight counters at once, so that none is waited for.
+template <class I>
+uint64_t peak_plain(const uint32_t* words, int64_t rounds) {
+    using Vec = typename I::Vec;
+    constexpr int64_t kStep = 8 * I::kLanes, kRun = 16 * kStep;
+    static_assert(kPeakWords % kRun == 0, "counters must be emptied before they overflow");
+    uint64_t total = 0;
+    int32_t out[I::kLanes];
+    for (int64_t r = 0; r < rounds; ++r) {
+        const Vec x = I::broadcast(words[r % kPeakWords]);
+        Vec sum = I::zero();
+        for (int64_t run = 0; run < kPeakWords; run += kRun) {
+            Vec acc[8];
+            HIDIFF_UNROLL
+            for (int j = 0; j < 8; ++j) acc[j] = I::zero();
+            for (int64_t i = run; i < run + kRun; i += kStep) {
+                HIDIFF_UNROLL
+                for (int j = 0; j < 8; ++j)
+                    acc[j] = I::add(acc[j], I::bit_xor(x, I::load(words + i + j * I::kLanes)));
+            }
+            HIDIFF_UNROLL
+            for (int j = 0; j < 8; ++j) sum = I::add_counts(sum, I::counts(acc[j]));
+        }
+        I::store(out, sum);
+        total += sum_of(out, I::kLanes);
+    }
+    return total;
+}
+
+// Sixteen words are added up into one that is counted.
+template <class I>
+uint64_t peak_carry_save(const uint32_t* words, int64_t rounds) {
+    using Vec = typename I::Vec;
+    uint64_t total = 0;
+    int32_t out[I::kLanes];
+    auto count = [](Vec v) { return I::counts(I::add(I::zero(), v)); };
+    for (int64_t r = 0; r < rounds; ++r) {
+        const Vec x = I::broadcast(words[r % kPeakWords]);
+        Vec sum = I::zero(), ones = sum, twos = sum, fours = sum, eights = sum;
+        auto load = [&](int64_t i) { return I::bit_xor(x, I::load(words + i * I::kLanes)); };
+        for (int64_t i = 0; i < kPeakWords / I::kLanes; i += 16) {
+            Vec eight[2];
+            HIDIFF_UNROLL
+            for (int h = 0; h < 2; ++h) {
+                const int64_t k = i + 8 * h;
+                Vec two1 = I::add_bits(ones, load(k), load(k + 1));
+                Vec two2 = I::add_bits(ones, load(k + 2), load(k + 3));
+                const Vec four1 = I::add_bits(twos, two1, two2);
+                two1 = I::add_bits(ones, load(k + 4), load(k + 5));
+                two2 = I::add_bits(ones, load(k + 6), load(k + 7));
+                const Vec four2 = I::add_bits(twos, two1, two2);
+                eight[h] = I::add_bits(fours, four1, four2);
+            }
+            sum = I::add_counts(sum, count(I::add_bits(eights, eight[0], eight[1])));
+        }
+        const Vec left[5] = {count(ones), count(twos), count(fours), count(eights), sum};
+        for (int i = 0; i < 5; ++i) {
+            I::store(out, left[i]);
+            total += sum_of(out, I::kLanes) << i;
+        }
+    }
+    return total;
+}
+
+template <class I>
+constexpr Kernels kernels_of(const char* name, const char* how, bool (*supported)()) {
+    return {name,         how,     supported,     conv<I>,
+            attention<I>, pack<I>, peak_plain<I>, peak_carry_save<I>};
+}
+
+}  // namespace
+}  // namespace hidiff

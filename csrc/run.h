@@ -1,0 +1,22 @@
+// Runs a kernel over threads, each with scratch memory of its own.
+#pragma once
+
+#include <vector>
+
+#include "kernels.h"
+
+namespace hidiff {
+
+// The kernels that this processor can run, fastest first.
+std::vector<const Kernels*> supported_kernels();
+// All kernels in this build.
+std::vector<const Kernels*> built_kernels();
+
+void run_conv(const Kernels& kernels, const Conv& conv, int threads);
+// Bits as packed: [batch][tokens][words_of(heads * head_dim)]; the rest as in `Attention`.
+void run_attention(const Kernels& kernels, const uint32_t* query, const uint32_t* key,
+                   const uint32_t* value, const Attention& shape, int threads);
+void run_pack(const Kernels& kernels, const Pack& pack, int threads);
+void run_unpack(const uint32_t* bits, int64_t pixels, int64_t channels, float* out, int threads);
+
+}  // namespace hidiff

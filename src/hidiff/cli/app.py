@@ -1,0 +1,55 @@
+"""The commands of `hidiff`, by name."""
+
+from typing import Annotated
+
+import typer
+
+from hidiff import __version__
+from hidiff.cli.demo import demo
+from hidiff.cli.errors import ClearErrors
+from hidiff.cli.evaluate import evaluate
+from hidiff.cli.info import info
+from hidiff.cli.predict import predict
+from hidiff.cli.published import import_published
+from hidiff.cli.settings import settings
+from hidiff.cli.train import train
+
+app = typer.Typer(
+    name="hidiff",
+    cls=ClearErrors,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="[bold]hidiff COMMAND --help[/bold] tells more, with examples. Begin with "
+    "[bold]hidiff demo[/bold].",
+)
+app.command()(demo)
+app.command()(train)
+app.command()(predict)
+app.command()(evaluate)
+app.command()(info)
+app.command()(settings)
+app.command("import-published")(import_published)
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"hidiff {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def hidiff(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Segment medical images, and refine the masks by a diffusion of the segmentor's own doubt."""
+
+
+def main() -> None:
+    """The entry point of the command."""
+    app()

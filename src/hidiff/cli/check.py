@@ -1,0 +1,71 @@
+"""`hidiff train --check`: does the recipe hold, does every image read, and what will it cost?"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.progress import track
+from rich.table import Table
+
+from hidiff import build
+from hidiff.cli.say import console, say
+from hidiff.data import Case, DataError, load_case
+from hidiff.data.splits import SPLITS
+from hidiff.recipe import Recipe
+
+MOST_SHOWN = 10  # bad files
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Print the plan of a recipe. Raises DataError with every case that does not read."""
+    cases = {split: list(list_split(recipe, split)) for split in SPLITS}
+    check_cases(recipe, [case for each in cases.values() for case in each])
+    console.print(cases_table(cases))
+    # The images were read just now: keep none of them.
+    uncached = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache": False})})
+    trainer = build.make_trainer(uncached, Path(), cpu=True, validate=False)
+    for name, network in (("segmentor", recipe.segmentor.name), ("refiner", recipe.refiner.width)):
+        count = sum(p.numel() for p in getattr(trainer.hybrid, name).parameters())
+        kind = f"{recipe.refiner.precision}, width {network}" if name == "refiner" else network
+        say(f"{name:9} {kind}: {count / 1e6:.2f} M parameters")
+    console.print(stages_table(trainer.stages, trainer.budget))
+    say("The recipe holds and every case reads. Train: the same command without --check.", "green")
+
+
+def list_split(recipe: Recipe, split: str) -> Iterator[Case]:
+    """The cases of a split; only the test split may be empty."""
+    try:
+        yield from build.list_cases(recipe, split)
+    except DataError:
+        if split != "test":
+            raise
+
+
+def check_cases(recipe: Recipe, cases: list[Case]) -> None:
+    """Read every image and mask once."""
+    data, problems = recipe.data, []
+    for case in track(cases, "reading", console=console, transient=True):
+        try:
+            load_case(case, recipe.labels, data.channels, data.intensity, data.size)
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        more = len(problems) - MOST_SHOWN
+        shown = problems[:MOST_SHOWN] + ([f"and {more} more"] if more > 0 else [])
+        raise DataError(
+            "\n  ".join([f"{len(problems)} of {len(cases)} cases do not read:", *shown])
+        )
+
+
+def cases_table(cases: dict[str, list[Case]]) -> Table:
+    table = Table("split", "cases", "groups", title_justify="left")
+    for split, each in cases.items():
+        table.add_row(split, str(len(each)), str(len({case.group for case in each})))
+    return table
+
+
+def stages_table(stages: dict[str, int], budget) -> Table:
+    table = Table("stage", "steps", "GFLOP a step", "TFLOP in all")
+    for stage, steps in stages.items():
+        flops = budget.in_turns if stage == "in_turns" else budget.segmentor_only
+        table.add_row(stage, str(steps), f"{flops / 1e9:.1f}", f"{steps * flops / 1e12:.1f}")
+    return table

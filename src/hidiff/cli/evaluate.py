@@ -1,0 +1,74 @@
+"""`hidiff evaluate`: how good the prior is, and how good the refined masks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hidiff.cli.options import (
+    Device,
+    DeviceOption,
+    Mirror,
+    Overwrite,
+    RuleOption,
+    Samples,
+    Seed,
+    Steps,
+    Threads,
+    choose_device,
+    prediction_changes,
+    use_threads,
+)
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A run's folder, or a checkpoint (.safetensors).")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Other images: a folder with images/ and masks/ (all of it, or the split that "
+            "its lists name), or one laid out like the recipe's data set. Left out: the data "
+            "that the recipe names.",
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "test",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", help="The folder to write to; left out: SPLIT in the run's."),
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write report.html, with pictures.")
+    ] = True,
+    samples: Samples = None,
+    steps: Steps = None,
+    seed: Seed = None,
+    mirror: Mirror = None,
+    rule: RuleOption = None,
+    overwrite: Overwrite = False,
+    device: DeviceOption = Device.AUTO,
+    threads: Threads = None,
+) -> None:
+    """Compare the segmentor's prior and the refined masks with the truth.
+
+    Writes rows.csv (each case and class), summary.json, table.md, and report.html.
+
+    [dim]hidiff evaluate runs/drive
+    hidiff evaluate runs/drive --samples 4 --steps 5 --output runs/drive/test_4x5
+    hidiff evaluate runs/drive --data other_eyes --output other_eyes_judged[/dim]
+    """
+    from hidiff import build
+    from hidiff.cli.judging import check_free, describe, find_cases, judge_into
+
+    use_threads(threads)
+    file = build.open_model(model)
+    changes = prediction_changes(
+        file.recipe.diffusion.num_steps,
+        samples=samples, steps=steps, seed=seed, mirror=mirror, rule=rule,
+    )  # fmt: skip
+    cases = find_cases(file, data, split)
+    folder = output or (model if model.is_dir() else model.parent) / split
+    check_free(folder, overwrite)
+    predictor = build.load(model, choose_device(device))
+    facts = describe(file, predictor, data, split, cases, changes)
+    judge_into(folder, predictor, cases, file.recipe.name, facts, changes, report=report)

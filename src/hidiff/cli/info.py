@@ -1,0 +1,109 @@
+"""`hidiff info`: what is installed here, and what a model is."""
+
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hidiff import __version__
+from hidiff.cli.recipes import shipped_recipes
+from hidiff.cli.say import console, say
+
+LIBRARIES = ("torch", "monai", "accelerate", "numpy", "safetensors")
+# The package whose presence tells that an extra of pyproject.toml is installed.
+EXTRAS = {
+    "app": "gradio",
+    "demo": "nilearn",
+    "dicom": "pydicom",
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+    "smp": "segmentation-models-pytorch",
+    "timm": "timm",
+    "track": "tensorboard",
+    "transformers": "transformers",
+}
+
+
+def info(
+    model: Annotated[
+        Path | None, typer.Argument(help="A run's folder, or a checkpoint (.safetensors).")
+    ] = None,
+) -> None:
+    """Show versions, devices and extras; of a model, its recipe and where its training stood.
+
+    [dim]hidiff info
+    hidiff info runs/drive[/dim]
+    """
+    if model is None:
+        show(describe_machine())
+    else:
+        show_model(model)
+
+
+def show(facts: dict[str, str]) -> None:
+    for name, value in facts.items():
+        say(f"{name:<12} {value}")
+
+
+def describe_machine() -> dict[str, str]:
+    """Versions, devices, extras and kernels."""
+    import torch
+
+    from hidiff.data import CATALOG, DATA_VARIABLE
+
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    there = [name for name, package in EXTRAS.items() if version_of(package)]
+    absent = [name for name in EXTRAS if name not in there]
+    return {
+        "hidiff": __version__,
+        "libraries": ", ".join(f"{name} {version_of(name)}" for name in LIBRARIES),
+        "processor": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use",
+        "gpus": ", ".join(devices) or "none that torch can use",
+        "kernels": "reference: 1-bit layers are computed in floats (no packed kernels yet)",
+        "extras": f"{', '.join(there) or 'none'} (not installed: {', '.join(absent)})",
+        "data": f"{os.environ.get(DATA_VARIABLE, 'unset')} (${DATA_VARIABLE}); sources: "
+        f"{', '.join(CATALOG)}",
+        "recipes": ", ".join(shipped_recipes()),
+    }
+
+
+def version_of(package: str) -> str:
+    """Its version, or nothing if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def show_model(path: Path) -> None:
+    """The file, its training, its parameters, and the whole recipe."""
+    import yaml
+    from rich.syntax import Syntax
+
+    from hidiff import build
+
+    model = build.open_model(path)
+    hybrid = build.make_hybrid(model.recipe)
+    counts = {
+        name: sum(p.numel() for p in network.parameters())
+        for name, network in (("segmentor", hybrid.segmentor), ("refiner", hybrid.refiner))
+    }
+    refiner = model.recipe.refiner
+    show(
+        {
+            "file": f"{model.path}, {model.path.stat().st_size / 2**20:.1f} MiB",
+            "written by": f"hidiff {model.metadata.get('hidiff_version', '?')}",
+            "trained": f"step {model.metadata.get('step', '?')} of stage "
+            f"{model.metadata.get('stage', '?')}",
+            "segmentor": f"{model.recipe.segmentor.name}, {counts['segmentor'] / 1e6:.2f} M "
+            "parameters",
+            "refiner": f"{refiner.precision}, width {refiner.width}, condition "
+            f"{refiner.condition}, {counts['refiner'] / 1e6:.2f} M parameters",
+            "classes": ", ".join(model.recipe.labels.class_names),
+        }
+    )
+    say("\nrecipe")
+    text = yaml.safe_dump(model.recipe.model_dump(mode="json"), sort_keys=False)
+    console.print(Syntax(text, "yaml", background_color="default"))

@@ -1,0 +1,142 @@
+"""Judging a model: on which cases, with which facts, into which files, and the table in the end."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from hidiff import __version__, build
+from hidiff.cli.progress import progress_bar
+from hidiff.cli.say import console, say, warn
+from hidiff.data import Case, Splitting, load_split
+from hidiff.data.splits import SPLITS
+from hidiff.inference import Predictor, evaluate
+from hidiff.inference.results import result_files, write_illustrated_report, write_tables
+from hidiff.metrics import Summary
+from hidiff.metrics.format import (
+    format_interval,
+    format_mean,
+    judge,
+    metric_title,
+    shown_classes,
+)
+from hidiff.metrics.table import MEAN
+
+FEW = 10  # groups: a bootstrap interval of fewer is narrower than it should be
+COLOURS = {"better": "green", "worse": "red"}  # of a difference whose interval is beside zero
+
+
+def find_cases(file: build.ModelFile, data: Path | None, split: str) -> Sequence[Case]:
+    """The recipe's own split, or that of another folder."""
+    recipe = file.recipe
+    if data is None:
+        return build.list_cases(recipe, split)
+    if not ((data / "images").is_dir() and (data / "masks").is_dir()):
+        return load_split(recipe.data.source, data, split, splitting=recipe.data.splitting)
+    own = recipe.data.root
+    if own.exists() and own.resolve() == data.resolve():
+        # Judged as a whole it would count the images that the model was trained on.
+        return build.list_cases(recipe, split)
+    train, validation, test = (float(name == split) for name in SPLITS)
+    splitting = Splitting(fractions=(train, validation, test))
+    if recipe.data.source == "folder":
+        splitting = splitting.model_copy(update={"group": recipe.data.splitting.group})
+    return load_split("folder", data, split, splitting=splitting)
+
+
+def check_free(folder: Path, overwrite: bool) -> None:
+    """Raise FileExistsError if the results of another evaluation would be lost."""
+    if result_files(folder) and not overwrite:
+        raise FileExistsError(
+            f"{folder} holds an evaluation already. Replace it with --overwrite, or write beside "
+            "it with --output."
+        )
+
+
+def describe(
+    file: build.ModelFile,
+    predictor: Predictor,
+    data: Path | None,
+    split: str,
+    cases: Sequence[Case],
+    changes: Mapping[str, Any],
+) -> dict[str, str]:
+    """What the numbers rest on, for the report's head."""
+    recipe = file.recipe
+    used = predictor.settings.model_copy(update=dict(changes))
+    num_steps = recipe.diffusion.num_steps
+    facts = {
+        "data": f"{data or recipe.data.source}, {split}: {len(cases)} images",
+        "model": f"{file.path.name}, step {file.metadata.get('step', '?')} of "
+        f"{file.metadata.get('stage', '?')}",
+        "segmentor": recipe.segmentor.name,
+        "decision": used.rule + (", mirrored" if used.mirror else ""),
+        "HiDiff": __version__,
+    }
+    if predictor.refines:
+        taken = min(used.steps or num_steps, num_steps)
+        facts |= {
+            "refiner": f"{recipe.refiner.precision}, width {recipe.refiner.width}",
+            "steps": f"{taken} of T = {num_steps}, {used.sampler}",
+            "samples": f"{used.samples}, seed {used.seed}",
+        }
+    return facts
+
+
+def judge_into(
+    folder: Path,
+    predictor: Predictor,
+    cases: Sequence[Case],
+    name: str,
+    facts: Mapping[str, str],
+    changes: Mapping[str, Any],
+    *,
+    report: bool,
+) -> Summary:
+    """Evaluate, write all files of it in place of any older ones, and print the table."""
+    if not predictor.refines:
+        warn("this model has no trained refiner: only the segmentor's own masks are judged.")
+    with progress_bar() as bar:
+        task = bar.add_task("evaluating", total=len(cases))
+        rows = evaluate(
+            predictor, cases, done=lambda case, prediction, found: bar.advance(task), **changes
+        )
+    for old in result_files(folder):
+        old.unlink()
+    summary = write_tables(folder, rows)
+    console.print(results_table(summary))
+    if report:
+        page = write_illustrated_report(
+            folder, rows, summary, predictor, cases,
+            title=f"{name}: evaluation", facts=facts, **changes,
+        )  # fmt: skip
+        say(f"Report: {page}")
+    say(f"Rows:   {folder / 'rows.csv'}")
+    return summary
+
+
+def results_table(summary: Summary, metrics: Sequence[str] = ("dice", "hd95")) -> Table:
+    """Prior and refined side by side, with the difference and its interval."""
+    unit = "images" if summary.num_groups == summary.num_cases else "groups"
+    caption = f"mean over {summary.num_groups} {unit}"
+    if summary.num_groups < FEW:
+        caption += "; of so few, intervals are too narrow"
+    table = Table("class", "metric", caption=caption)
+    for title in ("prior", "refined", "difference, 95 % interval"):
+        table.add_column(title, justify="right")
+    for metric in metrics:
+        for name in shown_classes(summary):
+            entry = summary.entry(name, metric)
+            difference = format_interval(metric, entry.difference, signed=True)
+            table.add_row(
+                name,
+                metric_title(metric),
+                format_mean(metric, entry.prior),
+                format_mean(metric, entry.refined),
+                Text(difference, COLOURS.get(judge(entry), "")),
+                style="bold" if name == MEAN else "",
+            )
+        table.add_section()
+    return table

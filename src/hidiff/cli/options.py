@@ -1,0 +1,117 @@
+"""Options that several commands share, and the device and threads that they choose."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hidiff.cli.errors import Mistake
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Device(StrEnum):
+    """Where networks run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Rule(StrEnum):
+    """How probabilities become labels."""
+
+    HALF = "half"
+    EXPECTED_DICE = "expected_dice"
+
+
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change a setting of the recipe, such as training.batch_size=4; can be repeated. "
+        "hidiff settings lists them all.",
+    ),
+]
+DeviceOption = Annotated[
+    Device, typer.Option("--device", help="Where to compute; auto: a GPU if there is one.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", min=1, metavar="N", help="Processor threads; left out: as torch chooses."
+    ),
+]
+Samples = Annotated[
+    int | None,
+    typer.Option(
+        "--samples", min=1, metavar="N", help="Refinements an image, whose mean is taken."
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option("--steps", min=1, metavar="N", help="Steps of each refinement; at most T."),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", help="Of the draws; the same gives the same masks."),
+]
+Mirror = Annotated[
+    bool | None,
+    typer.Option("--mirror/--no-mirror", help="Average over four mirrored looks."),
+]
+RuleOption = Annotated[
+    Rule | None,
+    typer.Option(
+        "--rule", help="half: 0.5, or argmax; expected_dice: the cut of the best expected Dice."
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
+
+
+def use_threads(threads: int | None) -> None:
+    """Let torch use so many threads."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def choose_device(device: Device) -> "torch.device":
+    """The device of a choice. Raises Mistake where there is no such one."""
+    import torch
+
+    if device is Device.CUDA and not torch.cuda.is_available():
+        raise Mistake(
+            "--device cuda, but torch finds no CUDA GPU here (hidiff info tells what it finds). "
+            "Use --device cpu, or install a build of torch for CUDA."
+        )
+    cuda = device is Device.CUDA or (device is Device.AUTO and torch.cuda.is_available())
+    return torch.device("cuda" if cuda else "cpu")
+
+
+def prediction_changes(
+    num_steps: int,
+    *,
+    samples: int | None,
+    steps: int | None,
+    seed: int | None,
+    mirror: bool | None,
+    rule: Rule | None,
+) -> dict[str, Any]:
+    """The options that were given, as PredictionSettings; `num_steps` is the model's T."""
+    if steps is not None and steps > num_steps:
+        raise Mistake(
+            f"--steps {steps}, but this model was trained with T = {num_steps} steps. "
+            f"Use 1 to {num_steps}."
+        )
+    given = {
+        "samples": samples,
+        "steps": steps,
+        "seed": seed,
+        "mirror": mirror,
+        "rule": None if rule is None else rule.value,
+    }
+    return {name: value for name, value in given.items() if value is not None}

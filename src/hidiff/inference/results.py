@@ -1,0 +1,122 @@
+"""The files an evaluation leaves: rows, summary, table, and a report with pictures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from hidiff.data import Case, Intensity, read_image
+from hidiff.inference.evaluate import Row, read_truth
+from hidiff.inference.pictures import CasePicture, case_png, steps_png, write_png
+from hidiff.inference.prediction import Prediction
+from hidiff.inference.predictor import Predictor
+from hidiff.inference.report import case_scores, choose_cases, write_report
+from hidiff.inference.write import most_bits
+from hidiff.metrics import METRICS, Summary, markdown_table, summarise, write_csv, write_json
+from hidiff.weights import atomic_write
+
+TABLE_FILES = ("rows.csv", "summary.json", "table.md")
+REPORT = "report.html"
+PICTURES = "pictures"
+
+
+def result_files(folder: Path) -> list[Path]:
+    """The files of an evaluation that lie in a folder."""
+    named = [folder / name for name in (*TABLE_FILES, REPORT)]
+    return [*filter(Path.is_file, named), *sorted((folder / PICTURES).glob("*.png"))]
+
+
+def write_tables(folder: Path, rows: Sequence[Row]) -> Summary:
+    """Write rows.csv, summary.json and table.md, and return the summary."""
+    summary = summarise(rows)
+    rows_file, summary_file, table_file = (folder / name for name in TABLE_FILES)
+    write_csv(rows, rows_file)
+    write_json(summary, summary_file)
+    with atomic_write(table_file) as temporary:
+        table = markdown_table(summary, metrics=tuple(METRICS))
+        temporary.write_text(table, encoding="utf-8")
+    return summary
+
+
+def write_illustrated_report(
+    folder: Path,
+    rows: Sequence[Row],
+    summary: Summary,
+    predictor: Predictor,
+    cases: Sequence[Case],
+    *,
+    title: str,
+    facts: Mapping[str, str],
+    num_cases: int = 3,
+    **changes: Any,
+) -> Path:
+    """Write report.html, and its pictures as PNG below pictures/; the report's path.
+
+    The worst, median and best cases are predicted again, with the same `changes` and so the same
+    result, rather than kept from the evaluation; every step is shown of the median one.
+    """
+    chosen = choose_cases(rows, num_cases)
+    roles = list(chosen.values())
+    traced = list(chosen)[roles.index("median") if "median" in roles else 0]
+    by_name = {case.name: case for case in cases}
+    pictures, steps = [], None
+    for name, role in chosen.items():
+        trace = predictor.refines and name == traced
+        prediction = predictor.predict(str(by_name[name].image), name=name, trace=trace, **changes)
+        picture = case_picture(by_name[name], prediction, predictor, rows, role)
+        pictures.append(picture)
+        write_png(case_png(picture), folder / PICTURES / f"{role}_{name}.png")
+        if trace:
+            steps = prediction
+    plane = predictor.labels.class_planes.start
+    if steps is not None:
+        write_png(steps_png(steps.trace, plane), folder / PICTURES / f"steps_{traced}.png")
+    return write_report(
+        folder,
+        title=title,
+        summary=summary,
+        rows=rows,
+        pictures=pictures,
+        trace=steps.trace if steps else (),
+        trace_plane=plane,
+        trace_name=f"{predictor.labels.plane_names[plane]} of {traced}",
+        facts=facts,
+    )
+
+
+def case_picture(
+    case: Case, prediction: Prediction, predictor: Predictor, rows: Sequence[Row], role: str
+) -> CasePicture:
+    """All that is to be seen of one case; its scores are the mean Dice over the classes."""
+    truth = read_truth(case, predictor)
+    scores = case_scores(rows, "dice")[case.name]
+    refined = "refined" in scores
+    return CasePicture(
+        name=case.name,
+        image=visible(read_image(case.image, predictor.channels), predictor.intensity),
+        truth=truth.labels,
+        prior_labels=prediction.prior_labels,
+        labels=prediction.labels,
+        uncertainty=prediction.uncertainty,
+        score=scores["refined" if refined else "prior"],
+        prior_score=scores["prior"] if refined else None,
+        role=role,
+        inside=None if case.field_of_view is None else truth.inside,
+        most_bits=most_bits(prediction),
+    )
+
+
+def visible(raw: Float[np.ndarray, "c h w"], intensity: Intensity) -> UInt8[np.ndarray, "h w 3"]:
+    """Raw values as a picture: colour as it is, of other channels the middle one in grey.
+
+    Values without a fixed scale are stretched from their 0.5th to their 99.5th percentile.
+    """
+    planes = raw if len(raw) == 3 else raw[len(raw) // 2][None].repeat(3, axis=0)
+    if intensity.kind == "unit":
+        low, high = 0.0, intensity.full_scale
+    else:
+        low, high = np.percentile(planes, [0.5, 99.5])
+    share = (planes - low) / max(high - low, 1e-6)
+    return np.round(255 * share.clip(0, 1)).astype(np.uint8).transpose(1, 2, 0)

@@ -1,0 +1,111 @@
+"""`hidiff predict`: every good image is done, every bad one is named."""
+
+import errno
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hidiff.inference import write
+
+
+@pytest.fixture
+def images(data, tmp_path):
+    """A folder of three images."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(3):
+        shutil.copy(data / "images" / f"case-00{number}.png", folder)
+    return folder
+
+
+def test_a_folder_of_images_becomes_masks_of_their_size(hidiff, trained, images, tmp_path):
+    Image.new("RGB", (90, 70)).save(images / "wide.png")
+    out = tmp_path / "out"
+    result = hidiff("predict", trained, images, "--output", out, "--steps", "1")
+    assert result.exit_code == 0, result.output
+    assert len(list(out.glob("*_labels.png"))) == 4
+    with Image.open(out / "wide_labels.png") as mask:
+        assert mask.size == (90, 70)
+
+
+def test_options_reach_the_prediction(hidiff, trained, images, tmp_path):
+    one = images / "case-000.png"
+    words = ("--samples", "2", "--seed", "5", "--mirror", "--rule", "expected_dice")
+    formats = ("--format", "npz", "--format", "tiff")
+    result = hidiff("predict", trained, one, "--output", tmp_path / "out", *words, *formats)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "case-000_labels.tiff").is_file()
+    with np.load(tmp_path / "out" / "case-000.npz") as arrays:
+        assert "variance" in arrays  # of the two samples
+
+
+def test_a_bad_image_is_named_and_the_others_are_done(hidiff, trained, images, tmp_path):
+    (images / "case-001.png").write_bytes(b"cut off")
+    result = hidiff("predict", trained, images, "--output", tmp_path / "out", "--steps", "1")
+    assert result.exit_code == 1
+    assert "2 of 3 images are done" in result.stdout
+    assert "case-001.png cannot be read" in result.stderr
+    assert len(list((tmp_path / "out").glob("*_labels.png"))) == 2
+
+
+@pytest.mark.parametrize("format", ["png", "tiff", "npz"])
+def test_results_are_not_overwritten_unasked(hidiff, trained, images, tmp_path, format):
+    words = (trained, images / "case-000.png", "--output", tmp_path / "out", "--format", format)
+    assert hidiff("predict", *words).exit_code == 0
+    again = hidiff("predict", *words)
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+    assert hidiff("predict", *words, "--overwrite").exit_code == 0
+
+
+def test_two_images_of_one_name_are_refused(hidiff, trained, images, data, tmp_path):
+    twice = (images / "case-000.png", data / "images" / "case-000.png")
+    result = hidiff("predict", trained, *twice, "--output", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "would both be written as case-000" in result.stderr
+
+
+def test_what_is_no_image_is_passed_over_and_said(hidiff, trained, images, tmp_path):
+    (images / "notes.txt").write_text("hello")
+    result = hidiff("predict", trained, images, "--output", tmp_path / "out", "--steps", "1")
+    assert result.exit_code == 0
+    assert "1 files" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nowhere.png", "--output", "out"), "nothing lies at nowhere.png"),
+        (("empty", "--output", "out"), "holds no image"),
+        (("image.png", "--output", "out", "--steps", "99"), "T = 3"),
+        (("image.png",), "--output"),
+    ],
+)
+def test_bad_usage_ends_at_once(hidiff, trained, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "image.png")
+    result = hidiff("predict", trained, *words)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_full_disk_ends_the_command(hidiff, trained, images, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device", "out/case-000.png")
+
+    monkeypatch.setattr(write, "write_prediction", full)
+    result = hidiff("predict", trained, images, "--output", tmp_path / "out", "--steps", "1")
+    assert result.exit_code == 2
+    assert "No space left on device" in result.stderr
+
+
+def test_a_model_of_stage_1_gives_its_own_masks_and_says_so(hidiff, trained, images, tmp_path):
+    words = (images / "case-000.png", "--output", tmp_path, "--format", "npz")
+    result = hidiff("predict", trained / "stage1.safetensors", *words)
+    assert result.exit_code == 0
+    assert "no trained refiner" in result.stderr
+    with np.load(tmp_path / "case-000.npz") as arrays:
+        np.testing.assert_array_equal(arrays["labels"], arrays["prior_labels"])

@@ -1,0 +1,159 @@
+"""Files of tensors: whole or not at all, and never a way to run code."""
+
+import os
+import stat
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hidiff import weights
+from tests.tiny import same_tensors
+
+TENSORS = {
+    "conv.weight": torch.randn(4, 3, 3, 3),
+    "count": torch.tensor(7),
+    "half": torch.randn(5).half(),
+    "empty": torch.zeros(0, 2),
+}
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_tensors_and_words_come_back_as_they_were(tmp_path):
+    weights.save(tmp_path / "new" / "a.safetensors", TENSORS, {"recipe": "grün: 1\n"})
+    tensors, metadata = weights.load(tmp_path / "new" / "a.safetensors")
+    assert same_tensors(tensors, TENSORS)
+    assert metadata == {"recipe": "grün: 1\n"}
+    assert files(tmp_path / "new") == ["a.safetensors"]
+
+
+def test_views_channels_last_and_gradients_are_written_as_plain_numbers(tmp_path):
+    image = torch.randn(2, 3, 4, 4)
+    tensors = {
+        "last": image.contiguous(memory_format=torch.channels_last),
+        "view": image[:, 1:, ::2],
+        "parameter": torch.nn.Parameter(torch.ones(3)),
+    }
+    weights.save(tmp_path / "a.safetensors", tensors, {})
+    assert same_tensors(weights.load(tmp_path / "a.safetensors")[0], tensors)
+
+
+def test_two_names_of_one_tensor_are_both_written(tmp_path):
+    shared = torch.randn(3, 3)
+    tensors = {"encoder": shared, "decoder": shared, "row": shared[0]}
+    weights.save(tmp_path / "a.safetensors", tensors, {})
+    assert same_tensors(weights.load(tmp_path / "a.safetensors")[0], tensors)
+
+
+# Atomic writing
+
+
+def test_a_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    weights.save(path, TENSORS, {"version": "old"})
+
+    def fill_the_disk(tensors, temporary, metadata):
+        temporary.write_bytes(b"half of")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(weights, "save_file", fill_the_disk)
+    with pytest.raises(OSError, match="No space"):
+        weights.save(path, TENSORS, {"version": "new"})
+    assert files(tmp_path) == ["a.safetensors"]
+    assert weights.load(path)[1] == {"version": "old"}
+
+
+def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with weights.atomic_write(path) as temporary:
+        assert temporary.parent == path.parent and temporary.suffix == ".txt"
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert files(tmp_path) == ["a.txt"]
+
+
+def test_an_interrupt_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), weights.atomic_write(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert files(tmp_path) == []
+
+
+def test_others_may_read_what_the_umask_lets_them(tmp_path):
+    before = os.umask(0o027)
+    try:
+        weights.save(tmp_path / "a.safetensors", TENSORS, {})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == 0o640
+
+
+# Files that are not as they should be
+
+
+@pytest.mark.parametrize("keep", [0, 4, 40, -1])
+def test_a_truncated_file_is_refused_by_name(tmp_path, keep):
+    path = tmp_path / "cut.safetensors"
+    weights.save(path, TENSORS, {})
+    content = path.read_bytes()
+    path.write_bytes(content[:keep])
+    with pytest.raises(ValueError, match=r"cut\.safetensors does not read as safetensors"):
+        weights.load(path)
+
+
+def test_another_format_and_a_missing_file_are_refused_by_name(tmp_path):
+    (tmp_path / "text.safetensors").write_text("hello, this is no checkpoint")
+    with pytest.raises(ValueError, match=r"text\.safetensors does not read"):
+        weights.load(tmp_path / "text.safetensors")
+    for read in (weights.load, weights.load_foreign):
+        with pytest.raises(ValueError, match="none.* is not a file"):
+            read(tmp_path / "none.pt")
+    with pytest.raises(ValueError, match="is not a file"):
+        weights.load(tmp_path)
+
+
+# Other people's checkpoints
+
+
+@pytest.mark.parametrize("wrap", [dict, lambda t: {"state_dict": t, "epoch": 3}, "model"])
+def test_a_foreign_checkpoint_is_opened_wherever_its_tensors_lie(tmp_path, wrap):
+    content = {"model": TENSORS} if wrap == "model" else wrap(TENSORS)
+    torch.save(content, tmp_path / "a.pt")
+    assert same_tensors(weights.load_foreign(tmp_path / "a.pt"), TENSORS)
+
+
+def test_a_foreign_safetensors_needs_no_metadata(tmp_path):
+    save_file(TENSORS, tmp_path / "a.safetensors")
+    assert same_tensors(weights.load_foreign(tmp_path / "a.safetensors"), TENSORS)
+    assert weights.load(tmp_path / "a.safetensors")[1] == {}
+
+
+class Trap:
+    """Unpickled, it would write a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def test_a_file_that_could_run_code_is_refused_and_does_not(tmp_path):
+    torch.save({"state_dict": TENSORS, "extra": Trap(tmp_path / "ran")}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"a\.pt does not read.*state_dict\(\) as safetensors"):
+        weights.load_foreign(tmp_path / "a.pt")
+    assert files(tmp_path) == ["a.pt"]
+
+
+def test_a_foreign_file_without_a_state_dict_says_what_it_holds(tmp_path):
+    torch.save([1, 2], tmp_path / "a.pt")
+    with pytest.raises(ValueError, match="holds a list"):
+        weights.load_foreign(tmp_path / "a.pt")
+    (tmp_path / "b.pt").write_bytes(b"no zip")
+    with pytest.raises(ValueError, match=r"b\.pt does not read"):
+        weights.load_foreign(tmp_path / "b.pt")

@@ -1,0 +1,81 @@
+"""The budget in FLOPs: against a count by hand, and the arithmetic of equal arms."""
+
+import pytest
+from torch import nn
+
+from hidiff.diffusion import LossWeights
+from hidiff.hybrid import DiffusionSettings, HybridSegmentor
+from hidiff.labels import Labels
+from hidiff.refiner import Refiner, RefinerSettings
+from hidiff.segmentors import wrap
+from hidiff.training import Budget, count_flops
+from tests.tiny import same_tensors
+
+LABELS = Labels(kind="one_class", classes={"a": (1,)})
+
+
+class Plain(nn.Module):
+    """Two convolutions: stride 4, then one to the plane."""
+
+    def __init__(self):
+        super().__init__()
+        self.down = nn.Conv2d(3, 6, 5, stride=4, padding=2)
+        self.head = nn.Conv2d(6, 1, 3, padding=1)
+
+    def forward(self, image):
+        return nn.functional.interpolate(self.head(self.down(image)), scale_factor=4.0)
+
+
+@pytest.fixture
+def hybrid():
+    segmentor = wrap(Plain(), features={4: "down"})
+    refiner = Refiner(3, 1, segmentor.feature_channels, RefinerSettings(width=8))
+    return HybridSegmentor(segmentor, refiner, LABELS, DiffusionSettings(num_steps=4))
+
+
+def count(hybrid, size=(64, 96), batch_size=6, diffusion_weight=1.0):
+    return count_flops(hybrid, size, batch_size, LossWeights(), diffusion_weight)
+
+
+def test_a_plain_network_is_counted_as_by_hand(hybrid):
+    # a multiply-add is two FLOPs; backward costs as much for the weights and as much again for
+    # the input, which the first layer's input, the image, does not ask for
+    grid = (64 // 4) * (96 // 4)
+    down = 2 * grid * 6 * 3 * 5 * 5
+    head = 2 * grid * 1 * 6 * 3 * 3
+    assert count(hybrid).segmentor_only == 6 * (2 * down + 3 * head)
+
+
+def test_it_grows_with_batch_and_pixels(hybrid):
+    base, more = count(hybrid, batch_size=2), count(hybrid, (128, 96), batch_size=8)
+    assert more.segmentor_only == 8 * base.segmentor_only
+    # attention grows with the square of the pixels, the part of time not at all
+    assert more.in_turns == pytest.approx(8 * base.in_turns, rel=0.1)
+
+
+def test_in_turns_holds_the_segmentor_once_and_the_refiner_in_both_halves(hybrid):
+    with_it, without = count(hybrid), count(hybrid, diffusion_weight=0.0)
+    assert with_it.segmentor_only == without.segmentor_only < without.in_turns
+    refiner_half = without.in_turns - without.segmentor_only
+    segmentor_half = with_it.in_turns - without.in_turns
+    # the refiner forward, and backward to its input only, is about two thirds of its own half
+    assert 0.55 < segmentor_half / refiner_half < 0.8
+
+
+def test_counting_moves_nothing(hybrid):
+    before = {name: value.clone() for name, value in hybrid.state_dict().items()}
+    hybrid.eval()
+    count(hybrid)
+    assert same_tensors(hybrid.state_dict(), before)
+    assert all(parameter.grad is None for parameter in hybrid.parameters())
+    assert not any(module.training for module in hybrid.modules())
+
+
+@pytest.mark.parametrize(
+    ("segmentor_only", "in_turns", "steps", "equal"),
+    [(10, 35, 4, 14), (10, 35, 5, 18), (3, 10, 1, 3), (7, 7, 9, 9), (2, 10**15, 3, 15 * 10**14)],
+)
+def test_the_baselines_steps_cost_what_the_hybrids_do(segmentor_only, in_turns, steps, equal):
+    found = Budget(segmentor_only, in_turns).equal_steps(steps)
+    assert found == equal
+    assert abs(found * segmentor_only - steps * in_turns) <= segmentor_only / 2
