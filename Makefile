@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types contract docs clean
+.PHONY: help setup demo test lint types contract sanitize docs clean
 
 help:  ## Show this list (the default).
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F '|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -13,7 +13,7 @@ setup: $(STAMP)  ## Install everything below into .venv, once.
 # Torch is installed by the same command as all the rest, so that the constraints choose its build.
 # --compile: torch and MONAI import slowly without their bytecode, which
 # PYTHONDONTWRITEBYTECODE would keep from being written later.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt $(wildcard csrc/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "HiDiff needs Python 3.11 or newer, but '$(PYTHON)' is" \
 	    "$$($(PYTHON) --version 2>&1). Name one: make setup PYTHON=python3.11" >&2; exit 1; }
@@ -40,6 +40,9 @@ contract: setup  ## Check that each layer imports only the layers under it.
 
 docs: setup  ## Write docs/recipe.md anew, out of the settings in the code.
 	$(BIN)/hidiff settings > docs/recipe.md
+
+sanitize:  ## Test the kernels for bad memory access and undefined behaviour, and on an emulated Arm.
+	@.ci/sanitize
 
 clean:  ## Remove the environment and every cache.
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -20,7 +20,6 @@ from timing import processor
 from hidiff import build
 from hidiff.inference import RULES, evaluate
 from hidiff.metrics import METRICS, Summary, summarise
-from hidiff.metrics.table import KEYS
 
 TITLES = {"half": "cut at 0.5", "expected_dice": "cut of the best expected Dice"}
 
@@ -42,8 +41,7 @@ def main() -> None:
 
     recipe = build.load_recipe(args.hybrid / args.model)
     cases = build.list_cases(recipe, args.split)[: args.cases]
-    given = {"steps": args.steps, "samples": args.samples}
-    work = {name: value for name, value in given.items() if value is not None}
+    work = work_of(args)
     tables, rows = [], []
     for rule in RULES:
         found = judge(args, cases, rule, work)
@@ -58,6 +56,12 @@ def main() -> None:
     page = [f"# {recipe.name}: hybrid against baseline", facts, *tables]
     (args.output / "README.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
     print("\n\n".join(page))
+
+
+def work_of(args: argparse.Namespace) -> dict[str, int]:
+    """The prediction settings that were given."""
+    given = {"steps": args.steps, "samples": args.samples}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def judge(args: argparse.Namespace, cases: list, rule: str, work: dict) -> dict[str, list[dict]]:
@@ -116,7 +120,7 @@ def describe(args: argparse.Namespace, recipe, num_cases: int, num_groups: int) 
         f"- seed {recipe.seed}; checkpoint `{args.model}`; steps "
         f"{args.steps or recipe.prediction.steps or recipe.diffusion.num_steps}, samples "
         f"{args.samples or recipe.prediction.samples}, temperature "
-        f"{recipe.prediction.temperature:g}",
+        f"{recipe.prediction.model_copy(update=work_of(args)).heat:g}",
         f"- measured on: {processor()}, {torch.get_num_threads()} threads",
     ]
     for name, folder in (("hybrid", args.hybrid), ("baseline", args.baseline)):

@@ -13,15 +13,19 @@ import torch
 import hidiff
 
 
-def in_turn(things: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def in_turn(
+    things: Mapping[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median seconds of each thing over `rounds`, after one round to warm up."""
     times: dict[str, list[float]] = {name: [] for name in things}
     for number in range(rounds + 1):
         for name, thing in things.items():
-            start = time.perf_counter()
+            start = clock()
             thing()
             if number:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return {name: statistics.median(each) for name, each in times.items()}
 
 

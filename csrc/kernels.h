@@ -25,11 +25,12 @@ constexpr int64_t tile_width(int64_t out_channels) {
     return pixels < 6 ? 6 : pixels > 48 ? 48 : pixels / 6 * 6;
 }
 
-// A full-precision tensor that the block adds: same size as the output, twice it (pooled) or half
-// of it (repeated). Two sources stand for their channels one after the other.
+// A full-precision tensor that the block adds. Two of them stand for their channels side by side.
+enum class Zoom { kNone, kPool, kRepeat };  // twice the output's size, or half of it
 struct Source {
     const float* data;
     int64_t channels, height, width;
+    Zoom zoom;
 };
 
 // scale * sum + offset + shortcut, PReLU, + bias; then the signs of out + next_bias, per channel.

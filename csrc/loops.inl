@@ -229,11 +229,11 @@ struct Pixels {
     }
 };
 
-Pixels pixels_under(const Source& s, const Conv& c, int64_t image, int64_t y, int64_t x) {
+Pixels pixels_under(const Source& s, int64_t image, int64_t y, int64_t x) {
     const float* base = s.data + image * s.height * s.width * s.channels;
     auto at = [&](int64_t yy, int64_t xx) { return base + (yy * s.width + xx) * s.channels; };
-    if (s.height == c.out_height) return {{at(y, x)}, 1};
-    if (s.height < c.out_height) return {{at(y / 2, x / 2)}, 1};
+    if (s.zoom == Zoom::kNone) return {{at(y, x)}, 1};
+    if (s.zoom == Zoom::kRepeat) return {{at(y / 2, x / 2)}, 1};
     return {{at(2 * y, 2 * x), at(2 * y, 2 * x + 1), at(2 * y + 1, 2 * x), at(2 * y + 1, 2 * x + 1)},
             4};
 }
@@ -244,13 +244,13 @@ const float* shortcut_of(const Conv& c, int64_t image, int64_t y, int64_t x, flo
     int64_t channels = 0;
     for (int i = 0; i < e.num_sources; ++i) channels += e.sources[i].channels;
     if (e.num_sources == 1 && channels == c.out_channels) {
-        const Pixels under = pixels_under(e.sources[0], c, image, y, x);
+        const Pixels under = pixels_under(e.sources[0], image, y, x);
         if (under.count == 1) return under.at[0];
     }
     float* to = row;
     for (int i = 0; i < e.num_sources; ++i) {
         const int64_t n = e.sources[i].channels;
-        const Pixels under = pixels_under(e.sources[i], c, image, y, x);
+        const Pixels under = pixels_under(e.sources[i], image, y, x);
         if (channels <= c.out_channels) {
             if (under.count == 1)
                 for (int64_t o = 0; o < n; ++o) to[o] = under.at[0][o];
@@ -299,7 +299,8 @@ HIDIFF_INLINE void finish_pixel(const Conv& c, const int32_t* __restrict counts,
     for (int64_t o = 0; o < n; ++o) {
         float h = static_cast<float>(offsets[o] - 2 * counts[o]) * scale[o];
         h = (h + offset[o]) + shortcut[o];
-        h = h > 0.0f ? h : slope[o] * h;
+        const float below = slope[o] * h;  // outside of the choice, which might not load it
+        h = h > 0.0f ? h : below;
         out[o] = h + bias[o];
     }
     const int64_t words = words_of(n), pixels = c.batch * c.out_height * c.out_width;

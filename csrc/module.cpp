@@ -113,15 +113,17 @@ void conv_block(const std::string& kernels, Words<4> bits, Words<3> blocks, Word
     for (const Floats<4>* s : {&source1, source2 ? &*source2 : nullptr}) {
         if (!s) continue;
         Source& source = e.sources[e.num_sources++];
-        source = {s->data(), static_cast<int64_t>(s->shape(3)), static_cast<int64_t>(s->shape(1)),
-                  static_cast<int64_t>(s->shape(2))};
-        const bool same = source.height == c.out_height && source.width == c.out_width;
-        const bool twice =
-            source.height / 2 == c.out_height && source.width / 2 == c.out_width;
-        const bool half =
-            source.height == (c.out_height + 1) / 2 && source.width == (c.out_width + 1) / 2;
-        require(s->shape(0) == static_cast<size_t>(c.batch) && (same || twice || half),
-                "a shortcut has another size than the output, twice it and half of it");
+        const auto height = static_cast<int64_t>(s->shape(1));
+        const auto width = static_cast<int64_t>(s->shape(2));
+        source = {s->data(), static_cast<int64_t>(s->shape(3)), height, width, Zoom::kNone};
+        if (height / 2 == c.out_height && width / 2 == c.out_width)
+            source.zoom = Zoom::kPool;
+        else if (2 * height == c.out_height && 2 * width == c.out_width)
+            source.zoom = Zoom::kRepeat;
+        else
+            require(height == c.out_height && width == c.out_width,
+                    "a shortcut has neither the output's size nor twice nor half of it");
+        require(s->shape(0) == static_cast<size_t>(c.batch), "a shortcut has another batch");
         channels += source.channels;
     }
     for (int i = 0; i < e.num_sources; ++i)

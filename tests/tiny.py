@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
+from hidiff import build
 from hidiff.data import SYNTHETIC_LABELS, write_synthetic
 from hidiff.hybrid import HybridSegmentor
 from hidiff.recipe import Recipe, make_recipe
+from hidiff.training import Budget
 
 
 def make_tiny(folder: Path, kind: str = "one_class", **changes: dict[str, Any] | int) -> Recipe:
@@ -26,8 +29,16 @@ def make_tiny(folder: Path, kind: str = "one_class", **changes: dict[str, Any] |
         "training": {"batch_size": 2, "stage1_steps": 2, "stage2_steps": 2, "log_every": 1},
     }
     for group, change in changes.items():
-        content[group] = {**content.get(group, {}), **change} if isinstance(change, dict) else change
+        content[group] = (
+            {**content.get(group, {}), **change} if isinstance(change, dict) else change
+        )
     return make_recipe(content)
+
+
+def skip_counting(patch: pytest.MonkeyPatch) -> None:
+    """Leave out what a run counts before it starts, which takes longer than such a run itself."""
+    patch.setattr(build, "count_flops", lambda *_: Budget(2, 3))
+    patch.setattr(build, "check_memory", lambda *_: None)
 
 
 def shake(hybrid: HybridSegmentor, size: float = 0.3) -> HybridSegmentor:

@@ -1,6 +1,7 @@
 """Recipe -> objects: the one file that knows every part."""
 
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from hidiff.data import (
     LoadedCases,
     TrainingPatches,
     collate,
+    count_cache,
     load_split,
     training_transform,
 )
@@ -24,8 +26,15 @@ from hidiff.inference import Predictor, evaluate
 from hidiff.metrics import summarise
 from hidiff.recipe import Recipe, make_recipe, write_recipe
 from hidiff.refiner import Refiner
-from hidiff.segmentors import make_segmentor
+from hidiff.segmentors import HookedSegmentor, make_segmentor
 from hidiff.training import Batch, Trainer, TrainingSettings, count_flops, load_model
+from hidiff.training.memory import (
+    MemoryNeed,
+    count_activations,
+    count_weights,
+    gib,
+    memory_of,
+)
 from hidiff.training.trainer import IN_TURNS
 
 FORMAT = "hidiff-1"  # of the metadata in a checkpoint
@@ -46,14 +55,14 @@ def make_hybrid(recipe: Recipe) -> HybridSegmentor:
     """The untrained networks of a recipe; the same seed gives the same weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeding.derive(recipe.seed, "weights"))
-        segmentor = make_segmentor(recipe.segmentor, recipe.data.channels, recipe.labels.num_planes)
-        refiner = Refiner(
-            recipe.data.channels,
-            recipe.labels.num_planes,
-            segmentor.feature_channels,
-            recipe.refiner,
-        )
+        segmentor, refiner = _make_networks(recipe)
     return HybridSegmentor(segmentor, refiner, recipe.labels, recipe.diffusion)
+
+
+def _make_networks(recipe: Recipe) -> tuple[HookedSegmentor, Refiner]:
+    channels, planes = recipe.data.channels, recipe.labels.num_planes
+    segmentor = make_segmentor(recipe.segmentor, channels, planes)
+    return segmentor, Refiner(channels, planes, segmentor.feature_channels, recipe.refiner)
 
 
 def make_predictor(
@@ -101,7 +110,14 @@ def open_model(path: str | Path) -> ModelFile:
             f"{path} is no HiDiff checkpoint of format {FORMAT} (it says "
             f"{metadata.get('format', 'nothing')}). Give one that hidiff train wrote."
         )
-    recipe = make_recipe(json.loads(metadata["recipe"]), str(path))
+    try:
+        content = json.loads(metadata["recipe"])
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path} holds no recipe that reads ({error}), so nothing is known of its networks. "
+            "Copy it again, or take an earlier checkpoint."
+        ) from error
+    recipe = make_recipe(content, str(path))
     return ModelFile(recipe, tensors, metadata, path)
 
 
@@ -148,6 +164,7 @@ def make_trainer(
 ) -> Trainer:
     """All that a run needs, training data included; its `stages` and `budget` are known now."""
     settings = _effective(recipe)
+    check_memory(recipe, torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu"))
     accelerator = Accelerator(cpu=cpu, mixed_precision=settings.mixed_precision)
     hybrid = make_hybrid(recipe)
     _start_from(recipe, hybrid)
@@ -170,6 +187,58 @@ def make_trainer(
         accelerator,
         _validation(recipe, accelerator) if validate else None,
     )
+
+
+def estimate_memory(recipe: Recipe) -> MemoryNeed:
+    """What training needs at the least; nothing of it is allocated."""
+    with torch.device("meta"):
+        segmentor, refiner = _make_networks(recipe)
+    settings, data = recipe.training, recipe.data
+    part = max(settings.batch_size // settings.accumulation, 1)
+    return MemoryNeed(
+        weights=count_weights(segmentor, refiner),
+        activations=count_activations(
+            segmentor,
+            refiner,
+            # the budget is counted on two patches, whatever the batch
+            num_images=max(part, 2),
+            channels=data.channels,
+            planes=recipe.labels.num_planes,
+            patch_size=data.patch_size,
+        ),
+        cache=count_cache(
+            list_cases(recipe, "train"), data.channels, recipe.labels.num_planes, data.size
+        )
+        if data.cache
+        else 0,
+    )
+
+
+def check_memory(recipe: Recipe, device: torch.device) -> None:
+    """Raise ValueError for a recipe that cannot fit, warn of one that may not fit now."""
+    need = estimate_memory(recipe)
+    beside = MemoryNeed(0, 0, need.cache)
+    on_device = MemoryNeed(need.weights, need.activations, 0)
+    wanted = (
+        [("cuda", on_device), ("cpu", beside)] if device.type == "cuda" else [("cpu", need)]
+    )
+    for kind, each in wanted:
+        whole, free = memory_of(torch.device(kind))
+        advice = (
+            "Lower training.batch_size, or raise training.accumulation; lower data.patch_size or "
+            "refiner.width; or set data.cache=false."
+        )
+        if each.total > whole:
+            raise ValueError(
+                f"training as the recipe says needs at least {each}, but this machine has "
+                f"{gib(whole)} ({kind}). {advice}"
+            )
+        if each.total > free:
+            warnings.warn(
+                f"training needs at least {each}, but {gib(free)} are free now ({kind}), so it "
+                f"may end for want of memory. {advice}",
+                stacklevel=2,
+            )
 
 
 def load_cases(recipe: Recipe, split: str) -> LoadedCases:
@@ -199,11 +268,6 @@ def batches(
         data.patch_size, data.augmentations, data.foreground_share, recipe.labels
     )
     seed = seeding.derive(recipe.seed, stage)
-    if settings.batch_size % settings.accumulation:
-        raise ValueError(
-            f"training.batch_size is {settings.batch_size}, which training.accumulation "
-            f"{settings.accumulation} does not divide: use a multiple of it."
-        )
     loader = DataLoader(
         TrainingPatches(loaded, transform, seed),
         batch_sampler=Draws(

@@ -103,15 +103,26 @@ class Labels(BaseModel):
 
     def _foreground(self, mask: Num[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
         """Where the one class is."""
+        cut = self.cut(mask)
+        if cut is not None:
+            return mask > cut
+        (values,) = self.classes.values()
+        return np.isin(mask, values)
+
+    def cut(self, mask: Num[np.ndarray, "h w"]) -> float | None:
+        """Of one class: the value above which a mask is foreground; None: taken at its word.
+
+        Raises ValueError for a mask that can be read neither way.
+        """
         if self.threshold is not None:
-            return mask > self.threshold
+            return self.threshold
         (values,) = self.classes.values()
         if np.isin(mask, [0, *values]).all():
-            return np.isin(mask, values)
+            return None
         largest = mask.max()
         for white in (1, 255, 65535):
             if white / 2 < largest <= white:
-                return mask > white / 2
+                return white / 2
         raise ValueError(
             f"the mask's largest value is {largest:g}, which is neither declared "
             f"({dict(self.classes)}) nor near 1, 255 or 65535. Add it to labels.classes, or set "

@@ -23,7 +23,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[\w.-]+$", description="of the run's folder: runs/NAME")
+    name: str = Field(pattern=r"^[\w-][\w.-]*$", description="of the run's folder: runs/NAME")
     seed: int = Field(default=0, description="of weights, order, augmentation and noise")
     data: DataSettings
     labels: Labels

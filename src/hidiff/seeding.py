@@ -5,6 +5,7 @@ was drawn before it. So batches, tiles, workers and resumed runs cannot change i
 """
 
 import hashlib
+import random
 
 import numpy as np
 import torch
@@ -21,6 +22,13 @@ def derive(seed: int, *words: int | str) -> int:
 def generator(seed: int, *words: int | str) -> torch.Generator:
     """A CPU generator of its own for what the words name."""
     return torch.Generator().manual_seed(derive(seed, *words))
+
+
+def seed_libraries(seed: int) -> None:
+    """Seed every library's own generator, for code that draws without being handed one."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # it takes 32 bits
+    torch.manual_seed(seed)
 
 
 def uniform_field(seed: int, *words: int | str, shape: tuple[int, ...]) -> Float[Tensor, "*shape"]:

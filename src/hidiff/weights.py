@@ -1,7 +1,9 @@
 """Files of tensors: safetensors, foreign checkpoints without unpickling, atomic writing."""
 
 import contextlib
+import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,10 +15,11 @@ from torch import Tensor
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, former: Path | None = None) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends well.
 
-    A reader sees the old file or the new one, never half of one; on an error nothing stays.
+    A reader sees the old file or the new one, never half of one; on an error nothing stays. What
+    lay at `path` before is kept at `former`, if that is given.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,20 +34,42 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
+        if former is not None and path.exists():
+            path.replace(former)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def save(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and a few words about them as one safetensors file, whole or not at all."""
+def remove_unfinished(path: Path) -> None:
+    """Remove what processes that were killed while they wrote `path` have left beside it."""
+    for temporary in path.parent.glob(f".{path.stem}.????????{path.suffix}"):
+        temporary.unlink(missing_ok=True)
+
+
+def save(
+    path: str | Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    former: Path | None = None,
+) -> None:
+    """Write tensors and a few words about them as one safetensors file, whole or not at all.
+
+    `former` is where the file that it replaces is kept, if anywhere.
+    """
     # copies, as safetensors refuses tensors that share memory (tied weights)
     dense = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    with atomic_write(path) as temporary:
-        save_file(dense, temporary, metadata=dict(metadata))
+    with atomic_write(path, former) as temporary:
+        try:
+            save_file(dense, temporary, metadata=dict(metadata))
+        except SafetensorError as error:
+            # of what the system says it keeps only words: "No space left on device (os error 28)"
+            found = re.search(r"\(os error (\d+)\)", str(error))
+            number = int(found[1]) if found else errno.EIO
+            raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

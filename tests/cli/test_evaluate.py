@@ -21,6 +21,8 @@ def test_the_test_split_is_judged_into_the_run(hidiff, trained, tmp_path):
     assert cases_of(run / "test") == {"case-008", "case-009"}
     summary = json.loads((run / "test" / "summary.json").read_text())
     assert summary["num_cases"] == 2
+    assert "Needs review: the 1 of 2 cases" in result.stdout
+    assert (run / "test" / "review.csv").is_file()
     assert "| curve |" in (run / "test" / "table.md").read_text()
     page = (run / "test" / "report.html").read_text()
     assert "Every step of one refinement" in page

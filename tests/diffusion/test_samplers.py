@@ -11,6 +11,7 @@ from hidiff.diffusion import (
     SAMPLERS,
     SCHEDULES,
     TARGETS,
+    at_temperature,
     ddim_mean,
     draws_from,
     make_schedule,
@@ -145,3 +146,16 @@ def test_certain_pixels_of_the_prior_stay_without_training(reverse):
         bayes(prior, schedule), prior, schedule, subset(10, 10), seeded(0), REVERSE[reverse]
     )
     assert_close(list(steps)[-1].y0_hat, prior, rtol=0, atol=2e-6)
+
+
+@given(p=floats(0.01, 0.99), temperature=floats(0.05, 2))
+def test_temperature_sharpens_the_chance_of_a_bit(p, temperature):
+    uniform = (torch.arange(100_000) + 0.5) / 100_000
+    share = (at_temperature(uniform, temperature) < p).double().mean()
+    power = 1 / temperature
+    assert_close(share.item(), p**power / (p**power + (1 - p) ** power), rtol=0, atol=2e-5)
+
+
+def test_at_temperature_0_the_likelier_bit_comes():
+    bits = at_temperature(torch.tensor([0.0, 0.3, 1 - 1e-7]), 0.0)
+    assert_close(bits, torch.full((3,), 0.5))

@@ -1,6 +1,6 @@
 import pytest
 
-from hidiff.metrics import Entry, Interval, Summary, markdown_table
+from hidiff.metrics import Entry, Interval, SignedRank, Summary, markdown_table
 from hidiff.metrics.format import format_interval, format_number, judge
 
 PRIOR, REFINED = Interval(0.8, 0.75, 0.85), Interval(0.82, 0.78, 0.86)
@@ -12,8 +12,8 @@ def summary_of(*class_names, num_groups=12):
         entry
         for name in class_names
         for entry in (
-            Entry(name, "dice", PRIOR, REFINED, Interval(0.02, -0.01, 0.05)),
-            Entry(name, "hd95", FAR, FARTHER, Interval(-1.25, -2.0, -0.5)),
+            Entry(name, "dice", PRIOR, REFINED, Interval(0.02, -0.01, 0.05), SignedRank(0.0312, 11)),
+            Entry(name, "hd95", FAR, FARTHER, Interval(-1.25, -2.0, -0.5), SignedRank(1e-6, 12)),
         )
     ]
     return Summary(tuple(entries), num_groups, num_groups, 2000, 0)
@@ -22,8 +22,8 @@ def summary_of(*class_names, num_groups=12):
 def test_markdown_says_prior_refined_difference_and_n():
     table = markdown_table(summary_of("a|b", "mean"), metrics=("dice", "hd95"), distance_unit="mm")
     assert table.splitlines()[2:] == [  # one class: no line for the mean of one
-        "| a\\|b | Dice ↑ | 0.800 | 0.820 | +0.020 [-0.010, +0.050] | 12 |",
-        "| a\\|b | HD95 (mm) ↓ | 12.50 | 11.25 | -1.25 [-2.00, -0.50] | 12 |",
+        "| a\\|b | Dice ↑ | 0.800 | 0.820 | +0.020 [-0.010, +0.050] | 0.031 (n = 11) | 12 |",
+        "| a\\|b | HD95 (mm) ↓ | 12.50 | 11.25 | -1.25 [-2.00, -0.50] | <0.001 (n = 12) | 12 |",
     ]
 
 
@@ -35,7 +35,7 @@ def test_markdown_gives_the_mean_of_several_classes_a_line():
 def test_what_is_not_there_is_a_dash():
     entries = (Entry("x", "dice", PRIOR, None, None), Entry("mean", "dice", PRIOR, None, None))
     line = markdown_table(Summary(entries, 3, 3, 2000, 0)).splitlines()[2]
-    assert line == "| x | Dice ↑ | 0.800 | - | - | 3 |"
+    assert line == "| x | Dice ↑ | 0.800 | - | - | - | 3 |"
 
 
 def test_a_difference_that_rounds_to_nothing_has_no_sign():

@@ -34,11 +34,25 @@ rank = trainer.accelerator.process_index
 assert trainer.accelerator.num_processes == 2
 networks = {"segmentor": trainer.hybrid.segmentor, "refiner": trainer.hybrid.refiner}
 weights = {
-    f"{name}.{key}": value for name, net in networks.items() for key, value in net.named_parameters()
+    f"{name}.{key}": value
+    for name, network in networks.items()
+    for key, value in network.named_parameters()
 }
 save(folder / f"rank{rank}.safetensors", weights, {"silent": str(trainer.log.silent)})
 torch.distributed.destroy_process_group()
 """
+
+
+def run_torch(program, *arguments):
+    """The program in two processes; it must end well."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*torchrun, str(program), *map(str, arguments)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        try:
+            _, errors = process.communicate(timeout=300)
+        finally:
+            process.terminate()  # not kill: torchrun then ends its workers, too
+    assert process.returncode == 0, errors[-3000:]
 
 
 def test_two_processes_train_one_model_and_one_writes(tmp_path):
@@ -46,15 +60,7 @@ def test_two_processes_train_one_model_and_one_writes(tmp_path):
     recipe = make_tiny(tmp_path, training=training, prediction={"steps": 1})
     write_recipe(recipe, tmp_path / "recipe.yaml")
     (tmp_path / "program.py").write_text(PROGRAM)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    result = subprocess.run(
-        [*torchrun, "--master_port", "0", str(tmp_path / "program.py"), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=ROOT,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    run_torch(tmp_path / "program.py", tmp_path)
     (first, first_words), (second, second_words) = (
         weights.load(tmp_path / f"rank{rank}.safetensors") for rank in range(2)
     )
@@ -63,7 +69,8 @@ def test_two_processes_train_one_model_and_one_writes(tmp_path):
 
     start = dict(build.make_hybrid(recipe).named_parameters())
     assert not any(torch.equal(start[name], first[name]) for name in start if "weight" in name)
-    rows = [json.loads(line) for line in open(tmp_path / "run" / "metrics.jsonl")]
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
     steps = [(row["stage"], row["step"]) for row in rows if row["kind"] == "train"]
     assert steps == [("stage1", 1), ("stage1", 2), ("in_turns", 1), ("in_turns", 2)]
     written, _ = weights.load(tmp_path / "run" / "last.safetensors")

@@ -7,7 +7,10 @@ from torch.testing import assert_close
 
 from hidiff import weights
 from hidiff.training.state import (
+    FORMER_STATE_FILE,
+    STATE_FILE,
     Progress,
+    find_state,
     load_model,
     load_state,
     read_progress,
@@ -82,9 +85,57 @@ def test_networks_of_another_shape_are_refused_by_name(tmp_path):
     save_model(tmp_path / "m.safetensors", network, network, {})
     tensors, _ = weights.load(tmp_path / "m.safetensors")
     longer = nn.Sequential(*make()[0], nn.Linear(1, 1))
-    with pytest.raises(ValueError, match=r"the checkpoint's refiner.*2 tensors missing.*'3\.weight"):
+    with pytest.raises(ValueError, match=r"the checkpoint's refiner.*2 tensors missing.*'3\.bias"):
         load_model(tensors, make()[0], longer)
-    with pytest.raises(ValueError, match="the checkpoint's segmentor.*2 too many"):
+    with pytest.raises(ValueError, match=r"the checkpoint's segmentor.*2 too many"):
         load_model(tensors, make()[0][:2], network)
-    with pytest.raises(ValueError, match="the checkpoint's segmentor.*7 of another size"):
+    with pytest.raises(ValueError, match=r"the checkpoint's segmentor.*7 of another size"):
         load_model(tensors, make(4)[0], network)
+
+
+# Of two states the one that reads
+
+
+def states(tmp_path, steps=(1, 2, 3)):
+    network, optimizer = make()
+    for step in steps:
+        train(network, optimizer, 1)
+        save_state(
+            tmp_path / STATE_FILE, Progress("stage1", step), {"a": network}, {"a": optimizer}, {}
+        )
+    return tmp_path / STATE_FILE, tmp_path / FORMER_STATE_FILE
+
+
+def test_the_state_before_is_kept(tmp_path):
+    latest, former = states(tmp_path)
+    assert read_progress(latest)[0].step == 3
+    assert read_progress(former)[0].step == 2
+    assert find_state(tmp_path) == latest
+
+
+def test_a_state_that_does_not_read_is_passed_over_loudly(tmp_path):
+    latest, former = states(tmp_path)
+    latest.write_bytes(latest.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match=r"state\.safetensors does not read.*passed over.*step 2"):
+        assert find_state(tmp_path) == former
+
+
+def test_a_run_killed_between_the_two_renames_goes_on_from_the_state_before(tmp_path):
+    latest, former = states(tmp_path)
+    latest.unlink()
+    assert find_state(tmp_path) == former
+
+
+def test_a_file_that_is_no_state_is_passed_over(tmp_path):
+    latest, former = states(tmp_path)
+    weights.save(latest, {"a": torch.zeros(1)}, {"recipe": "{}"})
+    with pytest.warns(UserWarning, match="does not say where its run stood"):
+        assert find_state(tmp_path) == former
+
+
+def test_a_run_of_which_no_state_reads_is_refused_and_an_empty_folder_is_not(tmp_path):
+    assert find_state(tmp_path) is None
+    for path in states(tmp_path):
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="none of its states reads.*--overwrite"):
+        find_state(tmp_path)

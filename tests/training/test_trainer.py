@@ -15,7 +15,7 @@ from hidiff.labels import Labels
 from hidiff.refiner import Refiner, RefinerSettings
 from hidiff.segmentors import wrap
 from hidiff.training import Batch, Budget, NotFiniteError, Trainer, TrainingSettings
-from tests.tiny import make_tiny, same_tensors
+from tests.tiny import make_tiny, same_tensors, skip_counting
 
 STEPS = 4
 SCHEDULE = {"stage1_steps": STEPS, "stage2_steps": STEPS, "save_every": 2, "validate_every": 3}
@@ -28,9 +28,8 @@ KILLS = {
 
 
 @pytest.fixture(autouse=True)
-def quick_budget(monkeypatch):
-    """Counting FLOPs takes longer than training here."""
-    monkeypatch.setattr(build, "count_flops", lambda *_: Budget(2, 3))
+def quick_start(monkeypatch):
+    skip_counting(monkeypatch)
 
 
 def rows_of(folder):
@@ -70,7 +69,7 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     recipe = make_tiny(folder, training=SCHEDULE, prediction={"steps": 1})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "count_flops", lambda *_: Budget(2, 3))
+        skip_counting(patch)
         build.train(recipe, folder / "run", cpu=True)
     return recipe, folder / "run"
 
@@ -116,7 +115,7 @@ def test_the_same_recipe_and_seed_give_the_same_run(whole, tmp_path):
 
 
 def test_another_seed_gives_another(whole, tmp_path):
-    recipe, finished = whole
+    recipe, _ = whole
     first = build.make_trainer(recipe.model_copy(update={"seed": 1}), tmp_path, cpu=True)
     assert not same_tensors(
         first.hybrid.segmentor.state_dict(), build.make_hybrid(recipe).segmentor.state_dict()
@@ -301,7 +300,9 @@ def test_a_run_of_stage_1_alone_returns_its_model(tmp_path):
 
 def test_a_run_without_a_step_is_refused(tmp_path):
     trainer = make_plain_trainer(tmp_path, lambda *_: iter([]), stage1_steps=0, stage2_steps=0)
-    with pytest.raises(ValueError, match="no step to train.*stage1_steps or training.stage2_steps"):
+    with pytest.raises(
+        ValueError, match=r"no step to train.*stage1_steps or training\.stage2_steps"
+    ):
         trainer.run()
 
 
@@ -309,7 +310,7 @@ def test_a_state_of_another_plan_is_refused(tmp_path):
     settings = {"stage1_steps": 1, "stage2_steps": 1}
     make_plain_trainer(tmp_path, lambda *_: iter([make_batch(2)] * 2), **settings).run()
     other = make_plain_trainer(tmp_path, lambda *_: iter([]), arm="segmentor_only", **settings)
-    with pytest.raises(ValueError, match="stands in stage in_turns.*stage1, segmentor_only"):
+    with pytest.raises(ValueError, match=r"stands in stage in_turns.*stage1, segmentor_only"):
         other.run(resume=True)
 
 
@@ -377,3 +378,19 @@ def test_a_loss_that_is_not_finite_stops_with_step_cases_and_the_last_good_check
         assert f"The last good checkpoint is {tmp_path / good}." in said
         tensors, _ = weights.load(tmp_path / good)
         assert all(t.isfinite().all() for t in tensors.values())
+
+
+@pytest.mark.parametrize("name", ["segmentor", "refiner"])
+def test_a_gradient_that_is_not_finite_never_reaches_weights_or_checkpoints(tmp_path, name):
+    trainer = make_plain_trainer(
+        tmp_path, poisoned(at=()), stage1_steps=0, stage2_steps=2, save_every=1
+    )
+    weight = next(iter(getattr(trainer.hybrid, name).parameters()))
+    poison = iter([1.0, float("nan")])  # of the first step, and the second
+    weight.register_hook(lambda gradient: gradient * next(poison))
+    with pytest.raises(NotFiniteError, match=rf"the norm of the {name}'s gradient is nan at step 2"):
+        trainer.run()
+    for file in ("last", "state"):
+        tensors, _ = weights.load(tmp_path / f"{file}.safetensors")
+        assert all(tensor.isfinite().all() for tensor in tensors.values())
+    assert weight.isfinite().all()

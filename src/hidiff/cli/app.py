@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from hidiff import __version__
+from hidiff.cli.data import data
 from hidiff.cli.demo import demo
 from hidiff.cli.errors import ClearErrors
 from hidiff.cli.evaluate import evaluate
@@ -31,6 +32,7 @@ app.command()(evaluate)
 app.command()(info)
 app.command()(settings)
 app.command("import-published")(import_published)
+app.add_typer(data, name="data")
 
 
 def _print_version(wanted: bool) -> bool:

@@ -28,6 +28,7 @@ def check_recipe(recipe: Recipe) -> None:
         kind = f"{recipe.refiner.precision}, width {network}" if name == "refiner" else network
         say(f"{name:9} {kind}: {count / 1e6:.2f} M parameters")
     console.print(stages_table(trainer.stages, trainer.budget))
+    say(f"memory    at least {build.estimate_memory(recipe)}")
     say("The recipe holds and every case reads. Train: the same command without --check.", "green")
 
 

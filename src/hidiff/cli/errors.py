@@ -2,14 +2,18 @@
 
 import errno
 import os
+import sys
+import warnings
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from hidiff.cli.say import say_error
+from hidiff.cli.say import say_error, warn
 
 DEBUG_VARIABLE = "HIDIFF_DEBUG"
+PACKAGE = Path(__file__).parents[1]
 MISTAKE = 2  # exit code: a setting, a path or a file is not as it should be
 
 
@@ -22,13 +26,24 @@ class ClearErrors(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = show_warning
+                return super().invoke(ctx)
         except Exception as error:
             text = explain(error)
             if text is None or os.environ.get(DEBUG_VARIABLE):
                 raise
             say_error(text)
             raise typer.Exit(MISTAKE) from error
+
+
+def show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    """Our own warnings as a line of words; those of libraries as Python shows them."""
+    if PACKAGE in Path(filename).parents:
+        warn(str(message))
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        sys.stderr.write(text)
 
 
 def explain(error: Exception) -> str | None:

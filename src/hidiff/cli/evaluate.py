@@ -14,6 +14,7 @@ from hidiff.cli.options import (
     Samples,
     Seed,
     Steps,
+    Temperature,
     Threads,
     choose_device,
     prediction_changes,
@@ -43,6 +44,7 @@ def evaluate(
     samples: Samples = None,
     steps: Steps = None,
     seed: Seed = None,
+    temperature: Temperature = None,
     mirror: Mirror = None,
     rule: RuleOption = None,
     overwrite: Overwrite = False,
@@ -64,7 +66,8 @@ def evaluate(
     file = build.open_model(model)
     changes = prediction_changes(
         file.recipe.diffusion.num_steps,
-        samples=samples, steps=steps, seed=seed, mirror=mirror, rule=rule,
+        samples=samples, steps=steps, seed=seed, temperature=temperature,
+        mirror=mirror, rule=rule,
     )  # fmt: skip
     cases = find_cases(file, data, split)
     folder = output or (model if model.is_dir() else model.parent) / split

@@ -12,12 +12,20 @@ from hidiff.cli.progress import progress_bar
 from hidiff.cli.say import console, say, warn
 from hidiff.data import Case, Splitting, load_split
 from hidiff.data.splits import SPLITS
-from hidiff.inference import Predictor, evaluate
-from hidiff.inference.results import result_files, write_illustrated_report, write_tables
-from hidiff.metrics import Summary
+from hidiff.inference import Prediction, Predictor, evaluate
+from hidiff.inference.evaluate import mean_uncertainty
+from hidiff.inference.results import (
+    REVIEW_FILE,
+    result_files,
+    review_cases,
+    write_illustrated_report,
+    write_tables,
+)
+from hidiff.metrics import Summary, write_review
 from hidiff.metrics.format import (
     format_interval,
     format_mean,
+    format_test,
     judge,
     metric_title,
     shown_classes,
@@ -80,7 +88,7 @@ def describe(
         facts |= {
             "refiner": f"{recipe.refiner.precision}, width {recipe.refiner.width}",
             "steps": f"{taken} of T = {num_steps}, {used.sampler}",
-            "samples": f"{used.samples}, seed {used.seed}",
+            "samples": f"{used.samples}, seed {used.seed}, temperature {used.heat:g}",
         }
     return facts
 
@@ -98,19 +106,26 @@ def judge_into(
     """Evaluate, write all files of it in place of any older ones, and print the table."""
     if not predictor.refines:
         warn("this model has no trained refiner: only the segmentor's own masks are judged.")
+    uncertainty: dict[str, float] = {}
     with progress_bar() as bar:
         task = bar.add_task("evaluating", total=len(cases))
-        rows = evaluate(
-            predictor, cases, done=lambda case, prediction, found: bar.advance(task), **changes
-        )
+
+        def done(case: Case, prediction: Prediction, found: list) -> None:
+            uncertainty[case.name] = mean_uncertainty(prediction, case)
+            bar.advance(task)
+
+        rows = evaluate(predictor, cases, done=done, **changes)
     for old in result_files(folder):
         old.unlink()
     summary = write_tables(folder, rows)
+    review = review_cases(rows, uncertainty)
+    write_review(review, folder / REVIEW_FILE)
     console.print(results_table(summary))
+    say(str(review))
     if report:
         page = write_illustrated_report(
             folder, rows, summary, predictor, cases,
-            title=f"{name}: evaluation", facts=facts, **changes,
+            title=f"{name}: evaluation", facts=facts, notes=[str(review)], **changes,
         )  # fmt: skip
         say(f"Report: {page}")
     say(f"Rows:   {folder / 'rows.csv'}")
@@ -124,7 +139,7 @@ def results_table(summary: Summary, metrics: Sequence[str] = ("dice", "hd95")) -
     if summary.num_groups < FEW:
         caption += "; of so few, intervals are too narrow"
     table = Table("class", "metric", caption=caption)
-    for title in ("prior", "refined", "difference, 95 % interval"):
+    for title in ("prior", "refined", "difference, 95 % interval", "p (Wilcoxon)"):
         table.add_column(title, justify="right")
     for metric in metrics:
         for name in shown_classes(summary):
@@ -136,6 +151,7 @@ def results_table(summary: Summary, metrics: Sequence[str] = ("dice", "hd95")) -
                 format_mean(metric, entry.prior),
                 format_mean(metric, entry.refined),
                 Text(difference, COLOURS.get(judge(entry), "")),
+                format_test(entry.test),
                 style="bold" if name == MEAN else "",
             )
         table.add_section()

@@ -58,6 +58,15 @@ Seed = Annotated[
     int | None,
     typer.Option("--seed", metavar="N", help="Of the draws; the same gives the same masks."),
 ]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature",
+        min=0,
+        metavar="X",
+        help="Of the draws: 0 keeps to the likeliest mask, 1 draws masks as likely as they are.",
+    ),
+]
 Mirror = Annotated[
     bool | None,
     typer.Option("--mirror/--no-mirror", help="Average over four mirrored looks."),
@@ -98,6 +107,7 @@ def prediction_changes(
     samples: int | None,
     steps: int | None,
     seed: int | None,
+    temperature: float | None,
     mirror: bool | None,
     rule: Rule | None,
 ) -> dict[str, Any]:
@@ -111,6 +121,7 @@ def prediction_changes(
         "samples": samples,
         "steps": steps,
         "seed": seed,
+        "temperature": temperature,
         "mirror": mirror,
         "rule": None if rule is None else rule.value,
     }

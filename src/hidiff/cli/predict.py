@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hidiff.cli.errors import Mistake
+from hidiff.cli.errors import MISTAKE, Mistake
 from hidiff.cli.options import (
     Device,
     DeviceOption,
@@ -17,6 +17,7 @@ from hidiff.cli.options import (
     Samples,
     Seed,
     Steps,
+    Temperature,
     Threads,
     choose_device,
     prediction_changes,
@@ -25,7 +26,7 @@ from hidiff.cli.options import (
 from hidiff.cli.progress import progress_bar
 from hidiff.cli.say import error_console, say, warn
 
-FAILED = 1  # exit code: some images could not be predicted
+FAILED = 1  # exit code: some images could not be predicted, others are done
 MOST_SHOWN = 20  # failures named at the end
 
 
@@ -50,6 +51,7 @@ def predict(
     samples: Samples = None,
     steps: Steps = None,
     seed: Seed = None,
+    temperature: Temperature = None,
     mirror: Mirror = None,
     rule: RuleOption = None,
     overwrite: Overwrite = False,
@@ -58,7 +60,8 @@ def predict(
 ) -> None:
     """Write labels, probability and uncertainty of images, in the images' own size.
 
-    An image that does not read is named at the end, with exit code 1; all others are done.
+    An image that does not read is named at the end, with exit code 1 (2 if none could be done);
+    all others are done.
 
     [dim]hidiff predict runs/drive eye.png --output masks
     hidiff predict runs/drive eyes/ --output masks --samples 4 --format npz --format png[/dim]
@@ -78,7 +81,8 @@ def predict(
         warn(f"{model} has no trained refiner: the segmentor's own masks are written.")
     changes = prediction_changes(
         predictor.hybrid.schedule.num_steps,
-        samples=samples, steps=steps, seed=seed, mirror=mirror, rule=rule,
+        samples=samples, steps=steps, seed=seed, temperature=temperature,
+        mirror=mirror, rule=rule,
     )  # fmt: skip
     failures = []
     with progress_bar() as bar:
@@ -99,7 +103,7 @@ def predict(
     say(f"{len(images) - len(failures)} of {len(images)} images are done: {output}")
     if failures:
         report_failures(failures)
-        raise typer.Exit(FAILED)
+        raise typer.Exit(FAILED if len(failures) < len(images) else MISTAKE)
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:

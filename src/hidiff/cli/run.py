@@ -17,11 +17,19 @@ from hidiff.cli.say import error_console, say, warn
 from hidiff.data.splits import SPLITS
 from hidiff.inference.results import result_files
 from hidiff.recipe import Recipe
+from hidiff.training.state import (
+    FORMER_STATE_FILE,
+    STATE_FILE,
+    UNREADABLE_STATE_FILE,
+    find_state,
+)
 
 RUN_FILES = (
     "recipe.yaml",
     "metrics.jsonl",
-    "state.safetensors",
+    STATE_FILE,
+    FORMER_STATE_FILE,
+    UNREADABLE_STATE_FILE,
     "stage1.safetensors",
     "stage1_best.safetensors",
     "last.safetensors",
@@ -50,7 +58,7 @@ def train_into(
     try:
         build.train(settings, folder, resume=resume, cpu=device is Device.CPU)
     except KeyboardInterrupt:
-        saved = (folder / "state.safetensors").is_file()
+        saved = any((folder / name).is_file() for name in (STATE_FILE, FORMER_STATE_FILE))
         how = f"Go on with: hidiff train {words} --resume" if saved else "Nothing was saved yet."
         error_console.print(f"Stopped. {how}", soft_wrap=True, markup=False)
         raise typer.Exit(INTERRUPTED) from None
@@ -99,8 +107,8 @@ def make_room(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) ->
 
 def check_resumed(recipe: Recipe, folder: Path) -> None:
     """Say which settings differ from those that the run was begun with; refuse some."""
-    state = folder / "state.safetensors"
-    if not state.is_file():
+    state = find_state(folder)
+    if state is None:
         warn(f"{folder} holds no run to go on with, so this one starts from the beginning.")
         return
     with safe_open(state, framework="pt") as file:

@@ -7,13 +7,14 @@ from hidiff.data.dataset import (
     LoadedCases,
     TrainingPatches,
     collate,
+    count_cache,
     load_case,
     load_image,
     resize_image,
 )
 from hidiff.data.draws import Draws
 from hidiff.data.intensity import Intensity, normalise
-from hidiff.data.read import read_field_of_view, read_image, read_mask
+from hidiff.data.read import read_field_of_view, read_image, read_mask, read_open_picture
 from hidiff.data.settings import DATA_VARIABLE, DataSettings
 from hidiff.data.splits import Splitting, hold_out, split_by_group
 from hidiff.data.synthetic import SYNTHETIC_LABELS, write_synthetic
@@ -36,6 +37,7 @@ __all__ = [
     "Splitting",
     "TrainingPatches",
     "collate",
+    "count_cache",
     "hold_out",
     "load_case",
     "load_image",
@@ -44,6 +46,7 @@ __all__ = [
     "read_field_of_view",
     "read_image",
     "read_mask",
+    "read_open_picture",
     "resize_image",
     "split_by_group",
     "training_transform",

@@ -1,5 +1,6 @@
 """Cases as tensors: loaded whole, cut into training patches, and put together in batches."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +17,7 @@ from torch.utils.data import Dataset
 
 from hidiff.data.case import Case, DataError
 from hidiff.data.intensity import Intensity, normalise
-from hidiff.data.read import read_field_of_view, read_image, read_mask
+from hidiff.data.read import read_field_of_view, read_image, read_mask, read_size
 from hidiff.labels import Labels
 from hidiff.seeding import derive
 
@@ -76,6 +77,24 @@ class LoadedCases(Dataset[Item]):
             return cast(Item, self._items[index % len(self)])
         except RuntimeError as error:
             raise _cause(error) from None
+
+
+def count_cache(
+    cases: Sequence[Case], channels: int, planes: int, size: tuple[int, int] | None = None
+) -> int:
+    """Bytes that LoadedCases keeps of the cases, from their images' heads alone.
+
+    An image that does not read counts nothing: reading it will tell.
+    """
+    pixels = 0
+    for case in cases:
+        if size is not None:
+            pixels += size[0] * size[1]
+            continue
+        with contextlib.suppress(DataError):
+            height, width = read_size(case.image)
+            pixels += height * width
+    return pixels * (4 * channels + planes + 1)
 
 
 class TrainingPatches(Dataset[Item]):

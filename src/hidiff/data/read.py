@@ -1,6 +1,7 @@
 """Files to arrays: what a picture holds, in row, column order and with its raw values."""
 
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -15,6 +16,11 @@ from hidiff.data.case import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
 ARRAYS = (".npy", ".npz")
+# Pillow goes by what a file holds, not by its ending, and knows formats that start other programs.
+FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP")
+# A few kilobytes can unpack to terabytes. Above this Pillow itself warns; 9459x9459 is below it.
+MOST_PIXELS = 89_478_485
+MOST_BYTES = 2**30  # of an array
 
 # What Pillow and numpy raise for files that are cut off, mislabelled or hostile.
 _UNREADABLE = (
@@ -41,6 +47,13 @@ def read_image(path: Path | str, channels: int) -> Float[np.ndarray, "c h w"]:
     Grey becomes three equal channels if `channels` is 3, colour becomes luma if it is 1. Array
     files (npy, npz) hold (h, w) or (c, h, w).
     """
+    values = np.ascontiguousarray(read_planes(path), dtype=np.float32)
+    _check_finite(Path(path), values)
+    return _match_channels(Path(path), values, channels)
+
+
+def read_planes(path: Path | str) -> Num[np.ndarray, "c h w"]:
+    """An image's values as they lie in the file: its own channels and type of number."""
     path = Path(path)
     if path.suffix.lower() in ARRAYS:
         planes = _read_array(path)
@@ -52,9 +65,30 @@ def read_image(path: Path | str, channels: int) -> Float[np.ndarray, "c h w"]:
         wanted = "a grey or colour picture"
     if planes.ndim != 3:
         raise DataError(f"{path} has the shape {planes.shape}, but {wanted} is wanted. Convert it.")
+    return planes.astype(np.uint8) if planes.dtype == bool else planes
+
+
+def read_open_picture(picture: Image.Image, channels: int) -> Float[np.ndarray, "c h w"]:
+    """As `read_image`, from a picture that Pillow holds open."""
+    pixels = np.asarray(_expand_palette(ImageOps.exif_transpose(picture)))
+    planes = pixels[None] if pixels.ndim == 2 else _drop_alpha(pixels).transpose(2, 0, 1)
     values = np.ascontiguousarray(planes, dtype=np.float32)
-    _check_finite(path, values)
-    return _match_channels(path, values, channels)
+    _check_finite("the picture", values)
+    return _match_channels("the picture", values, channels)
+
+
+def read_size(path: Path | str) -> tuple[int, int]:
+    """Rows and columns of an image as it lies in its file; of a picture from the head alone."""
+    path = Path(path)
+    if path.suffix.lower() in ARRAYS:
+        height, width = _read_array(path).shape[-2:]
+        return height, width
+    _check_exists(path)
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return picture.height, picture.width
+    except _UNREADABLE as error:
+        raise DataError(f"{path} cannot be read ({error}). Copy it again, or take it out.") from None
 
 
 def read_mask(path: Path | str) -> Num[np.ndarray, "h w"]:
@@ -98,11 +132,18 @@ def _read_picture(path: Path, convert: Callable[[Image.Image], Image.Image]) -> 
     """Row, column (, channel); the first frame of an animation."""
     _check_exists(path)
     # MONAI's reader turns pictures into column, row order unless told not to.
-    reader = PILReader(converter=lambda image: convert(_load(path, image)), reverse_indexing=False)
+    reader = PILReader(
+        converter=lambda image: convert(_load(path, image)), reverse_indexing=False, formats=FORMATS
+    )
     try:
-        pixels, _ = reader.get_data(reader.read(path))
+        with warnings.catch_warnings():
+            # _load refuses such a picture, in words of its own
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            pixels, _ = reader.get_data(reader.read(path))
     except DataError:
         raise
+    except Image.DecompressionBombError:  # Pillow's own limit, at twice ours
+        raise _too_large(path, "far larger than that") from None
     except _UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read as a picture ({error}). It may be cut off or another kind of "
@@ -112,6 +153,8 @@ def _read_picture(path: Path, convert: Callable[[Image.Image], Image.Image]) -> 
 
 
 def _load(path: Path, image: Image.Image) -> Image.Image:
+    if image.width * image.height > MOST_PIXELS:
+        raise _too_large(path, f"{image.height}x{image.width}")
     if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
         raise DataError(
             f"{path} holds {getattr(image, 'n_frames', 1)} pages, but one image is wanted. "
@@ -162,9 +205,11 @@ def _is_grey(palette: list[int]) -> bool:
 def _read_array(path: Path) -> np.ndarray:
     _check_exists(path)
     try:
-        loaded = np.load(path, allow_pickle=False)
+        # mapped: what a header claims beyond the file's length is an error, not an allocation
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            array = loaded
+            _check_bytes(path, loaded.nbytes)
+            array = np.array(loaded)
         else:
             with loaded:
                 if len(loaded.files) != 1:
@@ -172,6 +217,9 @@ def _read_array(path: Path) -> np.ndarray:
                         f"{path} holds the arrays {', '.join(loaded.files) or 'none'}, but one is "
                         "wanted. Save each image in a file of its own."
                     )
+                # absent for an archive that numpy has not opened as such
+                if loaded.zip is not None:
+                    _check_bytes(path, sum(entry.file_size for entry in loaded.zip.infolist()))
                 array = loaded[loaded.files[0]]
     except DataError:
         raise
@@ -185,13 +233,28 @@ def _read_array(path: Path) -> np.ndarray:
     return array
 
 
+def _too_large(path: Path, came: str) -> DataError:
+    return DataError(
+        f"{path} is {came}, but at most {MOST_PIXELS} pixels are read, as a small file can unpack to "
+        "more than the memory holds. Cut it in pieces."
+    )
+
+
+def _check_bytes(path: Path, count: int) -> None:
+    if count > MOST_BYTES:
+        raise DataError(
+            f"{path} unpacks to {count / 2**30:.1f} GiB, but at most {MOST_BYTES / 2**30:g} GiB "
+            "are read. Save fewer values in a file, or as a smaller type."
+        )
+
+
 def _drop_alpha(pixels: np.ndarray) -> np.ndarray:
     """h w 2 -> h w 1 (grey and alpha), h w 4 -> h w 3."""
     return pixels[..., :-1] if pixels.shape[-1] in (2, 4) else pixels
 
 
 def _match_channels(
-    path: Path, values: Float[np.ndarray, "came h w"], channels: int
+    path: Path | str, values: Float[np.ndarray, "came h w"], channels: int
 ) -> Float[np.ndarray, "c h w"]:
     came = values.shape[0]
     if came == channels:
@@ -216,7 +279,7 @@ def _collapse_equal(path: Path, values: np.ndarray) -> np.ndarray:
     return first[..., 0]
 
 
-def _check_finite(path: Path, values: np.ndarray) -> None:
+def _check_finite(path: Path | str, values: np.ndarray) -> None:
     bad = int(values.size - np.count_nonzero(np.isfinite(values)))
     if bad:
         raise DataError(

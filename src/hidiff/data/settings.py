@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from hidiff.data.case import DataError
 from hidiff.data.catalog import CATALOG
 from hidiff.data.intensity import Intensity
 from hidiff.data.splits import Splitting
@@ -73,5 +74,17 @@ class DataSettings(BaseModel):
 
     @property
     def root(self) -> Path:
-        """The data set's folder: below $HIDIFF_DATA, where that is set and the path is relative."""
-        return Path(os.environ.get(DATA_VARIABLE, ".")) / Path(self.path).expanduser()
+        """The data set's folder: below $HIDIFF_DATA, where that is set and the path is relative.
+
+        Raises DataError for a relative path that leads out of $HIDIFF_DATA.
+        """
+        above = os.environ.get(DATA_VARIABLE)
+        path = Path(self.path).expanduser()
+        if above is None or path.is_absolute():
+            return path
+        if not Path(os.path.normpath(Path(above) / path)).is_relative_to(os.path.normpath(above)):
+            raise DataError(
+                f"data.path {self.path} leads out of ${DATA_VARIABLE} ({above}). Give the whole "
+                "path if that is meant, or mend it."
+            )
+        return Path(above) / path

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hidiff.diffusion.bernoulli import Reverse, draw, plug_in
+from hidiff.diffusion.bernoulli import LOGIT_CLAMP, Reverse, draw, plug_in
 from hidiff.diffusion.schedule import Schedule, subset
 
 # (yt b k h w, t b) -> y0_hat b k h w: the chance, in [0, 1], that each bit of y0 is 1
@@ -104,3 +104,14 @@ def draws_from(generator: torch.Generator, shape: Sequence[int]) -> Uniform:
         return torch.rand(tuple(shape), generator=generator, device=generator.device)
 
     return uniform
+
+
+def at_temperature(uniform: Float[Tensor, "*shape"], temperature: float) -> Float[Tensor, "*shape"]:
+    """Numbers in [0, 1) that draw sharper bits: `draw(p, at_temperature(u, T))` is 1 with chance
+
+        p^(1/T) / (p^(1/T) + (1 - p)^(1/T)).
+
+    At 1 nothing changes, at 0 a bit is 1 where p > 1/2. Ours: a chain of exact draws (T = 1) ends
+    in a mask like another reader's, which agrees less with the first than the likeliest one does.
+    """
+    return torch.sigmoid(temperature * torch.logit(uniform, eps=LOGIT_CLAMP))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hidiff.data import Case, load_case
+from hidiff.data import Case, load_case, read_field_of_view
 from hidiff.inference.prediction import LabelMap, Prediction
 from hidiff.inference.predictor import Predictor
 from hidiff.metrics import case_metrics
@@ -43,6 +43,15 @@ def judge(
             row = {"case": case.name, "group": case.group, "class": name, "source": source}
             rows.append({**row, **numbers})
     return rows
+
+
+def mean_uncertainty(prediction: Prediction, case: Case) -> float:
+    """Bits a pixel, inside the field of view where there is one."""
+    uncertainty = prediction.uncertainty
+    if case.field_of_view is None:
+        return float(uncertainty.mean())
+    inside = read_field_of_view(case.field_of_view)[0] > 0
+    return float(uncertainty[..., inside].mean())
 
 
 def evaluate(

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from hidiff import seeding
-from hidiff.data import Intensity, load_image, normalise, resize_image
-from hidiff.diffusion import subset
+from hidiff.data import Intensity, load_image, normalise, read_open_picture, resize_image
+from hidiff.diffusion import at_temperature, subset
 from hidiff.hybrid import HybridSegmentor
 from hidiff.inference.prediction import Prediction, decide, entropy_bits
 
@@ -30,12 +30,12 @@ class PredictionSettings(BaseModel):
         default=None, ge=1, description="steps of each refinement; left out: all T"
     )
     sampler: Literal["ancestral", "ddim"] = "ancestral"
-    temperature: float = Field(
-        default=1.0,
+    temperature: float | None = Field(
+        default=None,
         ge=0,
         description="of every draw: 1 draws masks as likely as the model finds them, each like "
-        "another reader's; below 1 a draw keeps closer to the likeliest, which suits few samples; "
-        "at 0 nothing is left to chance, and samples are all alike",
+        "another reader's; below 1 a draw keeps closer to the likeliest; at 0 nothing is left to "
+        "chance, and samples are all alike. Left out: 0 for one sample, 0.5 for several",
     )
     seed: int = Field(default=0, description="of the draws; the same gives the same masks")
     rule: Literal["half", "expected_dice"] = Field(
@@ -45,6 +45,13 @@ class PredictionSettings(BaseModel):
     mirror: bool = Field(default=False, description="average over four mirrored looks")
     overlap: float = Field(default=0.25, ge=0, lt=1, description="share of a window, each way")
     windows: int = Field(default=8, ge=1, description="windows at once")
+
+    @property
+    def heat(self) -> float:
+        """The temperature, chosen by the number of samples where it is left out."""
+        if self.temperature is not None:
+            return self.temperature
+        return 0.0 if self.samples == 1 else 0.5
 
 
 class Predictor:
@@ -109,6 +116,9 @@ class Predictor:
     def _read(self, image: np.ndarray | Image.Image | Path | str) -> Float[Tensor, "c h w"]:
         if isinstance(image, str | Path):
             return load_image(image, self.channels, self.intensity)
+        if isinstance(image, Image.Image):
+            values = read_open_picture(image, self.channels)
+            return torch.from_numpy(normalise(values, self.intensity))
         array = np.asarray(image)
         if array.ndim == 2:
             array = array[:, :, None]
@@ -199,8 +209,7 @@ class Predictor:
                     )
                     for top, left in corners
                 ]  # fmt: skip
-                # u < p ** (1 / T) / (p ** (1 / T) + (1 - p) ** (1 / T)) says the same of p
-                field = torch.sigmoid(settings.temperature * torch.stack(fields).logit(eps=1e-7))
+                field = at_temperature(torch.stack(fields), settings.heat)
                 field = field.to(window.device)
                 return field.flip(axes) if axes else field
 
@@ -232,7 +241,8 @@ class Predictor:
         variance = None
         if "squares" in arrays and settings.samples > 1:
             variance = (arrays["squares"] - arrays["mean"] ** 2).clip(0)
-        steps = [int(key.split()[1]) for key in arrays if key.startswith("yt ")]
+        # MONAI sorts the maps by name
+        steps = sorted((int(key.split()[1]) for key in arrays if key[:3] == "yt "), reverse=True)
         return Prediction(
             name=name,
             labels=decide(probability, self.labels, settings.rule),
@@ -242,7 +252,7 @@ class Predictor:
             prior_labels=decide(prior, self.labels, settings.rule),
             variance=variance,
             trace=[
-                ((t), (arrays[f"yt {t}"] >= 0.5).astype(np.float32), arrays[f"y0_hat {t}"])
+                (t, (arrays[f"yt {t}"] >= 0.5).astype(np.float32), arrays[f"y0_hat {t}"])
                 for t in steps
             ],
         )

@@ -29,6 +29,7 @@ from hidiff.metrics.format import (
     format_interval,
     format_mean,
     format_number,
+    format_test,
     higher_is_better,
     judge,
     metric_name,
@@ -145,8 +146,8 @@ def verdict(summary: Summary, metric: str) -> Html:
 
 
 def unit_name(summary: Summary) -> str:
-    """What n counts; data without patients have an image a group."""
-    name = "image" if summary.num_cases == summary.num_groups else "patient"
+    """What n counts: groups (patients, slabs of a volume), or images where each is its own."""
+    name = "image" if summary.num_cases == summary.num_groups else "group"
     return name if summary.num_groups == 1 else f"{name}s"
 
 
@@ -159,7 +160,7 @@ def results(
     ends = [end for d in differences for end in (d.mean, d.low, d.high) if end is not None]
     reach = 1.05 * max((abs(end) for end in ends), default=0.0) or 1.0
     lines = table(
-        ("class", "prior", "refined", "difference, 95 % interval", "", "n"),
+        ("class", "prior", "refined", "difference, 95 % interval", "", "p", "n"),
         [
             table_row(
                 entry.class_name,
@@ -167,6 +168,7 @@ def results(
                 format_mean(metric, entry.refined),
                 difference_cell(entry),
                 forest_svg(entry, reach),
+                format_test(entry.test),
                 str(summary.num_groups),
                 total=entry.class_name == MEAN,
             )
@@ -195,7 +197,7 @@ def all_metrics(summary: Summary, distance_unit: str) -> Html:
     classes = shown_classes(summary)
     entries = [summary.entry(name, metric) for metric in summary.metrics for name in classes]
     return table(
-        ("metric", "class", "prior, 95 % interval", "refined, 95 % interval", "difference"),
+        ("metric", "class", "prior, 95 % interval", "refined, 95 % interval", "difference", "p"),
         [
             table_row(
                 metric_title(entry.metric, distance_unit) if entry.class_name == classes[0] else "",
@@ -203,6 +205,7 @@ def all_metrics(summary: Summary, distance_unit: str) -> Html:
                 format_interval(entry.metric, entry.prior),
                 format_interval(entry.metric, entry.refined),
                 difference_cell(entry),
+                format_test(entry.test),
                 total=entry.class_name == MEAN,
             )
             for entry in entries
@@ -305,10 +308,14 @@ def rules(summary: Summary, distance_unit: str) -> str:
         for name, metric in known.items()
     ]
     words = [
-        "" if unit.startswith("image") else "Images of one patient are averaged first.",
+        "" if unit.startswith("image") else "Images of one group (a patient) are averaged first.",
         f"A mean is over {unit}. An interval holds the middle 95 % of {summary.num_resamples} "
         f"bootstrap means over {unit} drawn with replacement (seed {summary.seed}); that of the "
         "difference is paired.",
+        f"p is of a two-sided Wilcoxon signed-rank test over {unit}, n those whose difference is not "
+        "zero; it is not corrected for the number of tests."
+        if any(entry.test for entry in summary.entries)
+        else "",
         "Fewer than about ten make an interval too narrow." if summary.num_groups < 10 else "",
         "No case is ever left out: an empty mask counts as the table says. Pixels outside a field "
         f"of view count in neither mask. Distances are in {distance_unit}.",

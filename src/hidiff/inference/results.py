@@ -14,17 +14,27 @@ from hidiff.inference.prediction import Prediction
 from hidiff.inference.predictor import Predictor
 from hidiff.inference.report import case_scores, choose_cases, write_report
 from hidiff.inference.write import most_bits
-from hidiff.metrics import METRICS, Summary, markdown_table, summarise, write_csv, write_json
+from hidiff.metrics import (
+    METRICS,
+    Review,
+    Summary,
+    flag_for_review,
+    markdown_table,
+    summarise,
+    write_csv,
+    write_json,
+)
 from hidiff.weights import atomic_write
 
 TABLE_FILES = ("rows.csv", "summary.json", "table.md")
+REVIEW_FILE = "review.csv"
 REPORT = "report.html"
 PICTURES = "pictures"
 
 
 def result_files(folder: Path) -> list[Path]:
     """The files of an evaluation that lie in a folder."""
-    named = [folder / name for name in (*TABLE_FILES, REPORT)]
+    named = [folder / name for name in (*TABLE_FILES, REVIEW_FILE, REPORT)]
     return [*filter(Path.is_file, named), *sorted((folder / PICTURES).glob("*.png"))]
 
 
@@ -40,6 +50,13 @@ def write_tables(folder: Path, rows: Sequence[Row]) -> Summary:
     return summary
 
 
+def review_cases(rows: Sequence[Row], uncertainty: Mapping[str, float]) -> Review:
+    """Which cases need review, judged by the errors of the refined masks, or of the prior's."""
+    scores = case_scores(rows, "dice")
+    error = {name: 1 - each.get("refined", each["prior"]) for name, each in scores.items()}
+    return flag_for_review(uncertainty, error)
+
+
 def write_illustrated_report(
     folder: Path,
     rows: Sequence[Row],
@@ -49,6 +66,7 @@ def write_illustrated_report(
     *,
     title: str,
     facts: Mapping[str, str],
+    notes: Sequence[str] = (),
     num_cases: int = 3,
     **changes: Any,
 ) -> Path:
@@ -83,6 +101,7 @@ def write_illustrated_report(
         trace_plane=plane,
         trace_name=f"{predictor.labels.plane_names[plane]} of {traced}",
         facts=facts,
+        notes=notes,
     )
 
 

@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 
 from hidiff.metrics.masks import METRICS
+from hidiff.metrics.statistics import SignedRank
 from hidiff.metrics.table import Entry, Interval, Summary
 
 
 def markdown_table(
     summary: Summary, *, metrics: Sequence[str] = ("dice",), distance_unit: str = "px"
 ) -> str:
-    """A table to paste: prior, refined, their difference with its interval, and n."""
+    """A table to paste: prior, refined, their difference with its interval and test, and n.
+
+    p is Wilcoxon's, with the groups whose difference is not zero; n all groups.
+    """
     lines = [
-        "| class | metric | prior | refined | difference [95 % CI] | n |",
-        "|---|---|---|---|---|---|",
+        "| class | metric | prior | refined | difference [95 % CI] | p | n |",
+        "|---|---|---|---|---|---|---|",
     ]
     for class_name in shown_classes(summary):
         for name in metrics:
@@ -23,6 +27,7 @@ def markdown_table(
                 format_mean(name, entry.prior),
                 format_mean(name, entry.refined),
                 format_interval(name, entry.difference, signed=True),
+                format_test(entry.test),
                 str(summary.num_groups),
             ]
             lines.append("| " + " | ".join(cells) + " |")
@@ -62,6 +67,14 @@ def format_interval(name: str, interval: Interval | None, *, signed: bool = Fals
         for value in (interval.mean, interval.low, interval.high)
     )
     return f"{mean} [{low}, {high}]"
+
+
+def format_test(test: SignedRank | None) -> str:
+    """ "0.031 (n = 16)": never a p without what it rests on."""
+    if test is None:
+        return "-"
+    p = "<0.001" if test.p < 0.001 else f"{test.p:.3f}"
+    return f"{p} (n = {test.n})"
 
 
 def format_number(name: str, value: float, *, signed: bool = False) -> str:

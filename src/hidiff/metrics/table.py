@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from hidiff.metrics.statistics import SignedRank, signed_rank
 from hidiff.weights import atomic_write
 
 Row = Mapping[str, Any]
@@ -41,6 +42,8 @@ class Entry:
     prior: Interval | None
     refined: Interval | None
     difference: Interval | None
+    test: SignedRank | None = None
+    """of the difference, over groups; None where there is none, or only one group"""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ def summarise(rows: Sequence[Row], *, seed: int = 0, num_resamples: int = NUM_RE
     Cases of one group are averaged first: slices of a patient are not independent, so it is groups
     that are drawn with replacement, and a mean is over groups. All columns share the draws, so the
     interval of the difference is a paired one. The class "mean" is each case's mean over classes.
-    Percentile intervals from fewer than about ten groups come out too narrow.
+    Percentile intervals from fewer than about ten groups come out too narrow. The test of the
+    difference is Wilcoxon's, on the same means of groups.
     """
     names = metric_names(rows)
     classes, sources, values, groups = gather(rows, names)
@@ -96,6 +100,11 @@ def summarise(rows: Sequence[Row], *, seed: int = 0, num_resamples: int = NUM_RE
         ends = (float(end.reshape(shape)[index]) if known else None for end in (lows, highs))
         return Interval(float(means[index]), *ends)
 
+    def test(c: int, m: int) -> SignedRank | None:
+        if "difference" not in sources or not known:
+            return None
+        return signed_rank(by_group[:, c, sources.index("difference"), m])
+
     entries = [
         Entry(
             class_name,
@@ -104,6 +113,7 @@ def summarise(rows: Sequence[Row], *, seed: int = 0, num_resamples: int = NUM_RE
                 column: interval((c, sources.index(column), m)) if column in sources else None
                 for column in (*SOURCES, "difference")
             },
+            test=test(c, m),
         )
         for c, class_name in enumerate([*classes, MEAN])
         for m, name in enumerate(names)

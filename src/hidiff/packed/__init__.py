@@ -1,1 +1,28 @@
-"""The refiner on packed bits: layout, a slow reference, compiled kernels, modules."""
+"""The refiner on packed bits: layout, a slow reference, compiled kernels."""
+
+from hidiff.packed.choice import kernel_info, kernel_name
+from hidiff.packed.kernels import (
+    attention,
+    conv,
+    conv_block,
+    linear,
+    linear_block,
+    pack,
+    unpack,
+)
+from hidiff.packed.layout import Epilogue, PackedWeight, pack_weight
+
+__all__ = [
+    "Epilogue",
+    "PackedWeight",
+    "attention",
+    "conv",
+    "conv_block",
+    "kernel_info",
+    "kernel_name",
+    "linear",
+    "linear_block",
+    "pack",
+    "pack_weight",
+    "unpack",
+]

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hidiff.diffusion import LossWeights
 
@@ -49,3 +49,12 @@ class TrainingSettings(BaseModel):
     start_from: str | None = Field(
         default=None, description="a checkpoint to fine-tune: its segmentor and refiner"
     )
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> "TrainingSettings":
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"batch_size is {self.batch_size}, which accumulation {self.accumulation} does not "
+                "divide: use a multiple of it"
+            )
+        return self

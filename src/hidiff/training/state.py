@@ -1,10 +1,12 @@
 """Checkpoints: what prediction needs (model files), and all that a resumed run needs (state file).
 
 Both are safetensors, written whole or not at all. A model file holds the segmentor, the EMA
-refiner, and the recipe; a state file also the live refiner and the optimizers.
+refiner, and the recipe; a state file also the live refiner and the optimizers. Of states the last
+two are kept, so that one that does not read is not the end of a run.
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from hidiff import weights
+
+STATE_FILE = "state.safetensors"
+FORMER_STATE_FILE = "state_before.safetensors"
+UNREADABLE_STATE_FILE = "state_unreadable.safetensors"
 
 
 @dataclass
@@ -50,7 +56,7 @@ def save_state(
     optimizers: Mapping[str, torch.optim.Optimizer],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write all that a resumed run needs."""
+    """Write all that a resumed run needs; the state that it replaces becomes state_before."""
     tensors = {}
     for name, network in networks.items():
         tensors |= _named(name, network)
@@ -58,7 +64,8 @@ def save_state(
         for index, moments in optimizer.state_dict()["state"].items():
             for key, value in moments.items():
                 tensors[f"optimizer.{name}.{index}.{key}"] = torch.as_tensor(value)
-    weights.save(path, tensors, {**metadata, "progress": json.dumps(asdict(progress))})
+    words = {**metadata, "progress": json.dumps(asdict(progress))}
+    weights.save(path, tensors, words, former=path.with_name(FORMER_STATE_FILE))
 
 
 def load_state(
@@ -80,9 +87,45 @@ def load_state(
 
 
 def read_progress(path: Path) -> tuple[Progress, dict[str, str]]:
-    """Where the run of a state file stood, and its metadata."""
+    """Where the run of a state file stood, and its metadata. Raises ValueError, naming the file."""
     _, metadata = weights.load(path)
-    return Progress(**json.loads(metadata["progress"])), metadata
+    try:
+        return Progress(**json.loads(metadata["progress"])), metadata
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} does not say where its run stood ({type(error).__name__}: {error}), so it is "
+            "no state of hidiff train. Put the run's own file back, or begin anew."
+        ) from error
+
+
+def find_state(folder: Path) -> Path | None:
+    """The latest state of a run that reads whole; None where there is none at all.
+
+    One that does not read is passed over for the one before, with a warning. Raises ValueError
+    if there are states and none of them reads.
+    """
+    found = [folder / name for name in (STATE_FILE, FORMER_STATE_FILE)]
+    found = [path for path in found if path.is_file()]
+    problems = []
+    for path in found:
+        try:
+            progress, _ = read_progress(path)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if problems:
+            warnings.warn(
+                f"{problems[0]} It is passed over: the run goes on from {path.name}, step "
+                f"{progress.step} of {progress.stage}.",
+                stacklevel=2,
+            )
+        return path
+    if problems:
+        raise ValueError(
+            f"{folder} holds a run, but none of its states reads: {' '.join(problems)} "
+            "Begin anew with --overwrite, or from its models with training.start_from."
+        )
+    return None
 
 
 def _named(prefix: str, network: nn.Module) -> dict[str, Tensor]:

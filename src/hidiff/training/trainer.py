@@ -1,6 +1,8 @@
 """The training loop: stage 1, then in turns (or the baseline), with checkpoints and validation."""
 
+import json
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -8,14 +10,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from hidiff import seeding
+from hidiff import seeding, weights
 from hidiff.hybrid import HybridSegmentor
 from hidiff.training import state
 from hidiff.training.budget import Budget
+from hidiff.training.conditions import KEY, conditions, differences
 from hidiff.training.ema import EMA
-from hidiff.training.log import RunLog
+from hidiff.training.log import METRICS_FILE, RunLog
 from hidiff.training.settings import TrainingSettings
-from hidiff.training.state import Progress
+from hidiff.training.state import STATE_FILE, UNREADABLE_STATE_FILE, Progress
 from hidiff.training.steps import (
     Batch,
     draw_noise,
@@ -25,7 +28,10 @@ from hidiff.training.steps import (
 )
 
 STAGE1, IN_TURNS, BASELINE = "stage1", "in_turns", "segmentor_only"
-STATE_FILE = "state.safetensors"
+
+MODEL_FILES = tuple(
+    f"{name}.safetensors" for name in ("stage1", "stage1_best", "last", "best")
+)
 
 # (stage, first step, parts of a batch) -> batches without end, each part on the CPU
 Batches = Callable[[str, int], Iterator[Batch]]
@@ -34,7 +40,7 @@ Validate = Callable[[HybridSegmentor, bool], dict[str, float]]
 
 
 class NotFiniteError(RuntimeError):
-    """A loss became NaN or infinite; the message names the step, the cases and what is safe."""
+    """A loss or gradient became NaN or infinite; the message names the step, the cases and what is safe."""
 
 
 class Trainer:
@@ -67,6 +73,7 @@ class Trainer:
         self.validate = validate
         self.ema = EMA(hybrid.refiner)
         self.last_good: Path | None = None
+        self.resumed_from: Path | None = None
 
     @property
     def stages(self) -> dict[str, int]:
@@ -81,7 +88,7 @@ class Trainer:
     def run(self, resume: bool = False) -> Path:
         """Train all stages, from where the state file stands if `resume`; returns the last model.
 
-        Raises NotFiniteError for a loss that is NaN or infinite.
+        Raises NotFiniteError for a loss or gradient that is NaN or infinite.
         """
         names = list(self.stages)
         if not names:
@@ -89,16 +96,8 @@ class Trainer:
                 "there is no step to train: raise training.stage1_steps or training.stage2_steps "
                 "(stage 1 is left out where the segmentor comes trained)."
             )
-        progress = None
-        if resume and (self.folder / STATE_FILE).is_file():
-            progress, _ = state.read_progress(self.folder / STATE_FILE)
-            if progress.stage not in names:
-                raise ValueError(
-                    f"the run in {self.folder} stands in stage {progress.stage}, but this recipe's "
-                    f"stages are {', '.join(names)}. Resume with the recipe that it was begun "
-                    "with, or train into a new folder."
-                )
-            self.last_good = self._model_file(progress.stage)
+        progress = self._find_progress(names) if resume else None
+        self._clear_up()
         self.log = RunLog(self.folder, progress, silent=not self.accelerator.is_main_process)
         first = names.index(progress.stage) if progress else 0
         try:
@@ -109,6 +108,47 @@ class Trainer:
             self.log.close()
         return self._model_file(names[-1])
 
+    def _find_progress(self, stages: list[str]) -> Progress | None:
+        """Where the run to go on with stands; warns of what could make it go another way."""
+        found = state.find_state(self.folder)
+        if found is None:
+            return None
+        progress, metadata = state.read_progress(found)
+        if progress.stage not in stages:
+            raise ValueError(
+                f"the run in {self.folder} stands in stage {progress.stage}, but this recipe's "
+                f"stages are {', '.join(stages)}. Resume with the recipe that it was begun "
+                "with, or train into a new folder."
+            )
+        changed = differences(metadata, self._conditions())
+        if changed and self.accelerator.is_main_process:
+            warnings.warn(
+                f"{'; '.join(changed)}. The run goes on, but not bit for bit as it would have.",
+                stacklevel=3,
+            )
+        self.last_good = self._model_file(progress.stage)
+        self.resumed_from = found
+        return progress
+
+    def _conditions(self) -> dict[str, str]:
+        return conditions(
+            workers=self.settings.workers,
+            processes=self.accelerator.num_processes,
+            device=self.accelerator.device.type,
+        )
+
+    def _clear_up(self) -> None:
+        """Take away what a killed process left half-written, and a state that was passed over."""
+        self.accelerator.wait_for_everyone()  # all have found the state by now
+        if not self.accelerator.is_main_process:
+            return
+        for name in (STATE_FILE, *MODEL_FILES, METRICS_FILE):
+            weights.remove_unfinished(self.folder / name)
+        state_file = self.folder / STATE_FILE
+        if self.resumed_from not in (None, state_file) and state_file.is_file():
+            # else the next checkpoint would move it over the one that reads
+            state_file.replace(self.folder / UNREADABLE_STATE_FILE)
+
     def _run_stage(self, stage: str, resumed: Progress | None) -> None:
         total = self.stages[stage]
         self.hybrid.segmentor.train()
@@ -116,7 +156,8 @@ class Trainer:
         self.prepare(stage)
         progress = resumed or Progress(stage, 0)
         if resumed:
-            state.load_state(self.folder / STATE_FILE, self._networks(), self.optimizers)
+            assert self.resumed_from
+            state.load_state(self.resumed_from, self._networks(), self.optimizers)
             self.ema.num_updates = resumed.ema_updates
         else:
             cost = self.budget.in_turns if stage == IN_TURNS else self.budget.segmentor_only
@@ -155,7 +196,9 @@ class Trainer:
     def step(self, stage: str, step: int, batches: Iterator[Batch]) -> dict[str, Tensor]:
         """One step on one batch, in its parts; the optimizers have moved after it."""
         # whatever draws in a network (dropout) draws the same after a resume
-        torch.manual_seed(seeding.derive(self.seed, stage, step, self.accelerator.process_index))
+        seeding.seed_libraries(
+            seeding.derive(self.seed, stage, step, self.accelerator.process_index)
+        )
         parts = self.settings.accumulation
         reported: dict[str, Tensor] = {}
         for part in range(parts):
@@ -173,7 +216,7 @@ class Trainer:
                 if last:
                     # with several parts, the segmentor's half of the earlier ones has gone
                     # through the refiner as it was before this step
-                    self._move("refiner", self.refiner)
+                    self._move("refiner", self.refiner, batch, stage, step)
                     self.ema.update(self.hybrid.refiner)
                 _add(reported, {"refiner": losses.pop("loss"), **losses}, parts)
                 with self.accelerator.autocast():
@@ -186,7 +229,7 @@ class Trainer:
                     losses = segmentor_only_step(self.hybrid, look, batch)
             self._backward(losses, batch, stage, step)
             _add(reported, {"segmentor": losses["segmentor"]}, parts)
-        self._move("segmentor", self.segmentor)
+        self._move("segmentor", self.segmentor, batch, stage, step)
         return reported
 
     def _draws(self, batch: Batch, half: str, step: int, part: int) -> tuple[Tensor, Tensor]:
@@ -197,19 +240,26 @@ class Trainer:
 
     def _backward(self, losses: dict[str, Tensor], batch: Batch, stage: str, step: int) -> None:
         loss = losses["loss"]
-        if not math.isfinite(loss.item()):
+        self._check_finite("the loss is", loss, batch, stage, step)
+        self.accelerator.backward(loss / self.settings.accumulation)
+
+    def _move(self, name: str, network: torch.nn.Module, batch: Batch, stage: str, step: int):
+        norm = self.accelerator.clip_grad_norm_(network.parameters(), self.settings.clip_norm)
+        # else the weights become NaN now, and a checkpoint may be written before the loss shows it
+        self._check_finite(f"the norm of the {name}'s gradient is", norm, batch, stage, step)
+        self.optimizers[name].step()
+        self.optimizers[name].zero_grad()
+
+    def _check_finite(
+        self, what: str, value: Tensor | None, batch: Batch, stage: str, step: int
+    ) -> None:
+        if value is not None and not math.isfinite(value.item()):
             raise NotFiniteError(
-                f"the loss is {loss.item()} at step {step + 1} of {stage}, on the cases "
+                f"{what} {value.item()} at step {step + 1} of {stage}, on the cases "
                 f"{', '.join(batch.names)}. "
                 + (f"The last good checkpoint is {self.last_good}. " if self.last_good else "")
                 + "Look at these images and masks, or lower the learning rate."
             )
-        self.accelerator.backward(loss / self.settings.accumulation)
-
-    def _move(self, name: str, network: torch.nn.Module) -> None:
-        self.accelerator.clip_grad_norm_(network.parameters(), self.settings.clip_norm)
-        self.optimizers[name].step()
-        self.optimizers[name].zero_grad()
 
     def _rate(self, stage: str, network: str) -> float:
         if network == "refiner":
@@ -255,7 +305,8 @@ class Trainer:
             # the state last: a run killed between the two does these steps again
             self._save_model(self._model_file(stage), stage, progress)
             path = self.folder / STATE_FILE
-            state.save_state(path, progress, self._networks(), self.optimizers, self.metadata)
+            metadata = {**self.metadata, KEY: json.dumps(self._conditions())}
+            state.save_state(path, progress, self._networks(), self.optimizers, metadata)
         self.last_good = self._model_file(stage)
         self.accelerator.wait_for_everyone()
 

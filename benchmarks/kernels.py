@@ -1,0 +1,132 @@
+"""How fast are the packed kernels, against float32, int8 and what the processor could do at most?
+
+    python benchmarks/kernels.py [--threads 1 2] [--rounds 15] [--quick]
+
+3x3 convolutions with as many channels out as in, all ways in turn. Rates are billions of
+multiply-adds a second, the same ones counted for all (a bit that is compared is one). On one thread
+the clock is that thread's processor time, which leaves out what other programs take; on more it is
+the clock on the wall, so that these figures want a quiet machine.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import timing
+import torch
+from torch.nn import functional
+
+from hidiff import packed
+from hidiff.packed.choice import VARIABLE, compiled
+
+# channels, height and width
+SHAPES = [(32, 256), (64, 256), (128, 64), (128, 128), (128, 256), (128, 512), (256, 256)]
+MAIN = (128, 256)
+INT8_ENGINE = "onednn"
+
+
+def ways(channels: int, size: int) -> dict[str, Callable[[], object]]:
+    """The same convolution in floats, int8 and bits.
+
+    `block` is bits with the fused epilogue; `block_again` writes into the same memory each time.
+    """
+    x = torch.randn(1, channels, size, size).contiguous(memory_format=torch.channels_last)
+    w = torch.randn(channels, channels, 3, 3)
+    w_last = w.contiguous(memory_format=torch.channels_last)
+    bits, weight = packed.pack(x), packed.pack_weight(w)
+    epilogue = packed.Epilogue(*torch.randn(4, channels), torch.randn(1, channels))
+    out = torch.empty_like(x)
+    quantized = torch.quantize_per_tensor(x, 0.05, 128, torch.quint8)
+    int8 = torch.ops.quantized.conv2d_prepack(
+        torch.quantize_per_tensor(w, 0.05, 0, torch.qint8), None, [1, 1], [1, 1], [1, 1], 1
+    )
+    return {
+        "float32": lambda: functional.conv2d(x, w_last, padding=1),
+        "int8": lambda: torch.ops.quantized.conv2d(quantized, int8, 0.05, 128),
+        "bits": lambda: packed.conv(bits, weight, dtype=torch.int16),
+        "block": lambda: packed.conv_block(bits, weight, epilogue, [x]),
+        "block_again": lambda: packed.conv_block(bits, weight, epilogue, [x], out=out),
+        "pack": lambda: packed.pack(x),
+    }
+
+
+def measure(shape: tuple[int, int], rounds: int, peak: float) -> dict[str, object]:
+    """One shape: seconds, rates, ratios to float32, share of the peak of all threads."""
+    channels, size = shape
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    seconds = timing.in_turn(ways(channels, size), rounds, clock)
+    work = channels * channels * 9 * size * size / 1e9
+    rates = {name: work / value for name, value in seconds.items() if name != "pack"}
+    return {
+        "channels": channels,
+        "size": size,
+        "clock": clock.__name__,
+        "milliseconds": {name: round(1000 * value, 3) for name, value in seconds.items()},
+        "giga_multiply_adds_per_second": {n: round(rate, 1) for n, rate in rates.items()},
+        "times_float32": {name: round(rate / rates["float32"], 2) for name, rate in rates.items()},
+        "bits_share_of_peak": round(rates["bits"] / (peak * torch.get_num_threads()), 3),
+    }
+
+
+def peaks(name: str, seconds: float) -> dict[str, float]:
+    """The most that one thread gets through out of its first cache, in either way."""
+    module = compiled()[0]
+    ways = ("plain", "carry_save")
+    return {way: round(module.peak(name, way, seconds), 1) for way in ways}
+
+
+@contextmanager
+def kernel(name: str):
+    """Everything inside runs on this kernel."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = name
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE)
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, torch.get_num_threads()])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--quick", action="store_true", help="the main shape only")
+    args = parser.parse_args()
+    module, problem = compiled()
+    if module is None:
+        raise SystemExit(f"nothing to measure: {problem}")
+    torch.manual_seed(0)
+    torch.backends.quantized.engine = INT8_ENGINE
+
+    result: dict[str, object] = {
+        "machine": timing.machine(),
+        "load_average_before": os.getloadavg(),
+        "kernel": packed.kernel_info(),
+        "peak_of_one_thread": {name: peaks(name, 0.5) for name in module.supported()},
+    }
+    if module.has_vnni():
+        result["peak_of_one_thread_int8_vnni"] = round(
+            module.peak(packed.kernel_name(), "vnni", 0.5), 1
+        )
+    peak_of = {name: max(found.values()) for name, found in result["peak_of_one_thread"].items()}
+    for threads in dict.fromkeys(args.threads):
+        torch.set_num_threads(threads)
+        shapes = [MAIN] if args.quick else SHAPES
+        peak = peak_of[packed.kernel_name()]
+        result[f"threads_{threads}"] = [measure(shape, args.rounds, peak) for shape in shapes]
+    torch.set_num_threads(1)
+    others = {}
+    for name in module.supported():
+        with kernel(name):
+            others[name] = measure(MAIN, max(3, args.rounds // 3), peak_of[name])
+    result["every_kernel_on_one_thread"] = others
+    result["load_average_after"] = os.getloadavg()
+    timing.write(result, "kernels")
+
+
+if __name__ == "__main__":
+    main()

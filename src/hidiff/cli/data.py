@@ -1,0 +1,195 @@
+"""`hidiff data`: commands on data sets, before anything is trained on them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from hidiff.cli.options import Changes
+from hidiff.cli.progress import progress_bar
+from hidiff.cli.recipes import find_recipe
+from hidiff.cli.say import console, say
+
+if TYPE_CHECKING:
+    from hidiff.data import Case, DataSettings
+    from hidiff.data.check import DataReport, Finding, MaskValue
+    from hidiff.recipe import Recipe
+
+NO_GO = 1  # exit code
+MOST_FILES = 5  # named beneath a finding; all of them are in the JSON
+MOST_VALUES = 12  # of masks
+STYLES = {"stop": "bold red", "warning": "yellow", "note": ""}
+
+data = typer.Typer(
+    name="data", help="Look at data sets before training on them.", no_args_is_help=True
+)
+
+
+@data.callback()
+def group() -> None:
+    """Look at data sets before training on them."""
+
+
+@data.command()
+def check(
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER|RECIPE",
+            help="A folder with images/ and masks/, or a recipe: its data, read as it says.",
+        ),
+    ],
+    changes: Changes = None,
+    as_json: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="FILE|-", help="Write all of it for a program; -: stdout."),
+    ] = None,
+) -> None:
+    """Read every image and mask, and say what they hold and what is wrong. Ends with go or no go.
+
+    Exit code 0 is go, 1 no go, 2 a mistake in the command.
+
+    [dim]hidiff data check mine
+    hidiff data check recipes/folder.yaml --set data.path=mine
+    hidiff data check mine --json -[/dim]
+    """
+    report = look_at(target, changes or [])
+    text = json.dumps(report.as_json(), indent=2)
+    if as_json == Path("-"):
+        typer.echo(text)
+    else:
+        if as_json is not None:
+            from hidiff.weights import atomic_write
+
+            with atomic_write(as_json) as temporary:
+                temporary.write_text(text + "\n", encoding="utf-8")
+        show(report)
+    if not report.go:
+        raise typer.Exit(NO_GO)
+
+
+def look_at(target: Path, changes: list[str]) -> "DataReport":
+    """The report on a folder, or on the data of a recipe."""
+    from hidiff.cli.errors import Mistake
+    from hidiff.data import Splitting
+    from hidiff.data.check import check_cases, share_out_folder
+    from hidiff.recipe import read_recipe
+
+    if target.is_dir():
+        if changes:
+            raise Mistake("--set is for recipes, and this is a folder. Leave it out.")
+        recipe, root = None, target
+        splits, findings = share_out_folder(target, Splitting())
+    else:
+        recipe = read_recipe(find_recipe(target), changes)
+        root = recipe.data.root
+        splits, findings = share_out(recipe.data)
+    known = {}
+    if recipe is not None:
+        known = {
+            "labels": recipe.labels,
+            "channels": recipe.data.channels,
+            "intensity": recipe.data.intensity,
+        }
+    with progress_bar() as bar:
+        task = bar.add_task("reading", total=sum(len(cases) for cases in splits.values()))
+        report = check_cases(str(root), splits, **known, done=lambda: bar.advance(task))
+    # The first reason comes first: without files there is nothing else to say.
+    report.findings[:0] = findings
+    if recipe is not None and report.go:
+        report.findings += memory_findings(recipe)
+    return report
+
+
+def share_out(
+    settings: "DataSettings",
+) -> "tuple[dict[str, list[Case]], list[Finding]]":
+    """The splits of a recipe's data set, and what is in the way."""
+    from hidiff.data import DataError, load_split
+    from hidiff.data.catalog import CATALOG, WRITERS
+    from hidiff.data.check import Finding, share_out_folder
+    from hidiff.data.splits import SPLITS
+
+    known = CATALOG[settings.source]
+    if known is CATALOG["folder"] and settings.root.is_dir():
+        return share_out_folder(settings.root, settings.splitting)
+    splits, findings = {}, []
+    if settings.source in WRITERS and not settings.root.is_dir():
+        text = f"{settings.root} is not there yet: training makes {known.title} there."
+        return {}, [Finding("stop", text + " To look at it now, train with --check first.")]
+    for split in SPLITS:
+        try:
+            splits[split] = load_split(
+                settings.source, settings.root, split, splitting=settings.splitting
+            )
+        except DataError as error:
+            if split != "test":
+                findings.append(Finding("stop", str(error)))
+    return splits, findings
+
+
+def memory_findings(recipe: "Recipe") -> "list[Finding]":
+    """Whether training would find the memory that it needs."""
+    import warnings
+
+    import torch
+
+    from hidiff import build
+    from hidiff.data.check import Finding
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            build.check_memory(recipe, device)
+        except ValueError as error:
+            return [Finding("stop", str(error))]
+    return [Finding("warning", str(each.message)) for each in caught]
+
+
+def show(report: "DataReport") -> None:
+    """All of it in words and tables; the last line is the verdict."""
+    say(report.place, "bold")
+    if report.cases:
+        table = Table("split", "cases", "groups", title_justify="left")
+        for split, count in report.cases.items():
+            table.add_row(split, str(count), str(report.groups[split]))
+        console.print(table)
+        say(f"sizes     {counted(report.sizes)}")
+        say(f"channels  {counted(report.channels)}")
+        say(f"types     images {counted(report.types)}; masks {counted(report.mask_types)}")
+    if report.values:
+        console.print(value_table(report.values))
+    if report.reading:
+        say(f"Masks: {report.reading}.")
+    for finding in report.findings:
+        say(f"{finding.level}: {finding.text}", STYLES[finding.level])
+        for name in finding.files[:MOST_FILES]:
+            if name not in finding.text:
+                say(f"    {name}")
+        if len(finding.files) > MOST_FILES:
+            say(f"    and {len(finding.files) - MOST_FILES} more")
+    stops = sum(finding.level == "stop" for finding in report.findings)
+    if report.go:
+        say("go", "bold green")
+    else:
+        say(f"no go: {stops} thing{'' if stops == 1 else 's'} to mend first", "bold red")
+
+
+def value_table(values: "list[MaskValue]") -> Table:
+    table = Table("value", "share of pixels", "masks that hold it", title_justify="left")
+    for each in values[:MOST_VALUES]:
+        table.add_row(f"{each.value:g}", f"{100 * each.share:.3g} %", str(each.masks))
+    if len(values) > MOST_VALUES:
+        table.add_row(f"and {len(values) - MOST_VALUES} more", "", "")
+    return table
+
+
+def counted(counts: Mapping[object, int]) -> str:
+    """ "96x96 (29), 80x96 (1)"."""
+    shown = [f"{name} ({count})" for name, count in list(counts.items())[:MOST_FILES]]
+    more = len(counts) - MOST_FILES
+    return ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])]) or "none"

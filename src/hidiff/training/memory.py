@@ -1,0 +1,102 @@
+"""How much memory a training will need at the least, known before anything is allocated."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+CGROUP = Path("/sys/fs/cgroup")  # where Linux tells what a container may use (version 2)
+SEGMENTOR_COPIES = 4  # weights, gradients, AdamW's two moments
+REFINER_COPIES = 5  # the same, and the average
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """Bytes, counted from the shapes of the tensors that must be there at one time.
+
+    A lower bound: buffers of libraries, gradients on their way back and the allocator's waste come
+    on top. benchmarks/memory_estimate.py measures by how much.
+    """
+
+    weights: int
+    """of both networks, with gradients, moments and average"""
+    activations: int
+    """what one part of a batch keeps for the way back"""
+    cache: int
+    """decoded training images; always in main memory"""
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.activations + self.cache
+
+    def __str__(self) -> str:
+        return (
+            f"{gib(self.total)} (weights and optimizers {gib(self.weights)}, activations "
+            f"{gib(self.activations)}, cached images {gib(self.cache)})"
+        )
+
+
+def gib(count: int) -> str:
+    """1.25 GiB"""
+    return f"{count / 2**30:.2f} GiB"
+
+
+def count_activations(
+    segmentor: nn.Module,
+    refiner: nn.Module,
+    *,
+    num_images: int,
+    channels: int,
+    planes: int,
+    patch_size: tuple[int, int],
+) -> int:
+    """Bytes that one step in turns keeps for the way back, of networks on the meta device.
+
+    Tensors there have shapes and no content, so that this costs nothing, whatever the size.
+    """
+    image = torch.empty(num_images, channels, *patch_size, device="meta")
+    mask = torch.empty(num_images, planes, *patch_size, device="meta")
+    t = torch.empty(num_images, dtype=torch.long, device="meta")
+    own = {
+        parameter.untyped_storage()._cdata
+        for network in (segmentor, refiner)
+        for parameter in network.parameters()
+    }
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        place = tensor.untyped_storage()._cdata
+        if place not in own:
+            kept[place] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        logits, features = segmentor(image)
+        refiner(image, mask, logits.sigmoid(), t, features)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def count_weights(segmentor: nn.Module, refiner: nn.Module) -> int:
+    """Bytes of both networks, their gradients and moments, and the average."""
+
+    def size(network: nn.Module) -> int:
+        return sum(each.numel() * each.element_size() for each in network.parameters())
+
+    return SEGMENTOR_COPIES * size(segmentor) + REFINER_COPIES * size(refiner)
+
+
+def memory_of(device: torch.device) -> tuple[int, int]:
+    """(all, free) bytes: of a GPU, or of what this process may use of main memory."""
+    if device.type == "cuda":
+        free, whole = torch.cuda.mem_get_info(device)
+        return whole, free
+    memory = psutil.virtual_memory()
+    whole, free = memory.total, memory.available
+    with contextlib.suppress(OSError, ValueError):  # no container, or "max": no limit
+        limit = int((CGROUP / "memory.max").read_text())
+        used = int((CGROUP / "memory.current").read_text())
+        whole, free = min(whole, limit), min(free, max(limit - used, 0))
+    return whole, free

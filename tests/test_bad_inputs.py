@@ -1,0 +1,592 @@
+"""Everything a user can get wrong, in one table: one clear line, exit code 2, nothing left behind.
+
+Each row makes its input in an empty folder and gives the words of a command. What must work ends
+with exit code 0. What must be refused is told in a line that holds all of `said`, and leaves
+every file as it was.
+"""
+
+import io
+import os
+import shutil
+import struct
+import subprocess
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from hidiff import build, weights
+from hidiff.cli import app
+from hidiff.data import write_synthetic
+from hidiff.recipe import make_recipe, write_recipe
+from hidiff.training import save_model
+from tests.tiny import make_tiny, shake
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a row is played."""
+
+    folder: Path
+    model: Path
+    """of one class and three channels, raw values 0..255"""
+    deep: Path
+    """the same, for any range of raw values (zscore)"""
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def data(self) -> Path:
+        """A good data set of five cases, made when first asked for."""
+        if not (self.folder / "data").is_dir():
+            write_synthetic(self.folder / "data", num_cases=5, size=64)
+        return self.folder / "data"
+
+    def predict(self, name: str, model: Path | None = None, *more: object) -> list[object]:
+        words = ["predict", model or self.model, self.folder / name, "--output", self.out]
+        return [*words, "--steps", 1, *more]
+
+    def train(self, *changes: str) -> list[object]:
+        """A run of one step on `data`."""
+        recipe = make_tiny(self.folder, data={"path": str(self.data)})
+        short = {"stage1_steps": 1, "stage2_steps": 0}
+        recipe = make_recipe({**recipe.model_dump(mode="json"), "training": short})
+        write_recipe(recipe, self.folder / "recipe.yaml")
+        sets = [word for change in changes for word in ("--set", change)]
+        return ["train", self.folder / "recipe.yaml", "--output", self.out, "--device", "cpu", *sets]
+
+
+@dataclass(frozen=True)
+class Row:
+    what: str
+    make: Callable[[Place], list[object]]
+    said: tuple[str, ...] = ()
+    code: int = 2
+
+
+GREY = np.arange(70 * 80, dtype=np.uint8).reshape(70, 80)
+COLOUR = np.stack([GREY, GREY.T.reshape(70, 80), 255 - GREY], axis=-1)
+NOISE = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+
+
+def picture(pixels: np.ndarray, name: str = "a.png", mode: str = "", **options: object) -> Callable:
+    """Predict a picture of these pixels."""
+
+    def make(place: Place) -> list[object]:
+        image = Image.fromarray(pixels)
+        (image.convert(mode) if mode else image).save(place.folder / name, **options)
+        return place.predict(name)
+
+    return make
+
+
+def array(values: np.ndarray, deep: bool = False) -> Callable:
+    """Predict an array file of these values."""
+
+    def make(place: Place) -> list[object]:
+        np.save(place.folder / "a.npy", values)
+        return place.predict("a.npy", place.deep if deep else None)
+
+    return make
+
+
+def content(data: bytes, name: str = "a.png") -> Callable:
+    """Predict a file of these bytes."""
+
+    def make(place: Place) -> list[object]:
+        (place.folder / name).write_bytes(data)
+        return place.predict(name)
+
+    return make
+
+
+def encoded(format: str, pixels: np.ndarray = NOISE, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def truncated(format: str, name: str) -> Callable:
+    data = encoded(format)
+    return content(data[: len(data) // 2], name)
+
+
+def data_with(change: Callable[[Path], object], *changes: str) -> Callable:
+    """Train on a data set that `change` has made worse."""
+
+    def make(place: Place) -> list[object]:
+        change(place.data)
+        return place.train(*changes)
+
+    return make
+
+
+def mask(name: str, pixels: np.ndarray) -> Callable[[Path], object]:
+    return lambda data: Image.fromarray(pixels).save(data / "masks" / name)
+
+
+def model_with(change: Callable[[dict, dict], object]) -> Callable:
+    """Predict with a checkpoint whose tensors and metadata were changed."""
+
+    def make(place: Place) -> list[object]:
+        tensors, metadata = weights.load(place.model)
+        change(tensors, metadata)
+        weights.save(place.folder / "m.safetensors", tensors, metadata)
+        Image.fromarray(NOISE).save(place.folder / "a.png")
+        return place.predict("a.png", place.folder / "m.safetensors")
+
+    return make
+
+
+def cut_model(place: Place) -> list[object]:
+    (place.folder / "m.safetensors").write_bytes(place.model.read_bytes()[:-100])
+    Image.fromarray(NOISE).save(place.folder / "a.png")
+    return place.predict("a.png", place.folder / "m.safetensors")
+
+
+def yaml(text: str) -> Callable:
+    """Train by a recipe of this text."""
+
+    def make(place: Place) -> list[object]:
+        (place.folder / "recipe.yaml").write_text(text)
+        return ["train", place.folder / "recipe.yaml", "--output", place.out]
+
+    return make
+
+
+def huge_png(side: int = 60000) -> bytes:
+    """A PNG of so many pixels in a few bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+large = content(huge_png(9460))
+
+
+def zip_bomb(place: Place) -> list[object]:
+    """An npz of 2 GiB of zeros in 2 MB."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "|u1", "fortran_order": False, "shape": (2**16, 2**15)}
+    )
+    with (
+        zipfile.ZipFile(place.folder / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("image.npy", "w", force_zip64=True) as entry,
+    ):
+        entry.write(head.getvalue())
+        for _ in range(2**7):
+            entry.write(bytes(2**24))
+    return place.predict("a.npz")
+
+
+def claim_too_much(place: Place) -> list[object]:
+    """An npy whose head claims 1 TiB."""
+    with open(place.folder / "a.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|u1", "fortran_order": False, "shape": (2**20, 2**20)}
+        )
+        file.write(bytes(100))
+    return place.predict("a.npy")
+
+
+def objects(place: Place) -> list[object]:
+    np.save(place.folder / "a.npy", np.array([{}], dtype=object), allow_pickle=True)
+    return place.predict("a.npy")
+
+
+class Trap:
+    """Unpickled, it would leave a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def pickled_weights(place: Place) -> list[object]:
+    torch.save({"a": Trap(place.folder / "ran")}, place.folder / "w.pt")
+    return place.train(f"segmentor.weights={place.folder / 'w.pt'}")
+
+
+def out_of_the_data(place: Place) -> list[object]:
+    os.environ["HIDIFF_DATA"] = str(place.data)
+    return place.train("data.path=../other")
+
+
+def taken_output(place: Place) -> list[object]:
+    Image.fromarray(NOISE).save(place.folder / "a.png")
+    place.out.mkdir()
+    (place.out / "a_labels.png").write_text("mine")
+    return place.predict("a.png")
+
+
+def output_is_a_file(place: Place) -> list[object]:
+    Image.fromarray(NOISE).save(place.folder / "a.png")
+    place.out.write_text("mine")
+    return place.predict("a.png")
+
+
+def another_recipe(place: Place) -> list[object]:
+    """Resume a run with a wider refiner."""
+    words = place.train("refiner.width=16")
+    folder = place.out / "tiny"
+    tensors, metadata = weights.load(place.model)
+    progress = '{"stage": "stage1", "step": 1}'
+    weights.save(folder / "state.safetensors", tensors, {**metadata, "progress": progress})
+    return [*words, "--resume"]
+
+
+def in_two_lists(data: Path) -> None:
+    (data / "test.txt").write_text((data / "train.txt").read_text())
+
+
+def no_partner(data: Path) -> None:
+    (data / "masks" / "case-000.png").unlink()
+
+
+def leave_by_list(data: Path) -> None:
+    (data / "train.txt").write_text("../../secret\n")
+
+
+def empty_folder(place: Place) -> list[object]:
+    (place.folder / "empty").mkdir()
+    return place.predict("empty")
+
+
+def floats(values: np.ndarray) -> Callable:
+    """Predict a TIFF of these floats."""
+
+    def make(place: Place) -> list[object]:
+        Image.fromarray(values.astype(np.float32)).save(place.folder / "a.tif")
+        return place.predict("a.tif", place.deep)
+
+    return make
+
+
+def with_one(value: float) -> np.ndarray:
+    values = NOISE[..., 0].astype(np.float32)
+    values[3, 4] = value
+    return values
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+def palette(place: Place) -> list[object]:
+    Image.fromarray(COLOUR).convert("P", palette=Image.Palette.ADAPTIVE).save(
+        place.folder / "a.png"
+    )
+    return place.predict("a.png")
+
+
+def masks_of(*tops: int) -> Callable:
+    """Judge on masks of 0 and each of these, in turn."""
+
+    def make(place: Place) -> list[object]:
+        for number, file in enumerate(sorted((place.data / "masks").iterdir())):
+            bits = np.asarray(Image.open(file))
+            Image.fromarray((bits * tops[number % len(tops)]).astype(np.uint8)).save(file)
+        words = ["evaluate", place.model, "--data", place.data, "--output", place.out]
+        return [*words, "--no-report", "--steps", 1]
+
+    return make
+
+
+def odd_sizes(place: Place) -> list[object]:
+    """Train on images of 1x1, 1x9 and 5000x4000."""
+    for name, size in (("case-000", (1, 1)), ("case-001", (9, 1)), ("case-002", (5000, 4000))):
+        Image.new("RGB", size).save(place.data / "images" / f"{name}.png")
+        Image.new("L", size).save(place.data / "masks" / f"{name}.png")
+    return place.train()
+
+
+def deep_png(place: Place) -> list[object]:
+    Image.fromarray(GREY.astype(np.uint16) * 257).save(place.folder / "a.png")
+    return place.predict("a.png", place.deep)
+
+
+WORKS = [
+    Row("masks of 0/255", masks_of(255)),
+    Row("masks of 0/1 and 0/255 in turn", masks_of(1, 255)),
+    Row("an image of 1x1", picture(COLOUR[:1, :1])),
+    Row("an image of 1xN", picture(COLOUR[:1])),
+    Row("an image of Nx1", picture(COLOUR[:, :1])),
+    Row("training on images of 1x1, 1x9 and 5000x4000", odd_sizes),
+    Row("a 16-bit PNG", deep_png),
+    Row("a grey image for an RGB model", picture(GREY)),
+    Row("a palette", palette),
+    Row("alpha", picture(np.dstack([COLOUR, GREY]))),
+    Row("grey and alpha", picture(GREY, mode="LA")),
+    Row("one bit", picture(GREY > 99)),
+    Row("a CMYK JPEG", picture(COLOUR, "a.jpg", "CMYK")),
+    Row("a camera's orientation", picture(COLOUR, "a.jpg", exif=turned())),
+    Row("unicode and spaces in the name", picture(COLOUR, "Äuge 1 – 目 [b] $x.png")),
+    Row("an ending in capitals", picture(COLOUR, "A.PNG")),
+    Row("a JPEG called png", content(encoded("JPEG"), "a.png")),
+    Row("an array of c h w", array(NOISE.transpose(2, 0, 1))),
+    Row("a TIFF of floats", floats(NOISE[..., 0])),
+]
+
+REFUSED = [
+    Row("a truncated PNG", truncated("PNG", "a.png"), ("a.png", "cut off", "Copy it again")),
+    Row("a truncated TIFF", truncated("TIFF", "a.tif"), ("a.tif", "cut off")),
+    Row("a truncated GIF", truncated("GIF", "a.gif"), ("a.gif", "cut off")),
+    Row("a truncated JPEG", truncated("JPEG", "a.jpg"), ("a.jpg", "cut off")),
+    Row("a truncated checkpoint", cut_model, ("m.safetensors", "cut short", "copy it again")),
+    Row("an empty file", content(b""), ("a.png", "cannot be read")),
+    Row("a text called png", content(b"hello"), ("a.png", "another kind of file")),
+    Row(
+        "PostScript called png",
+        content(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
+        ("a.png", "another kind of file"),
+    ),
+    Row("2 channels", array(NOISE.transpose(2, 0, 1)[:2]), ("a.npy", "2 channels", "3 are wanted")),
+    Row("5 channels", array(np.zeros((5, 9, 9))), ("a.npy", "5 channels", "3 are wanted")),
+    Row("4 dimensions", array(np.zeros((1, 3, 9, 9))), ("a.npy", "(1, 3, 9, 9)")),
+    Row("an array without pixels", array(np.zeros((3, 0, 9))), ("a.npy", "empty")),
+    Row("an array of words", array(np.array([["a"]])), ("a.npy", "numbers are wanted")),
+    Row("NaN pixels", array(with_one(np.nan), deep=True), ("a.npy", "NaN or infinite")),
+    Row("infinite pixels", array(with_one(np.inf), deep=True), ("a.npy", "NaN or infinite")),
+    Row("a TIFF with NaN", floats(with_one(np.nan)), ("a.tif", "NaN or infinite")),
+    Row("negative values", array(with_one(-1.0)), ("a.npy", "from -1", "zscore")),
+    Row(
+        "16 bits for a model of 8",
+        picture(GREY.astype(np.uint16) * 257),
+        ("a.png", "65535", "full_scale"),
+    ),
+    Row(
+        "several pages",
+        content(encoded("TIFF", save_all=True, append_images=[Image.new("L", (9, 9))]), "a.tif"),
+        ("a.tif", "2 pages"),
+    ),
+    Row("a decompression bomb", content(huge_png()), ("a.png", "at most 89478485 pixels")),
+    Row("a picture over our limit", large, ("a.png", "9460x9460", "at most 89478485 pixels")),
+    Row("a zip bomb", zip_bomb, ("a.npz", "2.0 GiB", "at most 1 GiB")),
+    Row("a head that claims too much", claim_too_much, ("a.npy", "cannot be read")),
+    Row("pickled objects in an array", objects, ("a.npy", "never unpickled")),
+    Row("pickled weights", pickled_weights, ("w.pt", "can run code", "safetensors")),
+    Row("an empty folder", empty_folder, ("empty", "holds no image")),
+    Row("an image that is not there", lambda p: p.predict("gone.png"), ("gone.png", "Check")),
+    Row(
+        "a model that is not there",
+        lambda p: [*picture(NOISE)(p)[:1], p.folder / "gone", *picture(NOISE)(p)[2:]],
+        ("gone", "is not a file"),
+    ),
+    Row("a result in the way", taken_output, ("out", "--overwrite")),
+    Row("a file where the output shall be", output_is_a_file, ("out",)),
+    Row(
+        "a checkpoint of another version",
+        model_with(lambda _, metadata: metadata.update(format="hidiff-0")),
+        ("m.safetensors", "hidiff-0", "hidiff-1"),
+    ),
+    Row(
+        "somebody else's safetensors",
+        model_with(lambda _, metadata: metadata.clear()),
+        ("m.safetensors", "no HiDiff checkpoint"),
+    ),
+    Row(
+        "a checkpoint of another shape than its recipe",
+        model_with(lambda tensors, _: tensors.popitem()),
+        ("m.safetensors", "another shape", "1 tensors missing"),
+    ),
+    Row(
+        "a checkpoint whose recipe is cut",
+        model_with(lambda _, metadata: metadata.update(recipe="{")),
+        ("m.safetensors", "recipe"),
+    ),
+    Row("resuming with another recipe", another_recipe, ("refiner.width was 8, is 16",)),
+    Row(
+        "labels 0/1/7 where two are declared",
+        data_with(
+            mask("case-000.png", np.resize(np.array([0, 1, 7], np.uint8), (64, 64))),
+            "labels={kind: exclusive, classes: {a: [1], b: [2]}}",
+        ),
+        ("case-000.png", "values 7", "[0, 1, 2] are declared"),
+    ),
+    Row(
+        "a mask of another size",
+        data_with(mask("case-000.png", np.ones((9, 7), np.uint8))),
+        ("case-000.png is 9x7", "64x64"),
+    ),
+    Row(
+        "a mask in colour",
+        data_with(mask("case-000.png", NOISE)),
+        ("case-000.png", "one value a pixel"),
+    ),
+    Row("an image without a mask", data_with(no_partner), ("case-000.png", "no partner")),
+    Row("a patient in two lists", data_with(in_two_lists), ("both train and test", "Move it")),
+    Row("a list that leads out", data_with(leave_by_list), ("train.txt", "may not lead out")),
+    Row(
+        "data that is not there",
+        lambda p: p.train("data.path=/nowhere"),
+        ("/nowhere", "mend the path"),
+    ),
+    Row("a data path that leads out", out_of_the_data, ("../other", "leads out of $HIDIFF_DATA")),
+    Row("a name that leads out", lambda p: p.train("name=.."), ("name = '..'",)),
+    Row(
+        "more memory than there is",
+        lambda p: p.train("training.batch_size=10000000"),
+        ("needs at least", "this machine has", "training.batch_size"),
+    ),
+    Row("an unknown setting", lambda p: p.train("training.bach=1"), ("Did you mean batch_size",)),
+    Row("a setting of another type", lambda p: p.train("seed=soon"), ("seed = 'soon'", "integer")),
+    Row("an unknown key", yaml("name: a\nfoo: 1\ndata: {path: x}\n"), ("foo is no setting",)),
+    Row("no YAML", yaml("a: [1"), ("recipe.yaml is not YAML",)),
+    Row("a list for a recipe", yaml("- 1\n"), ("recipe.yaml holds no settings",)),
+    Row("a YAML tag that would run code", yaml("a: !!python/name:os.system"), ("is not YAML",)),
+    Row("a YAML anchor within itself", yaml("name: &a [*a]\ndata: {path: x}\n"), ("name = [",)),
+    Row(
+        "a batch that does not split",
+        lambda p: p.train("training.batch_size=3", "training.accumulation=2"),
+        ("batch_size is 3", "multiple"),
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two models that were never trained, which is all the same to a bad input."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, intensity in (("model", {}), ("deep", {"intensity": {"kind": "zscore"}})):
+        recipe = make_tiny(folder, data=intensity)
+        hybrid = shake(build.make_hybrid(recipe))
+        metadata = {**build.checkpoint_metadata(recipe), "stage": "in_turns", "step": "1"}
+        save_model(folder / f"{name}.safetensors", hybrid.segmentor, hybrid.refiner, metadata)
+    return folder / "model.safetensors", folder / "deep.safetensors"
+
+
+@pytest.fixture
+def place(tmp_path: Path, models: tuple[Path, Path]) -> Iterator[Place]:
+    before = os.environ.pop("HIDIFF_DATA", None)
+    yield Place(tmp_path, *models)
+    os.environ.pop("HIDIFF_DATA", None)
+    if before is not None:
+        os.environ["HIDIFF_DATA"] = before
+
+
+def run(words: list[object]):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("row", WORKS, ids=lambda row: row.what)
+def test_it_works(row: Row, place: Place):
+    result = run(row.make(place))
+    assert result.exit_code == 0, result.output
+    assert any(file.is_relative_to(place.out) for file in files(place.folder))
+
+
+@pytest.mark.parametrize("row", REFUSED, ids=lambda row: row.what)
+def test_it_is_refused_in_a_line_and_leaves_nothing(row: Row, place: Place):
+    words = row.make(place)
+    before = files(place.folder)
+    result = run(words)
+    assert result.exit_code == row.code, (result.output, result.exception)
+    lines = result.stderr.splitlines()
+    assert any(all(word in line for word in row.said) for line in lines), result.output
+    assert "Traceback" not in result.output
+    assert files(place.folder) == before
+
+
+def test_there_are_at_least_forty():
+    assert len(REFUSED) >= 40
+
+
+def test_the_orientation_turns_the_result_too(place):
+    assert run(picture(COLOUR, "a.jpg", exif=turned())(place)).exit_code == 0
+    with Image.open(place.out / "a_labels.png") as labels:
+        assert labels.size == (70, 80)
+
+
+def test_of_a_thousand_images_one_bad_is_reported_and_the_others_done(place):
+    folder = place.folder / "many"
+    folder.mkdir()
+    for number in range(1000):  # of one pixel: quick
+        Image.fromarray(COLOUR[:1, :1]).save(folder / f"{number}.png")
+    (folder / "500.png").write_bytes(b"cut off")
+    stage1 = place.folder / "prior.safetensors"  # the prior alone: a thousand refinements take long
+    tensors, metadata = weights.load(place.model)
+    weights.save(stage1, tensors, {**metadata, "stage": "stage1"})
+    result = run(["predict", stage1, folder, "--output", place.out])
+    assert result.exit_code == 1
+    assert "999 of 1000 images are done" in result.stdout
+    assert "500.png cannot be read" in result.stderr
+    assert len(list(place.out.glob("*_labels.png"))) == 999
+
+
+# Places that cannot be written to
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A small file system of its own, with these options."""
+    mounted = []
+
+    def make(options: str) -> Path:
+        folder = tmp_path / "mounted"
+        folder.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if shutil.which("mount") is None or subprocess.run(words, capture_output=True).returncode:
+            pytest.skip("only root may mount a file system here")
+        mounted.append(folder)
+        return folder
+
+    yield make
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_read_only_output_is_refused(place, mount):
+    out = mount("ro")
+    for words in (picture(NOISE)(place), place.train()):
+        words[words.index("--output") + 1] = out
+        result = run(words)
+        assert result.exit_code == 2, result.output
+        assert f"{out}" in result.stderr and "Read-only file system" in result.stderr
+
+
+def test_a_full_disk_ends_a_prediction_and_leaves_whole_files_only(place, mount):
+    out = mount("size=64k")
+    Image.fromarray(np.resize(NOISE, (300, 300, 3))).save(place.folder / "a.png")
+    words = place.predict("a.png", None, "--format", "npz")
+    words[words.index("--output") + 1] = out
+    result = run(words)
+    assert result.exit_code == 2, result.output
+    assert "No space left on device. Free some space" in result.stderr
+    assert not files(out)
+
+
+def test_a_full_disk_ends_a_run_and_its_last_checkpoint_reads(place, mount):
+    words = place.train("training.stage1_steps=3", "training.save_every=1")
+    out = mount("size=5m")
+    words[words.index("--output") + 1] = out
+    result = run(words)
+    assert result.exit_code == 2, result.output
+    assert "No space left on device. Free some space" in result.stderr
+    for file in out.rglob("*.safetensors"):
+        weights.load(file)

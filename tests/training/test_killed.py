@@ -1,0 +1,74 @@
+"""A run killed by the system at random moments, resumed, and equal to one that nothing stopped."""
+
+import json
+import multiprocessing
+import random
+import time
+
+import pytest
+
+from hidiff import build, weights
+from hidiff.training import Budget
+from tests.tiny import make_tiny, same_tensors
+
+STEPS = 4
+TRAINING = {"stage1_steps": STEPS, "stage2_steps": STEPS, "save_every": 1, "validate_every": 4}
+ENDED = 60.0  # seconds, after which a child that does nothing is taken for hung
+
+
+def child(recipe, folder):
+    """A process of its own that goes on with the run."""
+    process = multiprocessing.get_context("fork").Process(
+        target=build.train, args=(recipe, folder), kwargs={"resume": True, "cpu": True}
+    )
+    process.start()
+    return process
+
+
+def rows(folder):
+    """The rows so far without their times; the last may be half-written."""
+    try:
+        lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    found = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in found]
+
+
+def kill_after(process, folder, num_rows):
+    """SIGKILL at a random moment once the run has come so far."""
+    deadline = time.monotonic() + ENDED
+    while len(rows(folder)) < num_rows and process.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(random.uniform(0, 0.3))
+    process.kill()
+    process.join()
+    assert process.exitcode == -9
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "count_flops", lambda *_: Budget(2, 3))
+    return make_tiny(tmp_path, training=TRAINING, prediction={"steps": 1})
+
+
+def test_a_run_killed_three_times_equals_one_that_never_was(recipe, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = child(recipe, whole)
+    process.join()
+    assert process.exitcode == 0
+    num_rows = len(rows(whole))
+    for share in (0.15, 0.4, 0.7):
+        kill_after(child(recipe, killed), killed, round(share * num_rows))
+        for file in killed.glob("[!.]*.safetensors"):
+            weights.load(file)  # raises if it is not whole
+    process = child(recipe, killed)
+    process.join()
+    assert process.exitcode == 0
+
+    names = {file.name for file in whole.iterdir() if file.is_file()}
+    assert {file.name for file in killed.iterdir() if file.is_file()} == names
+    for name in names:
+        if name.endswith(".safetensors"):
+            assert same_tensors(weights.load(killed / name)[0], weights.load(whole / name)[0]), name
+    assert rows(killed) == rows(whole)
