@@ -12,15 +12,24 @@ groups. The budget and the wall time of each run come from its metrics.jsonl.
 import argparse
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from timing import processor
 
 from hidiff import build
-from hidiff.inference import RULES, evaluate
+from hidiff.data import Case
+from hidiff.inference import RULES, Predictor, decide, judge, read_truth
 from hidiff.metrics import METRICS, Summary, summarise
 
+CURVES = """![Dice against steps](curves.png)
+
+`steps_and_samples.py` makes it. At temperature 1 a sample is a mask as likely as the model finds
+it, like another reader's, and agrees less with the truth than the likeliest mask; the mean of
+several comes back toward it. At temperature 0 the chain keeps to the likeliest mask."""
+Row = dict[str, Any]
 TITLES = {"half": "cut at 0.5", "expected_dice": "cut of the best expected Dice"}
 
 
@@ -41,12 +50,14 @@ def main() -> None:
 
     recipe = build.load_recipe(args.hybrid / args.model)
     cases = build.list_cases(recipe, args.split)[: args.cases]
-    work = work_of(args)
-    tables, rows = [], []
-    for rule in RULES:
-        found = judge(args, cases, rule, work)
-        rows += [{"rule": rule, "arm": arm, **row} for arm, each in found.items() for row in each]
-        tables.append(f"### Labels: {TITLES[rule]}\n\n{table(found)}")
+    found = judge_arms(args, cases)
+    rows = [
+        {"rule": rule, "arm": arm, **row}
+        for rule, arms in found.items()
+        for arm, each in arms.items()
+        for row in each
+    ]
+    tables = [f"### Labels: {TITLES[rule]}\n\n{table(arms)}" for rule, arms in found.items()]
     args.output.mkdir(parents=True, exist_ok=True)
     with open(args.output / "rows.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -54,30 +65,52 @@ def main() -> None:
         writer.writerows(rows)
     facts = describe(args, recipe, len(cases), len({case.group for case in cases}))
     page = [f"# {recipe.name}: hybrid against baseline", facts, *tables]
+    if (args.output / "curves.png").is_file():
+        page += ["### Steps, samples and temperature", CURVES]
     (args.output / "README.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
     print("\n\n".join(page))
 
 
-def work_of(args: argparse.Namespace) -> dict[str, int]:
+def work_of(args: argparse.Namespace) -> dict[str, Any]:
     """The prediction settings that were given."""
     given = {"steps": args.steps, "samples": args.samples}
     return {name: value for name, value in given.items() if value is not None}
 
 
-def judge(args: argparse.Namespace, cases: list, rule: str, work: dict) -> dict[str, list[dict]]:
-    """Rows of each arm: the prior's of stage 1 and baseline, both of the hybrid."""
-    found = {}
+def judge_arms(args: argparse.Namespace, cases: list[Case]) -> dict[str, dict[str, list[Row]]]:
+    """Rule -> arm -> rows: the prior's of stage 1 and baseline, both of the hybrid."""
+    models = {"baseline": args.baseline / args.model, "hybrid": args.hybrid / args.model}
     if args.stage1:
-        found["stage 1"] = evaluate(build.load(args.stage1), cases, refine=False, rule=rule)
-    baseline = build.load(args.baseline / args.model)
-    found["baseline"] = evaluate(baseline, cases, refine=False, rule=rule)
-    hybrid = evaluate(build.load(args.hybrid / args.model), cases, rule=rule, **work)
-    found["hybrid's prior"] = [row for row in hybrid if row["source"] == "prior"]
-    found["refined"] = [row for row in hybrid if row["source"] == "refined"]
+        models = {"stage 1": args.stage1, **models}
+    found: dict[str, dict[str, list[Row]]] = {rule: {} for rule in RULES}
+    for name, path in models.items():
+        for rule, rows in judge_model(build.load(path), cases, work_of(args)).items():
+            if name == "hybrid":
+                found[rule]["hybrid's prior"] = [r for r in rows if r["source"] == "prior"]
+                found[rule]["refined"] = [r for r in rows if r["source"] == "refined"]
+            else:
+                found[rule][name] = [r for r in rows if r["source"] == "prior"]
+        print(f"{name}: done", flush=True)
     return found
 
 
-def table(found: dict[str, list[dict]]) -> str:
+def judge_model(
+    predictor: Predictor, cases: list[Case], work: dict[str, Any]
+) -> dict[str, list[Row]]:
+    """Rows of every case under each rule, out of one prediction."""
+    found: dict[str, list[Row]] = {rule: [] for rule in RULES}
+    for case in cases:
+        truth = read_truth(case, predictor)
+        made = predictor.predict(str(case.image), name=case.name, refine=predictor.refines, **work)
+        for rule, rows in found.items():
+            labels = decide(made.probability, predictor.labels, rule)
+            prior_labels = decide(made.prior, predictor.labels, rule)
+            decided = replace(made, labels=labels, prior_labels=prior_labels)
+            rows += judge(decided, truth, case, predictor, tolerance=1.0)
+    return found
+
+
+def table(found: dict[str, list[Row]]) -> str:
     """A Markdown table: a row a metric, a column an arm, and the paired difference."""
     arms = list(found)
     lines = [
@@ -99,7 +132,7 @@ def table(found: dict[str, list[dict]]) -> str:
     return "\n".join(lines)
 
 
-def paired(before: list[dict], after: list[dict]) -> Summary:
+def paired(before: list[Row], after: list[Row]) -> Summary:
     """The two arms as the two sources of one summary, so that the difference is paired."""
     rows = [{**row, "source": "prior"} for row in before]
     return summarise(rows + [{**row, "source": "refined"} for row in after])

@@ -2,10 +2,6 @@
 
 #include <algorithm>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include "threads.h"
 
 namespace hidiff {
@@ -34,20 +30,6 @@ void in_runs(int64_t items, int64_t run, int threads, const Work& work) {
 // A few runs for each thread, so that one which starts late or is slowed takes fewer of them.
 int64_t even_run(int64_t items, int threads) {
     return std::max<int64_t>(1, items / (8 * threads));
-}
-
-// Memory of this size comes fresh from the system each time, and its page faults can cost as much as
-// the convolution: 10 of 27 ms for 128 channels at 256x256. Larger pages fault less often.
-void ask_for_large_pages(void* memory, int64_t bytes) {
-#if defined(__linux__)
-    constexpr int64_t kPage = 2 << 20;
-    const auto begin = (reinterpret_cast<intptr_t>(memory) + kPage - 1) / kPage * kPage;
-    const auto end = (reinterpret_cast<intptr_t>(memory) + bytes) / kPage * kPage;
-    if (end >= begin + 4 * kPage)
-        madvise(reinterpret_cast<void*>(begin), static_cast<size_t>(end - begin), MADV_HUGEPAGE);
-#else
-    (void)memory, (void)bytes;
-#endif
 }
 
 uint32_t bit_of(const uint32_t* bits, int64_t i) { return bits[i / kWord] >> (i % kWord) & 1u; }
@@ -88,10 +70,6 @@ std::vector<const Kernels*> supported_kernels() {
 
 void run_conv(const Kernels& kernels, const Conv& conv, int threads) {
     threads = std::max(threads, 1);
-    if (conv.epilogue)
-        ask_for_large_pages(conv.epilogue->out,
-                            conv.batch * conv.out_height * conv.out_width * conv.out_channels *
-                                static_cast<int64_t>(sizeof(float)));
     Scratch scratch(conv.scratch(), threads);
     const int64_t items = conv.num_tiles();
     in_runs(items, even_run(items, threads), threads, [&](int64_t begin, int64_t end, int thread) {

@@ -1,10 +1,12 @@
 """Files of tensors: whole or not at all, and never a way to run code."""
 
+import errno
 import os
 import stat
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from hidiff import weights
@@ -91,6 +93,41 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.safetensors").stat().st_mode) == 0o640
+
+
+def test_what_was_there_before_is_kept_if_asked_for(tmp_path):
+    path, former = tmp_path / "a.safetensors", tmp_path / "before.safetensors"
+    for version in ("1", "2", "3"):
+        weights.save(path, TENSORS, {"version": version}, former=former)
+    assert weights.load(path)[1] == {"version": "3"}
+    assert weights.load(former)[1] == {"version": "2"}
+    assert files(tmp_path) == ["a.safetensors", "before.safetensors"]
+
+
+def test_a_failing_write_moves_nothing(tmp_path):
+    path, former = tmp_path / "a.txt", tmp_path / "before.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), weights.atomic_write(path, former):
+        raise RuntimeError
+    assert files(tmp_path) == ["a.txt"]
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    for name in (".a.12345678.txt", "a.txt", ".a.txt", ".b.12345678.txt", ".a.12345678.csv"):
+        (tmp_path / name).touch()
+    weights.remove_unfinished(tmp_path / "a.txt")
+    assert files(tmp_path) == [".a.12345678.csv", ".a.txt", ".b.12345678.txt", "a.txt"]
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, monkeypatch):
+    def fill_the_disk(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space (os error 28)")
+
+    monkeypatch.setattr(weights, "save_file", fill_the_disk)
+    with pytest.raises(OSError) as caught:
+        weights.save(tmp_path / "a.safetensors", TENSORS, {})
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(tmp_path / "a.safetensors")
 
 
 # Files that are not as they should be

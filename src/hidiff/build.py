@@ -219,9 +219,7 @@ def check_memory(recipe: Recipe, device: torch.device) -> None:
     need = estimate_memory(recipe)
     beside = MemoryNeed(0, 0, need.cache)
     on_device = MemoryNeed(need.weights, need.activations, 0)
-    wanted = (
-        [("cuda", on_device), ("cpu", beside)] if device.type == "cuda" else [("cpu", need)]
-    )
+    wanted = [("cuda", on_device), ("cpu", beside)] if device.type == "cuda" else [("cpu", need)]
     for kind, each in wanted:
         whole, free = memory_of(torch.device(kind))
         advice = (

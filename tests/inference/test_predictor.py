@@ -82,20 +82,31 @@ def test_images_are_resized_and_masks_resized_back(tmp_path):
 
 
 def test_one_seed_gives_one_answer_and_another_another(predictor):
-    image = make_image(70, 80)
-    first = predictor.predict(image, steps=2)
+    image, changes = make_image(70, 80), {"steps": 2, "temperature": 1.0}
+    first = predictor.predict(image, **changes)
     torch.manual_seed(7)
-    assert same(first, predictor.predict(image, steps=2))
-    other = predictor.predict(image, steps=2, seed=1)
+    assert same(first, predictor.predict(image, **changes))
+    other = predictor.predict(image, seed=1, **changes)
     assert not same(first, other)
     assert np.array_equal(first.prior, other.prior)
-    assert not same(first, predictor.predict(image, steps=2, name="another case"))
+    assert not same(first, predictor.predict(image, name="another case", **changes))
+
+
+def test_one_sample_leaves_nothing_to_chance_and_several_draw_at_a_half(predictor):
+    image = make_image(64, 64)
+    alone = predictor.predict(image, steps=2, trace=True)
+    assert np.array_equal(alone.trace[0][1], alone.prior > 0.5)
+    assert same(alone, predictor.predict(image, steps=2, seed=1))
+    assert not same(alone, predictor.predict(image, steps=2, temperature=0.5))
+    several = predictor.predict(image, steps=2, samples=2)
+    assert same(several, predictor.predict(image, steps=2, samples=2, temperature=0.5))
+    assert not same(several, predictor.predict(image, steps=2, samples=2, seed=1))
 
 
 def test_windows_at_once_do_not_matter(predictor):
     image = make_image(100, 120)
-    alone = predictor.predict(image, windows=1, steps=2)
-    together = predictor.predict(image, windows=8, steps=2)
+    alone = predictor.predict(image, windows=1, steps=2, temperature=1.0)
+    together = predictor.predict(image, windows=8, steps=2, temperature=1.0)
     assert 0.05 < alone.labels.mean() < 0.95
     assert (alone.labels == together.labels).mean() >= 0.999
     assert (alone.prior_labels == together.prior_labels).mean() >= 0.999
@@ -109,7 +120,13 @@ def test_draws_belong_to_the_pixels_of_the_whole_image(tmp_path, overlap):
         hybrid.segmentor.network.final_conv.weight.zero_()
         hybrid.segmentor.network.final_conv.bias.zero_()
     found = make_predictor(hybrid, recipe).predict(
-        make_image(100, 140), name="eye", steps=1, seed=3, trace=True, overlap=overlap
+        make_image(100, 140),
+        name="eye",
+        steps=1,
+        seed=3,
+        temperature=1.0,
+        trace=True,
+        overlap=overlap,
     )
     draws = seeding.uniform_window(
         3, "eye", 0, 0, 4, planes=1, top=0, left=0, height=100, width=140
@@ -126,7 +143,7 @@ def test_draws_belong_to_the_pixels_of_the_whole_image(tmp_path, overlap):
 def test_the_probability_is_the_mean_of_the_samples(predictors, kind):
     predictor, planes = predictors[kind], KINDS[kind]
     image = make_image(64, 64)
-    found = predictor.predict(image, name="a", samples=3, steps=2, seed=5)
+    found = predictor.predict(image, name="a", samples=3, steps=2, seed=5, temperature=1.0)
 
     tensor = torch.from_numpy(image).permute(2, 0, 1)[None] * (2 / 255) - 1
     with torch.no_grad():
@@ -223,15 +240,15 @@ def test_the_dice_rule_holds_for_the_prior_too(predictor):
 
 
 def test_a_file_a_picture_and_an_array_are_one_image(predictor, tmp_path):
-    pixels = make_image(40, 50)
-    Image.fromarray(pixels).save(tmp_path / "eye.png")
-    from_array = predictor.predict(pixels, name="eye", steps=1)
-    with Image.open(tmp_path / "eye.png") as picture:
-        assert same(from_array, predictor.predict(picture, name="eye", steps=1))
-    from_file = predictor.predict(str(tmp_path / "eye.png"), steps=1)
+    pixels, path, changes = make_image(40, 50), tmp_path / "eye.png", {"steps": 1, "samples": 2}
+    Image.fromarray(pixels).save(path)
+    from_array = predictor.predict(pixels, name="eye", **changes)
+    with Image.open(path) as picture:
+        assert same(from_array, predictor.predict(picture, name="eye", **changes))
+    from_file = predictor.predict(str(path), **changes)
     assert from_file.name == "eye"  # of which the draws are a function
     assert same(from_array, from_file)
-    assert same(from_array, predictor.predict(tmp_path / "eye.png", steps=1))
+    assert same(from_array, predictor.predict(path, **changes))
 
 
 def test_grey_is_spread_over_the_channels(predictor):

@@ -12,7 +12,9 @@ def summary_of(*class_names, num_groups=12):
         entry
         for name in class_names
         for entry in (
-            Entry(name, "dice", PRIOR, REFINED, Interval(0.02, -0.01, 0.05), SignedRank(0.0312, 11)),
+            Entry(
+                name, "dice", PRIOR, REFINED, Interval(0.02, -0.01, 0.05), SignedRank(0.0312, 11)
+            ),
             Entry(name, "hd95", FAR, FARTHER, Interval(-1.25, -2.0, -0.5), SignedRank(1e-6, 12)),
         )
     ]

@@ -137,5 +137,5 @@ def test_a_run_of_which_no_state_reads_is_refused_and_an_empty_folder_is_not(tmp
     assert find_state(tmp_path) is None
     for path in states(tmp_path):
         path.write_bytes(b"")
-    with pytest.raises(ValueError, match="none of its states reads.*--overwrite"):
+    with pytest.raises(ValueError, match=r"none of its states reads.*--overwrite"):
         find_state(tmp_path)

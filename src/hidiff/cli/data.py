@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -188,7 +188,7 @@ def value_table(values: "list[MaskValue]") -> Table:
     return table
 
 
-def counted(counts: Mapping[object, int]) -> str:
+def counted(counts: Mapping[Any, int]) -> str:
     """ "96x96 (29), 80x96 (1)"."""
     shown = [f"{name} ({count})" for name, count in list(counts.items())[:MOST_FILES]]
     more = len(counts) - MOST_FILES

@@ -1,5 +1,7 @@
 """`hidiff demo`: train, refine, judge and draw a small example, within minutes on two cores."""
 
+import json
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated
@@ -42,15 +44,15 @@ def demo(
 
     started = time.monotonic()
     use_threads(threads)
-    images = f"data.path={(output / 'images').absolute()}"
-    recipe = read_recipe(find_recipe(RECIPE), [images, *(changes or ())])
+    images = str((output / "images").absolute())
+    changed = [f"data.path={json.dumps(images)}", *(changes or ())]  # quoted: it is read as YAML
+    recipe = read_recipe(find_recipe(RECIPE), changed)
+    words = [str(RECIPE), "--output", str(output)]
+    words += [word for change in changed for word in ("--set", change)]
     check_free(output, overwrite)
     say(f"Training on slices of a brain, to tell {', '.join(recipe.labels.class_names)}.")
     folder = output / recipe.name
-    train_into(
-        recipe, folder, f"{RECIPE} --output {output} --set {images}",
-        resume=False, overwrite=overwrite, device=device,
-    )  # fmt: skip
+    train_into(recipe, folder, shlex.join(words), resume=False, overwrite=overwrite, device=device)
     trained = time.monotonic()
     predictor = build.load(folder, choose_device(device))
     cases = build.list_cases(recipe, "test")

@@ -52,6 +52,7 @@ def describe_machine() -> dict[str, str]:
     import torch
 
     from hidiff.data import CATALOG, DATA_VARIABLE
+    from hidiff.packed import kernel_info
 
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     there = [name for name, package in EXTRAS.items() if version_of(package)]
@@ -61,7 +62,7 @@ def describe_machine() -> dict[str, str]:
         "libraries": ", ".join(f"{name} {version_of(name)}" for name in LIBRARIES),
         "processor": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use",
         "gpus": ", ".join(devices) or "none that torch can use",
-        "kernels": "reference: 1-bit layers are computed in floats (no packed kernels yet)",
+        "kernels": f"{kernel_info()['kernel']} (the refiner itself computes in floats for now)",
         "extras": f"{', '.join(there) or 'none'} (not installed: {', '.join(absent)})",
         "data": f"{os.environ.get(DATA_VARIABLE, 'unset')} (${DATA_VARIABLE}); sources: "
         f"{', '.join(CATALOG)}",

@@ -91,7 +91,11 @@ def share_out_folder(
     for name, kind, others in (
         ("images", images, masks),
         ("masks", masks, images),
-        *(() if fields is None else (("images", images, fields), ("fields_of_view", fields, images))),
+        *(
+            ()
+            if fields is None
+            else (("images", images, fields), ("fields_of_view", fields, images))
+        ),
     ):
         alone = sorted(kind.keys() - others.keys())
         if alone:
@@ -119,7 +123,7 @@ def share_out_folder(
     unlisted = len(cases) - sum(len(each) for each in splits.values())
     if unlisted:
         findings.append(Finding("warning", f"{unlisted} cases are in none of the lists."))
-    return dict(splits), findings
+    return {str(split): listed for split, listed in splits.items()}, findings
 
 
 def check_cases(
@@ -262,7 +266,7 @@ class _Tally:
         found = []
         if self.intensity is None and deep:
             text = (
-                f"some images are {', '.join(deep)}: say what white is (intensity.full_scale: 65535 "
+                f"some images are {', '.join(deep)}: say what white is (full_scale: 65535 "
                 "for 16 bits), or use intensity.kind: zscore."
             )
             found.append(Finding("note", text))
@@ -328,8 +332,12 @@ def _reading(labels: Labels | None, tally: _Tally) -> str:
         return ""
     if len(above) == 1 or (tally.single and tally.single <= {1, 255, 65535}):
         known = ", ".join(f"{value:g}" for value in above)
-        words = f"0 is background, {known} one class: kind: one_class, classes: {{object: [{known}]}}"
-        return words + ("" if len(above) == 1 else "; masks of 0/1 and of 0/255 are both read right")
+        words = (
+            f"0 is background, {known} one class: kind: one_class, classes: {{object: [{known}]}}"
+        )
+        return words + (
+            "" if len(above) == 1 else "; masks of 0/1 and of 0/255 are both read right"
+        )
     if len(values) > MOST_CLASSES:
         return (
             f"{len(values)} values up to {max(values):g}, as JPEG leaves them: kind: one_class, "

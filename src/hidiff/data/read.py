@@ -88,7 +88,9 @@ def read_size(path: Path | str) -> tuple[int, int]:
         with Image.open(path, formats=FORMATS) as picture:
             return picture.height, picture.width
     except _UNREADABLE as error:
-        raise DataError(f"{path} cannot be read ({error}). Copy it again, or take it out.") from None
+        raise DataError(
+            f"{path} cannot be read ({error}). Copy it again, or take it out."
+        ) from None
 
 
 def read_mask(path: Path | str) -> Num[np.ndarray, "h w"]:
@@ -235,7 +237,7 @@ def _read_array(path: Path) -> np.ndarray:
 
 def _too_large(path: Path, came: str) -> DataError:
     return DataError(
-        f"{path} is {came}, but at most {MOST_PIXELS} pixels are read, as a small file can unpack to "
+        f"{path} is {came}, but at most {MOST_PIXELS} pixels are read, as a small file may hold "
         "more than the memory holds. Cut it in pieces."
     )
 

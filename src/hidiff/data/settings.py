@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hidiff.data.case import DataError
 from hidiff.data.catalog import CATALOG
 from hidiff.data.intensity import Intensity
 from hidiff.data.splits import Splitting
-from hidiff.data.transforms import PRESETS, Augmentation
+from hidiff.data.transforms import PRESETS, Augmentation, check_square
 
 DATA_VARIABLE = "HIDIFF_DATA"  # environment: where relative data paths are looked for
 
@@ -65,6 +65,18 @@ class DataSettings(BaseModel):
                 f"augmentation is {augmentation!r}, but must be one of {', '.join(PRESETS)}"
             )
         return augmentation
+
+    @field_validator("size")
+    @classmethod
+    def _has_pixels(cls, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        if size is not None and min(size) < 1:
+            raise ValueError(f"size is {size}, but both sides must be 1 or more")
+        return size
+
+    @model_validator(mode="after")
+    def _squares_turn(self) -> "DataSettings":
+        check_square(self.patch_size, self.augmentations)
+        return self
 
     @property
     def augmentations(self) -> Augmentation:

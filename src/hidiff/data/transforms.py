@@ -18,7 +18,7 @@ from monai.transforms.intensity.dictionary import (
 from monai.transforms.spatial.dictionary import RandAffined, RandFlipd, RandRotate90d
 from monai.transforms.transform import MapTransform, Randomizable, Transform
 from monai.transforms.utility.dictionary import EnsureTyped
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -43,7 +43,7 @@ class Augmentation(BaseModel):
     rotation_degrees: float = Field(default=15.0, ge=0, le=180, description="affine: at most")
     zoom: float = Field(default=0.15, ge=0, lt=1, description="affine: at most, per side")
     gamma: float = Probability
-    gamma_range: tuple[float, float] = (0.7, 1.5)
+    gamma_range: tuple[PositiveFloat, PositiveFloat] = (0.7, 1.5)
     contrast: float = Probability
     contrast_change: float = Field(default=0.2, ge=0, lt=1, description="share, at most")
     brightness: float = Probability
@@ -88,6 +88,15 @@ PRESETS = {
 }
 
 
+def check_square(patch_size: tuple[int, int], augmentation: Augmentation) -> None:
+    """Raise ValueError for a patch that cannot be turned as it shall be."""
+    if augmentation.rotate90 and patch_size[0] != patch_size[1]:
+        raise ValueError(
+            f"patch_size is {patch_size[0]}x{patch_size[1]}, but augmentation.rotate90 wants a "
+            "square. Choose a square patch, or set rotate90 to 0."
+        )
+
+
 def training_transform(
     patch_size: tuple[int, int],
     augmentation: Augmentation,
@@ -99,11 +108,7 @@ def training_transform(
     Where a patch reaches beyond the image (a small image, a turned patch), the image's edge is
     repeated, the mask is empty (background, for exclusive classes) and field_of_view is 0.
     """
-    if augmentation.rotate90 and patch_size[0] != patch_size[1]:
-        raise ValueError(
-            f"patch_size is {patch_size[0]}x{patch_size[1]}, but augmentation.rotate90 wants a "
-            "square. Choose a square patch, or set rotate90 to 0."
-        )
+    check_square(patch_size, augmentation)
     if not 0 <= foreground_share <= 1:
         raise ValueError(f"foreground_share is {foreground_share}, but is a share: 0 to 1")
     # The crop comes first and with room to turn in, so that all the rest works on few pixels.

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from hidiff.diffusion import (
@@ -47,6 +47,11 @@ class DiffusionSettings(BaseModel):
         if name not in SCHEDULES:
             raise ValueError(f"schedule is {name!r}, but must be one of {', '.join(SCHEDULES)}")
         return name
+
+    @model_validator(mode="after")
+    def _has_steps_enough(self) -> "DiffusionSettings":
+        make_schedule(self.schedule, self.num_steps)
+        return self
 
 
 class Look(NamedTuple):

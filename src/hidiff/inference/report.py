@@ -312,7 +312,7 @@ def rules(summary: Summary, distance_unit: str) -> str:
         f"A mean is over {unit}. An interval holds the middle 95 % of {summary.num_resamples} "
         f"bootstrap means over {unit} drawn with replacement (seed {summary.seed}); that of the "
         "difference is paired.",
-        f"p is of a two-sided Wilcoxon signed-rank test over {unit}, n those whose difference is not "
+        f"p is of a two-sided Wilcoxon signed-rank test over {unit}, n those with a difference not "
         "zero; it is not corrected for the number of tests."
         if any(entry.test for entry in summary.entries)
         else "",

@@ -26,4 +26,4 @@ def signed_rank(differences: Float[np.ndarray, "n"]) -> SignedRank:
     changed = differences[differences != 0]
     if len(changed) == 0:
         return SignedRank(1.0, 0)
-    return SignedRank(float(wilcoxon(changed).pvalue), len(changed))
+    return SignedRank(float(np.asarray(wilcoxon(changed))[1]), len(changed))

@@ -80,7 +80,7 @@ def conv_block(
     height and width, twice them (means of 2x2 pixels are taken), or half (each pixel serves four).
     Where channels are more than the output's, means of neighbours are taken; fewer are repeated.
     `out`, channels-last and no shortcut of this call, is memory for the output to be used again:
-    new memory costs page faults.
+    above 32 MiB the page faults of new memory cost as much as the convolution.
     """
     name = kernel_at_work()
     _check_words(bits, weight.in_channels)

@@ -29,9 +29,7 @@ from hidiff.training.steps import (
 
 STAGE1, IN_TURNS, BASELINE = "stage1", "in_turns", "segmentor_only"
 
-MODEL_FILES = tuple(
-    f"{name}.safetensors" for name in ("stage1", "stage1_best", "last", "best")
-)
+MODEL_FILES = tuple(f"{name}.safetensors" for name in ("stage1", "stage1_best", "last", "best"))
 
 # (stage, first step, parts of a batch) -> batches without end, each part on the CPU
 Batches = Callable[[str, int], Iterator[Batch]]
@@ -40,7 +38,7 @@ Validate = Callable[[HybridSegmentor, bool], dict[str, float]]
 
 
 class NotFiniteError(RuntimeError):
-    """A loss or gradient became NaN or infinite; the message names the step, the cases and what is safe."""
+    """A loss or gradient is NaN or infinite; the message names step, cases and what is safe."""
 
 
 class Trainer:

@@ -1,0 +1,70 @@
+"""What each process of test_two_processes runs: a short training of networks without batch norm.
+
+    python -m torch.distributed.run --nproc_per_node 2 -m tests.training.two_processes FOLDER HOW
+
+HOW is "train", or how the second process ends at its second step: "raise" or "kill".
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from hidiff import build
+from hidiff.recipe import Recipe
+from hidiff.training import Budget, Trainer
+from tests.tiny import make_tiny
+
+OWN_ERROR = "the second process has lost its images"
+
+
+def make_recipe(folder: Path) -> Recipe:
+    """Four patches a step, over all processes; 1-bit layers would turn rounding into flips."""
+    training = {"batch_size": 4, "stage1_steps": 2, "stage2_steps": 3}
+    return make_tiny(folder, refiner={"precision": "real"}, training=training)
+
+
+def without_batch_norm(module: nn.Module) -> nn.Module:
+    """In place: batch norm sees its own process's patches only, so it could not be the same."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, nn.Identity())
+        else:
+            without_batch_norm(child)
+    return module
+
+
+def make_trainer(folder: Path, run: Path) -> Trainer:
+    """The trainer of this process."""
+    with_batch_norm = build.make_hybrid
+    build.make_hybrid = lambda recipe: without_batch_norm(with_batch_norm(recipe))
+    counted, build.count_flops = build.count_flops, lambda *_: Budget(1, 3)
+    try:
+        return build.make_trainer(make_recipe(folder), run, cpu=True, validate=False)
+    finally:
+        build.make_hybrid, build.count_flops = with_batch_norm, counted
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    folder, how = Path(sys.argv[1]), sys.argv[2]
+    trainer = make_trainer(folder, folder / "two")
+    step = trainer.step
+
+    def mortal_step(stage: str, number: int, batches):
+        if how != "train" and trainer.accelerator.process_index == 1 and number == 1:
+            if how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise ValueError(OWN_ERROR)
+        return step(stage, number, batches)
+
+    trainer.step = mortal_step
+    trainer.run()
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
