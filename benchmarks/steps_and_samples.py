@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--rule", default="half")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 1.0])
     parser.add_argument("--cases", type=int, default=None)
+    parser.add_argument("--add", action="store_true", help="keep what --output holds already")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -48,17 +49,26 @@ def main() -> None:
         setting = {"temperature": temperature, "samples": samples, "steps": steps}
         found = evaluate(predictor, cases, rule=args.rule, **setting)
         rows += [{**setting, **row} for row in found]
-        points.append({**setting, **point(summarise(found))})
+        points.append({**setting, "cases": len(cases), **point(summarise(found))})
         print(json.dumps(points[-1]), flush=True)
     args.output.mkdir(parents=True, exist_ok=True)
+    if args.add:
+        rows = read_rows(args.output) + rows
+        points = json.loads((args.output / "curves.json").read_text())["points"] + points
     with open(args.output / "curves.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    facts = {"model": recipe.name, "split": args.split, "cases": len(cases), "rule": args.rule}
+    facts = {"model": recipe.name, "split": args.split, "rule": args.rule}
     text = json.dumps({**facts, "seed": recipe.prediction.seed, "points": points}, indent=2)
     (args.output / "curves.json").write_text(text + "\n", encoding="utf-8")
-    draw(points, f"{recipe.name}, {args.split} split, {len(cases)} cases", args.output)
+    draw(points, f"{recipe.name}, {args.split} split", args.output)
+
+
+def read_rows(folder: Path) -> list[dict[str, str]]:
+    """The rows of an earlier part."""
+    with open(folder / "curves.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def point(summary: Summary) -> dict[str, float | None]:
@@ -87,7 +97,7 @@ def draw(points: list[dict], title: str, folder: Path) -> None:
         low = [m - p["difference_low"] for m, p in zip(middle, mine, strict=True)]
         high = [p["difference_high"] - m for m, p in zip(middle, mine, strict=True)]
         several = f"{samples} sample" + "s" * (samples > 1)
-        label = f"temperature {temperature:g}, {several}"
+        label = f"temperature {temperature:g}, {several} (n = {mine[0]['cases']})"
         axes.errorbar(steps, middle, yerr=[low, high], marker="o", capsize=3, label=label)
     axes.axhline(0, color="grey", linewidth=1)
     axes.set_xscale("log")

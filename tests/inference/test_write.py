@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from hidiff.inference.prediction import Prediction
 from PIL import Image, ImageSequence
 
+from hidiff.inference.prediction import Prediction
 from hidiff.inference.write import write_prediction
 
 SIZE = (5, 7)

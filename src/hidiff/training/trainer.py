@@ -95,6 +95,7 @@ class Trainer:
                 "(stage 1 is left out where the segmentor comes trained)."
             )
         progress = self._find_progress(names) if resume else None
+        self._check_together(names, progress)
         self._clear_up()
         self.log = RunLog(self.folder, progress, silent=not self.accelerator.is_main_process)
         first = names.index(progress.stage) if progress else 0
@@ -128,6 +129,18 @@ class Trainer:
         self.resumed_from = found
         return progress
 
+    def _check_together(self, stages: list[str], progress: Progress | None) -> None:
+        """Raise ValueError unless all processes found the run at the same place."""
+        place = (stages.index(progress.stage), progress.step) if progress else (-1, 0)
+        mine = torch.tensor([place], device=self.accelerator.device)
+        places = self.accelerator.gather(mine)
+        assert isinstance(places, Tensor)
+        if (places != places[0]).any():
+            raise ValueError(
+                f"the processes found the run in {self.folder} at different steps. All machines "
+                "must see one folder, on a disk that they share."
+            )
+
     def _conditions(self) -> dict[str, str]:
         return conditions(
             workers=self.settings.workers,
@@ -137,7 +150,6 @@ class Trainer:
 
     def _clear_up(self) -> None:
         """Take away what a killed process left half-written, and a state that was passed over."""
-        self.accelerator.wait_for_everyone()  # all have found the state by now
         if not self.accelerator.is_main_process:
             return
         for name in (STATE_FILE, *MODEL_FILES, METRICS_FILE):

@@ -1,0 +1,86 @@
+"""Do labels depend on how an image was cut into windows, or on how many went at once?
+
+    python benchmarks/same_answer.py runs/drive [--split test] [--cases 2] [--temperature 1.0]
+
+Predicts some images with other batch sizes, overlaps, windows and threads, and counts the pixels
+whose labels are those of the first way. Draws are tied to pixels, so what is left is what a window
+shows to the network (its border), and the order in which floats are added: 1-bit layers can turn
+the last digit of a float into a flip.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from timing import machine, write
+
+from hidiff import build
+
+WAYS = {
+    "8 windows at once, overlap 0.25": {},
+    "the same again": {},
+    "1 window at once": {"windows": 1},
+    "3 windows at once": {"windows": 3},
+    "2 threads": {"threads": 2},
+    "overlap 0.5": {"overlap": 0.5},
+    "overlap 0.75": {"overlap": 0.75},
+    "a larger window": {"larger": 1.5},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--cases", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--samples", type=int, default=1)
+    parser.add_argument("--temperature", type=float, default=1.0)
+    args = parser.parse_args()
+    predictor = build.load(args.model)
+    cases = build.list_cases(build.load_recipe(args.model), args.split)[: args.cases]
+    window, found = predictor.window, {}
+    work = {"samples": args.samples, "temperature": args.temperature, "steps": args.steps}
+    for way, changes in WAYS.items():
+        changes = dict(changes)
+        torch.set_num_threads(changes.pop("threads", 1))
+        larger = changes.pop("larger", 1)
+        predictor.window = tuple(int(side * larger) // 32 * 32 for side in window)
+        start = time.perf_counter()
+        found[way] = [predictor.predict(str(case.image), **work, **changes) for case in cases]
+        print(f"{way}: {time.perf_counter() - start:.0f} s", flush=True)
+    first = found[next(iter(WAYS))]
+    rows = [
+        {
+            "way": way,
+            "labels": agreement(first, each, "labels"),
+            "prior_labels": agreement(first, each, "prior_labels"),
+            "largest_change_of_probability": max(
+                float(np.abs(a.probability - b.probability).max())
+                for a, b in zip(first, each, strict=True)
+            ),
+        }
+        for way, each in found.items()
+    ]
+    result = {
+        "question": "share of pixels whose label is that of the first way",
+        "cases": len(cases),
+        **work,
+        "rows": rows,
+        **machine(),
+    }
+    write(result, "same_answer")
+
+
+def agreement(left: list, right: list, name: str) -> float:
+    """Share of equal labels, over all pixels of all images."""
+    same = [
+        (getattr(a, name) == getattr(b, name)).ravel() for a, b in zip(left, right, strict=True)
+    ]
+    return float(np.concatenate(same).mean())
+
+
+if __name__ == "__main__":
+    main()
