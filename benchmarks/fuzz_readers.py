@@ -5,7 +5,8 @@
 
 Atheris (libFuzzer) changes small files of every format, guided by the branches they reach in our
 readers and Pillow's, numpy's and safetensors' Python code. An error other than DataError (images)
-or ValueError (weights, recipes) is a finding: it stops with the file. CORPUS is a folder, filled with
+or ValueError (weights, recipes) is a finding: it stops with the file. CORPUS is a folder, filled
+with
 good files first if it is empty. The first byte chooses the reader.
 """
 
