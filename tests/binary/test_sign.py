@@ -24,7 +24,7 @@ def golden():
 
 
 def close(ours, theirs):
-    assert_close(ours, theirs, rtol=0, atol=1e-6)
+    assert_close(ours, theirs, rtol=1e-6, atol=1e-6)  # sums of 72 terms, in any order
 
 
 def test_the_sign_and_its_gradient_are_the_published_ones(golden):

@@ -30,7 +30,7 @@ def make_recipe(folder: Path) -> Recipe:
 def without_batch_norm(module: nn.Module) -> nn.Module:
     """In place: batch norm sees its own process's patches only, so it could not be the same."""
     for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
+        if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
             setattr(module, name, nn.Identity())
         else:
             without_batch_norm(child)

@@ -1,9 +1,6 @@
 """Files to arrays: what a picture holds, in row, column order and with its raw values."""
 
-import struct
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,21 +19,6 @@ FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP")
 MOST_PIXELS = 89_478_485
 MOST_BYTES = 2**30  # of an array
 
-# What Pillow and numpy raise for files that are cut off, mislabelled or hostile.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow has it
 
 
@@ -87,7 +69,7 @@ def read_size(path: Path | str) -> tuple[int, int]:
     try:
         with Image.open(path, formats=FORMATS) as picture:
             return picture.height, picture.width
-    except _UNREADABLE as error:
+    except Exception as error:  # see _read_picture
         raise DataError(
             f"{path} cannot be read ({error}). Copy it again, or take it out."
         ) from None
@@ -146,7 +128,7 @@ def _read_picture(path: Path, convert: Callable[[Image.Image], Image.Image]) -> 
         raise
     except Image.DecompressionBombError:  # Pillow's own limit, at twice ours
         raise _too_large(path, "far larger than that") from None
-    except _UNREADABLE as error:
+    except Exception as error:  # Pillow has a type for each way a file can be wrong
         raise DataError(
             f"{path} cannot be read as a picture ({error}). It may be cut off or another kind of "
             f"file; wanted is one of {', '.join(PICTURES)}. Copy it again, or take it out."
@@ -225,7 +207,7 @@ def _read_array(path: Path) -> np.ndarray:
                 array = loaded[loaded.files[0]]
     except DataError:
         raise
-    except _UNREADABLE as error:
+    except Exception as error:  # numpy too, down to those of Python's tokenizer
         raise DataError(
             f"{path} cannot be read as an array ({error}). It may be cut off, or hold Python "
             "objects, which are never unpickled. Save it again as plain numbers."
