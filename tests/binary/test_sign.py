@@ -23,8 +23,8 @@ def golden():
     }
 
 
-def close(ours, theirs):
-    assert_close(ours, theirs, rtol=1e-6, atol=1e-6)  # sums of 72 terms, in any order
+def close(ours, theirs, rtol=0.0, atol=1e-6):
+    assert_close(ours, theirs, rtol=rtol, atol=atol)
 
 
 def test_the_sign_and_its_gradient_are_the_published_ones(golden):
@@ -46,9 +46,11 @@ def test_the_1_bit_convolution_is_the_published_one(golden):
     x, weight = g["x"].requires_grad_(), g["weight"].requires_grad_()
     y = functional.conv2d(x, scaled_sign(weight), g["bias"], padding=1)
     y.backward(g["upstream"])
-    close(y, g["y"])
-    close(x.grad, g["grad_x"])
-    close(weight.grad, g["grad_weight"])
+    # the order of float32 sums of up to 98 terms, values up to 17, hangs on the number of threads
+    loose = {"rtol": 1e-6, "atol": 5e-6}
+    close(y, g["y"], **loose)
+    close(x.grad, g["grad_x"], **loose)
+    close(weight.grad, g["grad_weight"], **loose)
 
 
 def test_the_1_bit_linear_layer_is_the_published_one(golden):
