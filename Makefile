@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types contract sanitize docs clean
+.PHONY: help setup demo test lint types contract sanitize docs segmentors clean
 
 help:  ## Show this list (the default).
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F '|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -38,8 +38,16 @@ types: setup  ## Check types.
 contract: setup  ## Check that each layer imports only the layers under it.
 	$(BIN)/lint-imports --no-logo
 
-docs: setup  ## Write docs/recipe.md anew, out of the settings in the code.
+docs: setup  ## Write docs/recipe.md and docs/data.md anew, out of the code.
 	$(BIN)/hidiff settings > docs/recipe.md
+	$(BIN)/hidiff data list --markdown > docs/data.md
+
+# An environment of its own, as torchvision, which timm asks for, must stay out of the other.
+segmentors:  ## Measure every segmentor, and write the table of docs/segmentors.md anew.
+	$(PYTHON) -m venv build/segmentors
+	build/segmentors/bin/python -m pip install -q --compile -c constraints.txt \
+	  -e '.[smp,timm,transformers,unetr]'
+	build/segmentors/bin/python benchmarks/segmentors.py
 
 sanitize:  ## Test the kernels for bad memory access and undefined behaviour, and on an emulated Arm.
 	@.ci/sanitize

@@ -20,9 +20,11 @@ import torch
 from timing import processor
 
 from hidiff import build
-from hidiff.data import Case
-from hidiff.inference import RULES, Predictor, decide, judge, read_truth
+from hidiff.data import Case, is_volume
+from hidiff.inference import RULES, Predictor, decide, evaluate, judge, read_truth
 from hidiff.metrics import METRICS, Summary, summarise
+from hidiff.metrics.format import format_test
+from hidiff.metrics.table import MEAN
 
 CURVES = """![Dice against steps](curves.png)
 
@@ -30,6 +32,7 @@ CURVES = """![Dice against steps](curves.png)
 it, like another reader's, and agrees less with the truth than the likeliest mask; the mean of
 several comes back toward it. At temperature 0 the chain keeps to the likeliest mask."""
 Row = dict[str, Any]
+PER_CLASS = ("dice", "hd95")  # the metrics that are shown of each class too
 TITLES = {"half": "cut at 0.5", "expected_dice": "cut of the best expected Dice"}
 
 
@@ -97,11 +100,13 @@ def judge_arms(args: argparse.Namespace, cases: list[Case]) -> dict[str, dict[st
 def judge_model(
     predictor: Predictor, cases: list[Case], work: dict[str, Any]
 ) -> dict[str, list[Row]]:
-    """Rows of every case under each rule, out of one prediction."""
+    """Rows of every case under each rule, of pictures out of one prediction."""
+    if is_volume(cases[0].image):  # decided slice by slice, as they come
+        return {rule: evaluate(predictor, cases, rule=rule, **work) for rule in RULES}
     found: dict[str, list[Row]] = {rule: [] for rule in RULES}
     for case in cases:
         truth = read_truth(case, predictor)
-        made = predictor.predict(str(case.image), name=case.name, refine=predictor.refines, **work)
+        made = predictor.predict(case.image, name=case.name, refine=predictor.refines, **work)
         for rule, rows in found.items():
             labels = decide(made.probability, predictor.labels, rule)
             prior_labels = decide(made.prior, predictor.labels, rule)
@@ -114,21 +119,25 @@ def table(found: dict[str, list[Row]]) -> str:
     """A Markdown table: a row a metric, a column an arm, and the paired difference."""
     arms = list(found)
     lines = [
-        f"| metric | {' | '.join(arms)} | refined less baseline (95 %) | refined less its prior |",
+        f"| metric | {' | '.join(arms)} | refined less baseline (95 %), p | "
+        "refined less its prior |",
         "|---" * (len(arms) + 3) + "|",
     ]
     singles = {arm: summarise(rows) for arm, rows in found.items()}
     against = paired(found["baseline"], found["refined"])
     within = paired(found["hybrid's prior"], found["refined"])
+    names = against.class_names[:-1] if len(against.class_names) > 2 else ()
     for metric in METRICS:
-        means = []
-        for single in singles.values():
-            entry = single.entry("mean", metric)
-            interval = entry.prior or entry.refined
-            assert interval
-            means.append(f"{interval.mean:.4f}")
-        differences = [difference(each, metric) for each in (against, within)]
-        lines.append(f"| {METRICS[metric].title} | {' | '.join(means + differences)} |")
+        for name in (MEAN, *(names if metric in PER_CLASS else ())):
+            means = []
+            for single in singles.values():
+                entry = single.entry(name, metric)
+                interval = entry.prior or entry.refined
+                assert interval
+                means.append(f"{interval.mean:.4f}")
+            differences = [difference(each, name, metric) for each in (against, within)]
+            title = METRICS[metric].title + ("" if name == MEAN else f", {name}")
+            lines.append(f"| {title} | {' | '.join(means + differences)} |")
     return "\n".join(lines)
 
 
@@ -138,18 +147,21 @@ def paired(before: list[Row], after: list[Row]) -> Summary:
     return summarise(rows + [{**row, "source": "refined"} for row in after])
 
 
-def difference(summary: Summary, metric: str) -> str:
-    gap = summary.entry("mean", metric).difference
+def difference(summary: Summary, name: str, metric: str) -> str:
+    entry = summary.entry(name, metric)
+    gap = entry.difference
     assert gap
     ends = "" if gap.low is None else f" ({gap.low:+.4f} to {gap.high:+.4f})"
-    return f"{gap.mean:+.4f}{ends}"
+    chance = "" if entry.test is None else f", {format_test(entry.test)}"
+    return f"{gap.mean:+.4f}{ends}{chance}"
 
 
 def describe(args: argparse.Namespace, recipe, num_cases: int, num_groups: int) -> str:
     """What the numbers rest on."""
     lines = [
         f"- data: {recipe.data.source}, {args.split} split, {num_cases} cases of {num_groups} "
-        "groups; distances in pixels; inside the field of view where the set has one",
+        "groups; distances in pixels, of volumes in mm, or voxels where the spacing is lost; "
+        "inside the field of view where the set has one",
         f"- seed {recipe.seed}; checkpoint `{args.model}`; steps "
         f"{args.steps or recipe.prediction.steps or recipe.diffusion.num_steps}, samples "
         f"{args.samples or recipe.prediction.samples}, temperature "

@@ -2,16 +2,18 @@
 
     python benchmarks/kill_resume.py [--kills 50] [--seed 0]
 
-Drawn images, networks of width 8, both stages, a checkpoint every second step. A child process
-trains; it gets SIGKILL at a random moment between the start of its work and a few steps later, and
-another goes on with --resume, again and again. After each kill every file of tensors in the folder
-must read whole. In the end all of them, and the rows of metrics.jsonl without their times, must
-equal those of a run in one piece. Children are forked, as importing torch 50 times would take
-longer than the training.
+Drawn images, networks of width 8, both stages, a checkpoint every second step, a validation every
+fifth. The moments are drawn evenly from the time that a run in one piece takes, so that they fall
+where the time goes: a child process trains with --resume until it has come so far, gets SIGKILL,
+and the next one goes on. After each kill every file of tensors in the folder must read whole. In
+the end all of them, and the rows of metrics.jsonl without their times, must equal those of the run
+in one piece. Children are forked, as importing torch 50 times would take longer than the training.
 """
 
 import argparse
 import collections
+import ctypes
+import functools
 import json
 import multiprocessing
 import random
@@ -25,10 +27,19 @@ from timing import machine, write
 from hidiff import build, weights
 from hidiff.data import SYNTHETIC_LABELS, write_synthetic
 from hidiff.recipe import Recipe, make_recipe
-from hidiff.training import Budget
-from hidiff.training.state import find_state, read_progress
+from hidiff.training import Budget, Trainer
 
 STEPS = 40  # of each stage
+STAGES = ("stage1", "in_turns")
+FORK = multiprocessing.get_context("fork")
+# What a child is at: shared with it, as a killed one cannot tell any more
+DOING = (
+    "before the first step",
+    "between them",
+    *(f"{stage} {what}" for stage in STAGES for what in ("step", "validation", "checkpoint")),
+)
+doing = FORK.RawValue(ctypes.c_int)
+steps_done = FORK.RawValue(ctypes.c_int)
 
 
 def main() -> None:
@@ -38,14 +49,18 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     build.count_flops = lambda *_: Budget(2, 3)  # what it counts is not the question here
-    moments = random.Random(args.seed)
-    started = time.monotonic()
+    for method, what in (("step", "step"), ("_validate", "validation"), ("_save", "checkpoint")):
+        setattr(Trainer, method, watched(getattr(Trainer, method), what))
+    draws, started = random.Random(args.seed), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         recipe = make(Path(folder) / "data")
         whole, killed = Path(folder) / "whole", Path(folder) / "killed"
         run(recipe, whole).join()
         seconds = time.monotonic() - started
-        places = [kill(recipe, killed, moments, seconds / args.kills) for _ in range(args.kills)]
+        ends = [row["seconds"] for row in rows(whole, times=True) if row["kind"] == "train"]
+        # not in the last moments, in which a child may be faster than the run in one piece was
+        moments = sorted(draws.uniform(0, 0.97 * ends[-1]) for _ in range(args.kills))
+        places = [kill(recipe, killed, moment, ends) for moment in moments]
         last = run(recipe, killed)
         last.join()
         assert last.exitcode == 0, last.exitcode
@@ -56,7 +71,9 @@ def main() -> None:
             "steps": 2 * STEPS,
             "equal": names,
             "rows_equal": rows(whole) == rows(killed),
-            "killed_in": dict(collections.Counter(stage for stage, _ in places)),
+            "killed_in": dict(
+                sorted(collections.Counter(DOING[each] for each, _ in places).items())
+            ),
             "left_half_written": sum(left for _, left in places),
             "seconds_in_one_piece": round(seconds, 1),
             "seconds_in_all": round(time.monotonic() - started, 1),
@@ -78,44 +95,53 @@ def make(data: Path) -> Recipe:
             "segmentor": {"options": {"width": 8}},
             "refiner": {"width": 8, "condition": "once"},
             "diffusion": {"num_steps": 4},
-            "training": {**training, "save_every": 2, "validate_every": 20, "log_every": 1},
+            "training": {**training, "save_every": 2, "validate_every": 5, "log_every": 1},
             "prediction": {"steps": 1},
         }
     )
 
 
+def watched(method, what: str):
+    """A method of Trainer that says while it runs what the run is at."""
+
+    @functools.wraps(method)
+    def call(trainer: Trainer, stage: str, *rest):
+        doing.value = DOING.index(f"{stage} {what}")
+        found = method(trainer, stage, *rest)
+        doing.value = DOING.index("between them")
+        if what == "step":
+            steps_done.value = 1 + rest[0] + (STEPS if stage == "in_turns" else 0)
+        return found
+
+    return call
+
+
 def run(recipe: Recipe, folder: Path) -> multiprocessing.Process:
     """A process of its own that goes on with the run."""
-    process = multiprocessing.get_context("fork").Process(
+    doing.value, steps_done.value = DOING.index("before the first step"), 0
+    process = FORK.Process(
         target=build.train, args=(recipe, folder), kwargs={"resume": True, "cpu": True}
     )
     process.start()
     return process
 
 
-def kill(recipe: Recipe, folder: Path, moments: random.Random, step: float) -> tuple[str, int]:
-    """Kill a child at a random moment of its work; where the run stands, and what is half-written.
+def kill(recipe: Recipe, folder: Path, moment: float, ends: list[float]) -> tuple[int, int]:
+    """Kill a child when it has come as far as the run in one piece had at this moment.
 
-    The first moments, in which a child only reads data, are over when it writes to the folder.
+    What it was at, and how many half-written files it has left. `ends`: when each step ended.
     """
-    before = newest(folder)
     process = run(recipe, folder)
-    while newest(folder) == before and process.is_alive():
-        time.sleep(0.002)
-    process.join(moments.uniform(0, 2 * step))
-    assert process.exitcode is None, "the run ended before it was killed often enough: raise STEPS"
+    before = [end for end in ends if end <= moment]
+    while steps_done.value < len(before) and process.is_alive():
+        time.sleep(0.001)
+    process.join(moment - (before[-1] if before else 0))
+    assert process.exitcode is None, "the run ended before it was killed: raise STEPS"
     process.kill()
     process.join()
     for file in folder.glob("[!.]*.safetensors"):
         weights.load(file)  # raises if it is not whole
-    found = find_state(folder)
-    left = len(list(folder.glob(".*")))
-    return ("nowhere", left) if found is None else (read_progress(found)[0].stage, left)
-
-
-def newest(folder: Path) -> float:
-    """When a file of the folder last changed."""
-    return max((file.stat().st_mtime for file in folder.glob("[!.]*.jsonl")), default=0.0)
+    return doing.value, len(list(folder.glob(".*")))
 
 
 def same_files(whole: Path, killed: Path) -> dict[str, bool]:
@@ -129,10 +155,10 @@ def same_files(whole: Path, killed: Path) -> dict[str, bool]:
     return found
 
 
-def rows(folder: Path) -> list[dict]:
-    """The rows of the run without their times."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+def rows(folder: Path, times: bool = False) -> list[dict]:
+    """The rows of the run, without their times if not asked for."""
+    found = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if times or k != "seconds"} for row in found]
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 Each setting trains two iterations in turns in a process of its own; measured is that process's peak
 less that of one that only imports. The estimate is a lower bound, so the share must be below 1;
-what
-is missing are gradients on their way back, the convolutions' workspaces and the allocator's waste.
+what is missing are gradients on their way back, the convolutions' workspaces and the allocator's
+waste.
 """
 
 import argparse

@@ -27,7 +27,7 @@ from hidiff import build, weights
 from hidiff.cli import app
 from hidiff.data import write_synthetic
 from hidiff.recipe import make_recipe, write_recipe
-from hidiff.training import save_model
+from hidiff.training import Budget, save_model
 from tests.tiny import make_tiny, shake
 
 
@@ -275,6 +275,10 @@ def leave_by_list(data: Path) -> None:
     (data / "train.txt").write_text("../../secret\n")
 
 
+def list_of_bytes(data: Path) -> None:
+    (data / "test.txt").write_bytes(b"case-000\n\x91\n")
+
+
 def empty_folder(place: Place) -> list[object]:
     (place.folder / "empty").mkdir()
     return place.predict("empty")
@@ -372,7 +376,8 @@ REFUSED = [
     ),
     Row("2 channels", array(NOISE.transpose(2, 0, 1)[:2]), ("a.npy", "2 channels", "3 are wanted")),
     Row("5 channels", array(np.zeros((5, 9, 9))), ("a.npy", "5 channels", "3 are wanted")),
-    Row("4 dimensions", array(np.zeros((1, 3, 9, 9))), ("a.npy", "(1, 3, 9, 9)")),
+    Row("a volume of 1 channel", array(np.zeros((1, 3, 9, 9))), ("a.npy", "1 channels", "3 are")),
+    Row("5 dimensions", array(np.zeros((1, 1, 3, 9, 9))), ("a.npy", "(1, 1, 3, 9, 9)")),
     Row("an array without pixels", array(np.zeros((3, 0, 9))), ("a.npy", "empty")),
     Row("an array of words", array(np.array([["a"]])), ("a.npy", "numbers are wanted")),
     Row("NaN pixels", array(with_one(np.nan), deep=True), ("a.npy", "NaN or infinite")),
@@ -445,6 +450,17 @@ REFUSED = [
     ),
     Row("an image without a mask", data_with(no_partner), ("case-000.png", "no partner")),
     Row("a patient in two lists", data_with(in_two_lists), ("both train and test", "Move it")),
+    Row("a list in another encoding", data_with(list_of_bytes), ("test.txt", "UTF-8")),
+    Row(
+        "a class called as the mean is",
+        lambda p: p.train("labels={kind: one_class, classes: {mean: [1]}}"),
+        ("recipe.yaml", "the mean over the classes"),
+    ),
+    Row(
+        "a class of the background's value",
+        lambda p: p.train("labels={kind: regions, classes: {a: [0, 1]}}"),
+        ("recipe.yaml", "a has the value 0"),
+    ),
     Row("a list that leads out", data_with(leave_by_list), ("train.txt", "may not lead out")),
     Row(
         "data that is not there",
@@ -486,7 +502,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, models: tuple[Path, Path]) -> Iterator[Place]:
+def place(
+    tmp_path: Path, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Place]:
+    monkeypatch.setattr(build, "count_flops", lambda *_: Budget(1, 1))  # longer than a row itself
     before = os.environ.pop("HIDIFF_DATA", None)
     yield Place(tmp_path, *models)
     os.environ.pop("HIDIFF_DATA", None)

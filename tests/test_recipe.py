@@ -198,7 +198,7 @@ def test_every_wrong_setting_has_one_line_with_its_place_and_value():
     for start, end in [
         ("name = 'a b'", "match pattern"),
         ("data.patch_size = [60, 64]", "multiple of 32"),
-        ("data.source = 'drve'", "one of drive"),
+        ("data.source = 'drve'", "one of synapse"),
         ("data.augmentation = 'retna'", "one of none"),
         ("labels = ", "exactly 1"),
         ("refiner.width = 12", "multiple of 8"),

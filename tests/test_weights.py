@@ -3,7 +3,9 @@
 import errno
 import os
 import stat
+from zipfile import ZipFile
 
+import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
@@ -185,6 +187,27 @@ def test_a_file_that_could_run_code_is_refused_and_does_not(tmp_path):
     with pytest.raises(ValueError, match=r"a\.pt does not read.*state_dict\(\) as safetensors"):
         weights.load_foreign(tmp_path / "a.pt")
     assert files(tmp_path) == ["a.pt"]
+
+
+@pytest.mark.parametrize("number", [np.float64(0.5), np.float32(0.5), np.int64(3), np.bool_(True)])
+def test_single_numbers_of_numpy_are_let_through(tmp_path, number):
+    torch.save({"network_weights": TENSORS, "init_args": {"best": [number]}}, tmp_path / "a.pth")
+    assert same_tensors(weights.load_foreign(tmp_path / "a.pth"), TENSORS)
+
+
+def test_a_number_as_numpy_1_wrote_it_is_let_through_too(tmp_path):
+    torch.save({"state_dict": TENSORS, "best": np.float64(0.5)}, tmp_path / "a.pt")
+    with ZipFile(tmp_path / "a.pt") as new, ZipFile(tmp_path / "old.pt", "w") as old:
+        for name in new.namelist():
+            old.writestr(name, new.read(name).replace(b"numpy._core.multi", b"numpy.core.multi"))
+    assert same_tensors(weights.load_foreign(tmp_path / "old.pt"), TENSORS)
+
+
+@pytest.mark.parametrize("value", [np.zeros(2), np.array([{}]), np.str_("a")])
+def test_nothing_else_of_numpy_is(tmp_path, value):
+    torch.save({"state_dict": TENSORS, "extra": value}, tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"a\.pt does not read"):
+        weights.load_foreign(tmp_path / "a.pt")
 
 
 def test_a_foreign_file_without_a_state_dict_says_what_it_holds(tmp_path):

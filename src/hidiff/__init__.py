@@ -8,16 +8,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hidiff.build import load
+    from hidiff.build import load, train
     from hidiff.recipe import Recipe
     from hidiff.segmentors.hooks import wrap
 
 __version__ = "0.1.0"
-__all__ = ["Recipe", "__version__", "load", "wrap"]
+__all__ = ["Recipe", "__version__", "load", "train", "wrap"]
 
 _HOME = {
     "Recipe": "hidiff.recipe",
     "load": "hidiff.build",
+    "train": "hidiff.build",
     "wrap": "hidiff.segmentors.hooks",
 }
 

@@ -1,33 +1,58 @@
 """Recipe -> objects: the one file that knows every part."""
 
+import copy
+import glob
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 from torch.utils.data import DataLoader
 
-from hidiff import __version__, seeding, weights
+from hidiff import __version__, export, seeding, weights
 from hidiff.data import (
+    SPLITS_FILE,
     Case,
+    DataError,
     Draws,
+    Intensity,
     LoadedCases,
+    LoadedVolumes,
+    Priors,
     TrainingPatches,
     collate,
     count_cache,
+    count_volume_cache,
+    find_prior,
+    is_volume,
     load_split,
     training_transform,
+    write_splits,
 )
+from hidiff.data.splits import SPLITS, Split
 from hidiff.hybrid import HybridSegmentor
-from hidiff.inference import Predictor, evaluate
+from hidiff.inference import Ensemble, Predictor, evaluate
 from hidiff.metrics import summarise
 from hidiff.recipe import Recipe, make_recipe, write_recipe
 from hidiff.refiner import Refiner
-from hidiff.segmentors import HookedSegmentor, make_segmentor
+from hidiff.segmentors import (
+    FILES,
+    OWN,
+    PriorFromFiles,
+    Segmentor,
+    adopt,
+    input_size,
+    load_pretrained,
+    make_segmentor,
+    own_settings,
+)
 from hidiff.training import Batch, Trainer, TrainingSettings, count_flops, load_model
+from hidiff.training.log import METRICS_FILE
 from hidiff.training.memory import (
     MemoryNeed,
     count_activations,
@@ -35,9 +60,25 @@ from hidiff.training.memory import (
     gib,
     memory_of,
 )
-from hidiff.training.trainer import IN_TURNS
+from hidiff.training.state import (
+    FORMER_STATE_FILE,
+    STATE_FILE,
+    UNREADABLE_STATE_FILE,
+    has_state,
+)
+from hidiff.training.trainer import IN_TURNS, MODEL_FILES, REFINING
 
 FORMAT = "hidiff-1"  # of the metadata in a checkpoint
+RECIPE_FILE = "recipe.yaml"
+RUN_FILES = (
+    RECIPE_FILE,
+    SPLITS_FILE,
+    METRICS_FILE,
+    STATE_FILE,
+    FORMER_STATE_FILE,
+    UNREADABLE_STATE_FILE,
+    *MODEL_FILES,
+)
 MODELS = ("best.safetensors", "last.safetensors", "stage1.safetensors")
 
 
@@ -50,19 +91,82 @@ class ModelFile(NamedTuple):
     """`stage` and `step` it was written at, and what checkpoint_metadata gives"""
     path: Path
 
+    @property
+    def packed(self) -> bool:
+        """Written by hidiff pack: its refiner works on bits, and cannot be trained."""
+        return self.metadata.get("format") == export.FORMAT
 
-def make_hybrid(recipe: Recipe) -> HybridSegmentor:
-    """The untrained networks of a recipe; the same seed gives the same weights."""
+    @property
+    def refines(self) -> bool:
+        """Its refiner was trained: not of stage 1, nor of arm segmentor_only."""
+        return self.metadata.get("stage", IN_TURNS) in REFINING
+
+
+def make_hybrid(recipe: Recipe, segmentor: nn.Module | None = None) -> HybridSegmentor:
+    """The untrained networks of a recipe; the same seed gives the same weights.
+
+    `segmentor` is the user's own module, for a recipe that says so; it is used itself.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeding.derive(recipe.seed, "weights"))
-        segmentor, refiner = _make_networks(recipe)
-    return HybridSegmentor(segmentor, refiner, recipe.labels, recipe.diffusion)
+        found = _make_segmentor(recipe, segmentor)
+        refiner = _make_refiner(recipe, found)
+    return HybridSegmentor(found, refiner, recipe.labels, recipe.diffusion)
 
 
-def _make_networks(recipe: Recipe) -> tuple[HookedSegmentor, Refiner]:
-    channels, planes = recipe.data.channels, recipe.labels.num_planes
-    segmentor = make_segmentor(recipe.segmentor, channels, planes)
-    return segmentor, Refiner(channels, planes, segmentor.feature_channels, recipe.refiner)
+def _make_segmentor(recipe: Recipe, own: nn.Module | None = None) -> Any:
+    """An nn.Module that is a Segmentor: Python has no type for both."""
+    channels, patch = recipe.data.image_channels, recipe.data.patch_size
+    if recipe.segmentor.name == FILES:
+        labels = recipe.labels
+        return PriorFromFiles(channels, labels.num_planes, labels.kind == "exclusive")
+    if own is None:
+        segmentor = make_segmentor(recipe.segmentor, channels, recipe.labels.num_planes)
+    else:
+        segmentor = adopt(own, recipe.segmentor, channels)
+    warn_of_intensity(segmentor, recipe.data.intensity)
+    size = input_size(segmentor)
+    if size not in (None, patch):
+        raise ValueError(
+            f"data.patch_size is {patch[0]}x{patch[1]}, but the segmentor takes images of "
+            f"{size[0]}x{size[1]} only. Set data.patch_size to that."
+        )
+    return segmentor
+
+
+def warn_of_intensity(segmentor: nn.Module, intensity: Intensity) -> None:
+    """Warn where a segmentor that says what it was trained on would get other images."""
+    trained_on = getattr(segmentor, "trained_on", None)
+    if trained_on is None:
+        return
+    wanted = trained_on.intensity
+    if intensity.model_dump(include=set(wanted)) != wanted:
+        spacing = " x ".join(f"{side:g}" for side in trained_on.spacing_mm)
+        warnings.warn(
+            f"the segmentor was trained on images of intensity {wanted} at {spacing} mm, but "
+            f"data.intensity is of kind {intensity.kind}. Set it to that, and give images of that "
+            "spacing.",
+            stacklevel=2,
+        )
+
+
+def _with_own(recipe: Recipe, module: nn.Module | None) -> tuple[Recipe, nn.Module | None]:
+    """A user's own module as a segmentor, and the recipe that says so."""
+    if module is None:
+        return recipe, None
+    segmentor = adopt(module, recipe.segmentor, recipe.data.image_channels)
+    settings = own_settings(segmentor, recipe.segmentor)
+    return recipe.model_copy(update={"segmentor": settings}), segmentor
+
+
+def _make_refiner(recipe: Recipe, segmentor: Segmentor) -> Refiner:
+    planes, features = recipe.labels.num_planes, segmentor.feature_channels
+    return Refiner(segmentor.image_channels, planes, features, recipe.refiner)
+
+
+def _priors(recipe: Recipe) -> Priors | None:
+    """What the priors are, if they come from files."""
+    return recipe.data.priors if recipe.segmentor.name == FILES else None
 
 
 def make_predictor(
@@ -76,6 +180,8 @@ def make_predictor(
         hybrid,
         channels=recipe.data.channels,
         intensity=recipe.data.intensity,
+        slicing=recipe.data.slicing,
+        priors=_priors(recipe),
         window=recipe.data.patch_size,
         size=recipe.data.size,
         settings=recipe.prediction,
@@ -86,8 +192,30 @@ def make_predictor(
 
 def list_cases(recipe: Recipe, split: str) -> list[Case]:
     """The cases of a split: train, validation or test."""
-    data = recipe.data
-    return load_split(data.source, data.root, split, splitting=data.splitting)
+    data, priors = recipe.data, _priors(recipe)
+    cases = load_split(data.source, data.root, split, splitting=data.splitting)
+    if priors is None:
+        return cases
+    if any(is_volume(case.image) for case in cases):
+        raise ValueError(
+            "segmentor.name is files, but the cases are volumes, whose priors cannot be read yet. "
+            "Write slices and their priors as pictures or arrays."
+        )
+    folder = data.root / priors.folder
+    return [replace(case, prior=find_prior(folder, case.name, priors.kind)) for case in cases]
+
+
+def list_splits(recipe: Recipe) -> dict[Split, list[Case]]:
+    """The cases of every split; only that of the tests may be empty."""
+    splits: dict[Split, list[Case]] = {}
+    for split in SPLITS:
+        try:
+            splits[split] = list_cases(recipe, split)
+        except DataError:
+            if split != "test":
+                raise
+            splits[split] = []
+    return splits
 
 
 def open_model(path: str | Path) -> ModelFile:
@@ -105,10 +233,10 @@ def open_model(path: str | Path) -> ModelFile:
             )
         path = found[0]
     tensors, metadata = weights.load(path)
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in (FORMAT, export.FORMAT):
         raise ValueError(
-            f"{path} is no HiDiff checkpoint of format {FORMAT} (it says "
-            f"{metadata.get('format', 'nothing')}). Give one that hidiff train wrote."
+            f"{path} is no HiDiff checkpoint of format {FORMAT} or {export.FORMAT} (it says "
+            f"{metadata.get('format', 'nothing')}). Give one that hidiff train or pack wrote."
         )
     try:
         content = json.loads(metadata["recipe"])
@@ -126,54 +254,140 @@ def load_recipe(path: str | Path) -> Recipe:
     return open_model(path).recipe
 
 
-def load(path: str | Path, device: torch.device | str = "cpu") -> Predictor:
+def load(
+    path: str | Path | Sequence[str | Path],
+    device: torch.device | str = "cpu",
+    *,
+    segmentor: nn.Module | None = None,
+) -> Predictor:
     """A trained model, from a checkpoint (.safetensors) or a run's folder (its best one).
 
     `.predict(image)` of what comes back gives labels, probability, uncertainty and prior. A model
-    without a trained refiner (stage 1, or arm segmentor_only) gives its prior as the answer.
-    Raises ValueError, naming the file, for one that is not a HiDiff model.
+    without a trained refiner (stage 1, or arm segmentor_only) gives its prior as the answer. Of
+    several paths, such as the folds of a cross-validation, the mean of all is the answer.
+    `segmentor` is for a model that was trained with your own module: one of the same class, which
+    gets the trained weights; wrapped or not. Raises ValueError, naming the file, for one that is
+    not a HiDiff model.
     """
+    if not isinstance(path, str | Path):
+        if segmentor is not None:
+            raise ValueError("segmentor= is for one model: load each, and pass them to Ensemble.")
+        return Ensemble([load(each, device) for each in path])
     model = open_model(path)
-    hybrid = make_hybrid(model.recipe)
+    hybrid = load_hybrid(model, segmentor)
+    if model.packed and torch.device(device).type != "cpu":
+        warnings.warn(f"{model.path} is packed, so it runs on the CPU.", stacklevel=2)
+        device = "cpu"
+    return make_predictor(hybrid, model.recipe, device, model.refines)
+
+
+def find_folds(run: Path) -> list[Path]:
+    """The runs of a cross-validation, runs/NAME_fold0 and so on, out of runs/NAME."""
+    numbered = {
+        int(place.name.rpartition("_fold")[2]): place
+        for place in run.parent.glob(f"{glob.escape(run.name)}_fold*")
+        if place.is_dir() and place.name.rpartition("_fold")[2].isdecimal()
+    }
+    if not numbered:
+        raise FileNotFoundError(
+            f"there is no {run}_fold0 or other fold. Train them: hidiff train RECIPE --fold 0."
+        )
+    return [numbered[number] for number in sorted(numbered)]
+
+
+def load_hybrid(model: ModelFile, segmentor: nn.Module | None = None) -> HybridSegmentor:
+    """The trained networks of a checkpoint. Raises ValueError, naming the file."""
+    settings = model.recipe.segmentor.without_start()
+    model = model._replace(recipe=model.recipe.model_copy(update={"segmentor": settings}))
     try:
+        if segmentor is not None and model.recipe.segmentor.name != OWN:
+            raise ValueError(
+                f"it was trained with the segmentor {model.recipe.segmentor.name}, which is made "
+                "from its recipe. Leave segmentor= out."
+            )
+        if model.packed:
+            return _load_packed(model, segmentor)
+        hybrid = make_hybrid(model.recipe, segmentor)
         load_model(model.tensors, hybrid.segmentor, hybrid.refiner)
+        return hybrid
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{model.path}: {error}") from error
-    refines = model.metadata.get("stage", IN_TURNS) == IN_TURNS
-    return make_predictor(hybrid, model.recipe, device, refines)
+
+
+def _load_packed(model: ModelFile, own: nn.Module | None) -> HybridSegmentor:
+    recipe = model.recipe
+    segmentor = _make_segmentor(recipe, own)
+    with torch.device("meta"):  # its sizes alone are wanted
+        empty = _make_refiner(recipe, segmentor)
+    refiner = export.load_packed(model.tensors, model.metadata, segmentor, empty)
+    return HybridSegmentor(segmentor, refiner, recipe.labels, recipe.diffusion)
 
 
 def train(
     recipe: Recipe,
-    folder: Path,
+    folder: Path | str,
     *,
+    segmentor: nn.Module | None = None,
     resume: bool = False,
     cpu: bool = False,
     validate: bool = True,
 ) -> Path:
-    """Train as the recipe says; checkpoints and metrics.jsonl go to `folder`. The last model."""
-    trainer = make_trainer(recipe, folder, cpu=cpu, validate=validate)
+    """Train as the recipe says; checkpoints and metrics.jsonl go to `folder`. The last model.
+
+    `segmentor` is your own module, wrapped by `hidiff.wrap` or not, in place of the recipe's; it is
+    trained itself, not a copy of it. Raises FileExistsError for a folder that holds a run, unless
+    it is to go on.
+    """
+    folder = Path(folder)
+    recipe, segmentor = _with_own(recipe, segmentor)
+    trainer = make_trainer(
+        recipe, folder, segmentor=segmentor, resume=resume, cpu=cpu, validate=validate
+    )
     folder.mkdir(parents=True, exist_ok=True)
     if trainer.accelerator.is_main_process:
-        write_recipe(recipe, folder / "recipe.yaml")
+        if not resume and (there := list_run_files(folder)):
+            raise FileExistsError(
+                f"{folder} holds a run already ({', '.join(file.name for file in there)}). Go on "
+                "with it (resume), remove these files, or train into another folder."
+            )
+        write_recipe(recipe, folder / RECIPE_FILE)
+        write_splits(list_splits(recipe), folder)
     return trainer.run(resume)
 
 
+def list_run_files(folder: Path) -> list[Path]:
+    """What a run has left in its folder, which would be taken for the next one's."""
+    return [folder / name for name in RUN_FILES if (folder / name).exists()]
+
+
 def make_trainer(
-    recipe: Recipe, folder: Path, *, cpu: bool = False, validate: bool = True
+    recipe: Recipe,
+    folder: Path,
+    *,
+    segmentor: nn.Module | None = None,
+    resume: bool = False,
+    cpu: bool = False,
+    validate: bool = True,
 ) -> Trainer:
-    """All that a run needs, training data included; its `stages` and `budget` are known now."""
+    """All that a run needs, training data included; its `stages` and `budget` are known now.
+
+    With `resume`, for a run that is to go on: the weights that it began with are not read again.
+    """
+    recipe, segmentor = _with_own(recipe, segmentor)
     settings = _effective(recipe)
-    check_memory(recipe, torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu"))
+    device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
+    check_memory(recipe, device, segmentor)
     accelerator = Accelerator(cpu=cpu, mixed_precision=settings.mixed_precision)
-    hybrid = make_hybrid(recipe)
-    _start_from(recipe, hybrid)
+    hybrid = make_hybrid(recipe, segmentor)
+    if not (resume and has_state(folder)):
+        _start_from(recipe, hybrid, accelerator.print)
     budget = count_flops(
         hybrid,
         recipe.data.patch_size,
         settings.batch_size,
         settings.loss,
         settings.diffusion_weight,
+        settings.segmentor == "frozen",
     )
     loaded = load_cases(recipe, "train")
     return Trainer(
@@ -189,34 +403,47 @@ def make_trainer(
     )
 
 
-def estimate_memory(recipe: Recipe) -> MemoryNeed:
+def estimate_memory(recipe: Recipe, own: nn.Module | None = None) -> MemoryNeed:
     """What training needs at the least; nothing of it is allocated."""
     with torch.device("meta"):
-        segmentor, refiner = _make_networks(recipe)
+        segmentor = _make_segmentor(recipe, own if own is None else copy.deepcopy(own).to("meta"))
+        refiner = _make_refiner(recipe, segmentor)
     settings, data = recipe.training, recipe.data
+    frozen = settings.segmentor == "frozen"
     part = max(settings.batch_size // settings.accumulation, 1)
     return MemoryNeed(
-        weights=count_weights(segmentor, refiner),
+        weights=count_weights(segmentor, refiner, frozen),
         activations=count_activations(
             segmentor,
             refiner,
             # the budget is counted on two patches, whatever the batch
             num_images=max(part, 2),
-            channels=data.channels,
+            channels=segmentor.image_channels,
             planes=recipe.labels.num_planes,
             patch_size=data.patch_size,
+            frozen=frozen,
         ),
-        cache=count_cache(
-            list_cases(recipe, "train"), data.channels, recipe.labels.num_planes, data.size
-        )
-        if data.cache
-        else 0,
+        cache=_count_cache(recipe) if data.cache is True else 0,
     )
 
 
-def check_memory(recipe: Recipe, device: torch.device) -> None:
+def _count_cache(recipe: Recipe) -> int:
+    data, planes = recipe.data, recipe.labels.num_planes
+    channels = data.channels + (planes if _priors(recipe) else 0)
+    cases = list_cases(recipe, "train")
+    if any(is_volume(case.image) for case in cases):
+        return count_volume_cache(cases, data.channels, planes, data.slicing, data.size)
+    return count_cache(cases, channels, planes, data.size)
+
+
+def check_memory(recipe: Recipe, device: torch.device, own: nn.Module | None = None) -> None:
     """Raise ValueError for a recipe that cannot fit, warn of one that may not fit now."""
-    need = estimate_memory(recipe)
+    try:
+        need = estimate_memory(recipe, own)
+    except (RuntimeError, NotImplementedError):
+        if own is None:
+            raise
+        return  # not every module of a user's own runs without the content of its tensors
     beside = MemoryNeed(0, 0, need.cache)
     on_device = MemoryNeed(need.weights, need.activations, 0)
     wanted = [("cuda", on_device), ("cpu", beside)] if device.type == "cuda" else [("cpu", need)]
@@ -224,7 +451,7 @@ def check_memory(recipe: Recipe, device: torch.device) -> None:
         whole, free = memory_of(torch.device(kind))
         advice = (
             "Lower training.batch_size, or raise training.accumulation; lower data.patch_size or "
-            "refiner.width; or set data.cache=false."
+            "refiner.width; or set data.cache=disk."
         )
         if each.total > whole:
             raise ValueError(
@@ -239,23 +466,34 @@ def check_memory(recipe: Recipe, device: torch.device) -> None:
             )
 
 
-def load_cases(recipe: Recipe, split: str) -> LoadedCases:
-    """The cases of a split as the networks see them."""
-    data = recipe.data
+def load_cases(recipe: Recipe, split: str) -> LoadedCases | LoadedVolumes:
+    """The cases of a split as the networks see them: pictures, or slices of volumes."""
+    data, cases = recipe.data, list_cases(recipe, split)
+    if any(is_volume(case.image) for case in cases):
+        return LoadedVolumes(
+            cases,
+            recipe.labels,
+            data.channels,
+            data.intensity,
+            data.slicing,
+            data.size,
+            data.cache,
+        )
     return LoadedCases(
-        list_cases(recipe, split),
+        cases,
         recipe.labels,
         data.channels,
         data.intensity,
         data.size,
         data.cache,
+        _priors(recipe),
     )
 
 
 def batches(
     recipe: Recipe,
     settings: TrainingSettings,
-    loaded: LoadedCases,
+    loaded: LoadedCases | LoadedVolumes,
     accelerator: Accelerator,
     stage: str,
     step: int,
@@ -263,11 +501,15 @@ def batches(
     """A stage's batches from a step on, in the parts that this process trains on, without end."""
     data = recipe.data
     transform = training_transform(
-        data.patch_size, data.augmentations, data.foreground_share, recipe.labels
+        data.patch_size,
+        data.augmentations,
+        data.foreground_share,
+        recipe.labels,
+        recipe.labels.num_planes if _priors(recipe) else 0,
     )
     seed = seeding.derive(recipe.seed, stage)
     loader = DataLoader(
-        TrainingPatches(loaded, transform, seed),
+        TrainingPatches(loaded, transform, seed, data.foreground_share),
         batch_sampler=Draws(
             len(loaded),
             seed,
@@ -298,33 +540,30 @@ def _effective(recipe: Recipe) -> TrainingSettings:
     return recipe.training.model_copy(update={"stage1_steps": 0} if trained else {})
 
 
-def _start_from(recipe: Recipe, hybrid: HybridSegmentor) -> None:
+def _start_from(recipe: Recipe, hybrid: HybridSegmentor, say: Callable[[str], object]) -> None:
     """Load the weights that the recipe names."""
     if recipe.training.start_from:
         model = open_model(recipe.training.start_from)
+        if model.packed:
+            raise ValueError(
+                f"training.start_from, {model.path}: a packed model cannot be trained. Give the "
+                "checkpoint that it was packed from."
+            )
         try:
             load_model(model.tensors, hybrid.segmentor, hybrid.refiner)
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"training.start_from, {model.path}: {error}") from error
     elif recipe.segmentor.weights:
-        _load_segmentor(Path(recipe.segmentor.weights), hybrid)
-
-
-def _load_segmentor(path: Path, hybrid: HybridSegmentor) -> None:
-    """A segmentor's weights: of a HiDiff checkpoint, or of the bare network."""
-    tensors = weights.load_foreign(path)
-    ours = {
-        name.removeprefix("segmentor."): value
-        for name, value in tensors.items()
-        if name.startswith("segmentor.")
-    }
-    module = hybrid.segmentor if ours else getattr(hybrid.segmentor, "network", hybrid.segmentor)
-    try:
-        module.load_state_dict(ours or tensors)
-    except RuntimeError as error:
-        raise ValueError(
-            f"segmentor.weights, {path}, do not fit {type(module).__name__}: {error}"
-        ) from error
+        file, partial = recipe.segmentor.weights, recipe.segmentor.partial
+        match = load_pretrained(hybrid.segmentor, file, partial)
+        say(f"segmentor.weights, {file}: {match}")
+    elif recipe.training.segmentor == "frozen" and recipe.segmentor.name not in (OWN, FILES):
+        warnings.warn(
+            f"the segmentor {recipe.segmentor.name} is frozen, and neither segmentor.weights nor "
+            "training.start_from says where its trained weights lie. Unless its options do, the "
+            "masks of random weights are refined.",
+            stacklevel=2,
+        )
 
 
 def _validation(recipe: Recipe, accelerator: Accelerator):

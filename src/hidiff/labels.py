@@ -5,6 +5,7 @@ a softmax. Overlapping regions (BraTS: whole tumour, core, enhancing): one plane
 """
 
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 BACKGROUND = "background"
+# what result rows call the mean over the classes
+MEAN = "mean"
 
 
 class Labels(BaseModel):
@@ -39,6 +42,11 @@ class Labels(BaseModel):
             raise ValueError("labels need at least one class, e.g. classes: {vessel: [255]}")
         if BACKGROUND in self.classes:
             raise ValueError("background is implied: leave it out of labels.classes")
+        if MEAN in self.classes:
+            raise ValueError(
+                "a class is called mean, as result rows call the mean over the classes. "
+                "Give it another name."
+            )
         if self.kind == "one_class" and len(self.classes) != 1:
             raise ValueError(
                 f"labels.kind one_class has {len(self.classes)} classes ({', '.join(self.classes)})"
@@ -47,11 +55,16 @@ class Labels(BaseModel):
         for name, each in self.classes.items():
             if not each:
                 raise ValueError(f"labels.classes: {name} has no value. Say which mean it: [255]")
+            if 0 in each:
+                raise ValueError(
+                    f"labels.classes: {name} has the value 0, which is the background. Leave it "
+                    "out, or write the masks with another value."
+                )
         values = [value for each in self.classes.values() for value in each]
-        if self.kind == "exclusive" and (len(set(values)) < len(values) or 0 in values):
+        if self.kind == "exclusive" and len(set(values)) < len(values):
             raise ValueError(
-                f"labels.kind exclusive has the values {values}: each may name one class only, "
-                "and 0 is the background. Overlapping classes are kind: regions."
+                f"labels.kind exclusive has the values {values}: each may name one class only. "
+                "Overlapping classes are kind: regions."
             )
         if self.threshold is not None and self.kind != "one_class":
             raise ValueError("labels.threshold is for kind: one_class only: leave it out")
@@ -81,13 +94,17 @@ class Labels(BaseModel):
         """The prior: the segmentor's logits as probabilities."""
         return logits.softmax(dim=1) if self.kind == "exclusive" else logits.sigmoid()
 
-    def encode(self, mask: Num[np.ndarray, "h w"]) -> Float[np.ndarray, "k h w"]:
+    def encode(self, mask: Num[np.ndarray, "*space"]) -> Float[np.ndarray, "k *space"]:
         """A mask as it lies in a file -> bits, one plane a class.
 
         Raises ValueError for a value that no class declares.
         """
+        return self.encode_bool(mask).astype(np.float32)
+
+    def encode_bool(self, mask: Num[np.ndarray, "*space"]) -> Bool[np.ndarray, "k *space"]:
+        """As `encode`, a byte a bit: for volumes."""
         if self.kind == "one_class":
-            return self._foreground(mask)[None].astype(np.float32)
+            return self._foreground(mask)[None]
         declared = {0} | {value for each in self.classes.values() for value in each}
         found = np.unique(mask)
         unknown = [value for value in found.tolist() if value not in declared]
@@ -99,9 +116,9 @@ class Labels(BaseModel):
         planes = np.stack([np.isin(mask, values) for values in self.classes.values()])
         if self.kind == "exclusive":
             planes = np.concatenate([~planes.any(axis=0, keepdims=True), planes])
-        return planes.astype(np.float32)
+        return planes
 
-    def _foreground(self, mask: Num[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    def _foreground(self, mask: Num[np.ndarray, "*space"]) -> Bool[np.ndarray, "*space"]:
         """Where the one class is."""
         cut = self.cut(mask)
         if cut is not None:
@@ -109,7 +126,7 @@ class Labels(BaseModel):
         (values,) = self.classes.values()
         return np.isin(mask, values)
 
-    def cut(self, mask: Num[np.ndarray, "h w"]) -> float | None:
+    def cut(self, mask: Num[np.ndarray, "*space"]) -> float | None:
         """Of one class: the value above which a mask is foreground; None: taken at its word.
 
         Raises ValueError for a mask that can be read neither way.
@@ -130,8 +147,8 @@ class Labels(BaseModel):
         )
 
     def decode(
-        self, planes: Shaped[np.ndarray, "k h w"]
-    ) -> UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "k h w"]:
+        self, planes: Shaped[np.ndarray, "k *space"]
+    ) -> UInt8[np.ndarray, "*space"] | UInt8[np.ndarray, "k *space"]:
         """Bits or probabilities -> a label map.
 
         one_class: 0 and 1, cut at 0.5. exclusive: 0 is the background, then the classes in their
@@ -143,10 +160,42 @@ class Labels(BaseModel):
         return bits[0] if self.kind == "one_class" else bits
 
     def class_masks(self, label_map: Integer[np.ndarray, "*any"]) -> dict[str, np.ndarray]:
-        """A label map of `decode` -> a boolean mask (h, w) a class, background left out."""
+        """A label map of `decode` -> a boolean mask a class, background left out."""
         if self.kind == "regions":
             return {name: label_map[i] > 0 for i, name in enumerate(self.class_names)}
         return {name: label_map == i for i, name in enumerate(self.class_names, start=1)}
+
+    @property
+    def written_values(self) -> tuple[int, ...] | None:
+        """The value that each class has in a mask file; of several the first.
+
+        Regions that lie in each other each have a value that no smaller one has, and a file is
+        painted with them, the largest first. None for regions that overlap in another way.
+        """
+        if self.kind != "regions":
+            return tuple(values[0] for values in self.classes.values())
+        regions = [frozenset(values) for values in self.classes.values()]
+        for one, other in combinations(regions, 2):
+            if one & other and not (one < other or other < one):
+                return None
+        own = [one.difference(*(other for other in regions if other < one)) for one in regions]
+        return tuple(min(each) for each in own) if all(own) else None
+
+    def to_file(self, label_map: Integer[np.ndarray, "*any"]) -> Integer[np.ndarray, "*space"]:
+        """A label map of `decode` -> what `encode` reads, in the smallest integers.
+
+        Only where there are `written_values`.
+        """
+        values = self.written_values
+        assert values is not None
+        dtype = np.result_type(*(np.min_scalar_type(value) for value in (0, *values)))
+        if self.kind != "regions":
+            return np.array([0, *values], dtype=dtype)[label_map]
+        written = np.zeros(label_map.shape[1:], dtype=dtype)
+        sizes = [len(each) for each in self.classes.values()]
+        for plane in sorted(range(len(values)), key=lambda plane: -sizes[plane]):
+            written[label_map[plane] > 0] = values[plane]
+        return written
 
 
 def _few(values: list, most: int = 6) -> str:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hidiff.data import DataSettings
 from hidiff.hybrid import DiffusionSettings
 from hidiff.inference import PredictionSettings
 from hidiff.labels import Labels
 from hidiff.refiner import RefinerSettings
-from hidiff.segmentors import SegmentorSettings
+from hidiff.segmentors import FILES, SegmentorSettings
 from hidiff.training import TrainingSettings
 from hidiff.weights import atomic_write
 
@@ -32,6 +32,14 @@ class Recipe(BaseModel):
     diffusion: DiffusionSettings = DiffusionSettings()
     training: TrainingSettings = TrainingSettings()
     prediction: PredictionSettings = PredictionSettings()
+
+    @model_validator(mode="after")
+    def _files_do_not_train(self) -> "Recipe":
+        if self.segmentor.name == FILES and self.training.segmentor != "frozen":
+            raise ValueError(
+                "segmentor.name is files, which nothing can train: set training.segmentor=frozen"
+            )
+        return self
 
 
 class RecipeError(ValueError):
@@ -57,6 +65,14 @@ def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     return make_recipe(content, str(path))
 
 
+def change_recipe(recipe: Recipe, changes: Sequence[str]) -> Recipe:
+    """The recipe with settings changed as by `read_recipe`."""
+    content = recipe.model_dump(mode="json", exclude_unset=True)
+    for change in changes:
+        _set(content, change)
+    return make_recipe(content)
+
+
 def make_recipe(content: Mapping[str, Any], source: str = "the recipe") -> Recipe:
     """A recipe from plain settings. Raises RecipeError with every wrong one on a line."""
     try:
@@ -64,6 +80,15 @@ def make_recipe(content: Mapping[str, Any], source: str = "the recipe") -> Recip
     except ValidationError as error:
         lines = _explain(error)
         raise RecipeError("\n".join(f"{source}: {line}" for line in lines)) from error
+
+
+def choose_fold(recipe: Recipe, fold: int | None) -> Recipe:
+    """The recipe of one run of a cross-validation, called NAME_foldK; None: the recipe itself."""
+    if fold is None:
+        return recipe
+    content = recipe.model_dump(mode="json")
+    content["data"]["splitting"]["fold"] = fold
+    return make_recipe({**content, "name": f"{recipe.name}_fold{fold}"})
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files of tensors: safetensors, foreign checkpoints without unpickling, atomic writing."""
 
+import _codecs
 import contextlib
 import errno
 import os
@@ -8,10 +9,23 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+
+# What a single number of NumPy's is made of in a checkpoint (nnU-Net's hold scores): its maker, its
+# type, and the text that bytes are written as. None of them runs what a file says; arrays of
+# Python objects need more, and stay refused.
+_SCALAR = np.float64(0).__reduce__()[0]
+NUMPY_NUMBERS = [
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    (_SCALAR, "numpy.core.multiarray.scalar"),  # as NumPy 1 wrote it
+    np.dtype,
+    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
+    _codecs.encode,
+]
 
 
 @contextlib.contextmanager
@@ -77,13 +91,25 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     Raises ValueError, naming the file, for one that is missing, truncated or of another format.
     """
-    path = Path(path)
+    with _opened(Path(path)) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+        return tensors, dict(file.metadata() or {})
+
+
+def load_metadata(path: str | Path) -> dict[str, str]:
+    """The metadata of a safetensors file, from its head alone; raises as `load` does."""
+    with _opened(Path(path)) as file:
+        return dict(file.metadata() or {})
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[safe_open]:
+    """Opening checks the head against the file's length, so one cut short does not open."""
     if not path.is_file():
         raise ValueError(f"{path} is not a file. Give the path of a .safetensors checkpoint.")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-            return tensors, dict(file.metadata() or {})
+            yield file
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path} does not read as safetensors ({error}). It may be cut short or of another "
@@ -94,7 +120,8 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def load_foreign(path: str | Path) -> dict[str, Tensor]:
     """Read the tensors of somebody else's checkpoint: .safetensors, or .pt/.pth without unpickling.
 
-    A `state_dict` or `model` entry is opened. Raises ValueError for what holds more than tensors.
+    A `state_dict`, `model` or `network_weights` entry is opened. Raises ValueError for what holds
+    more than tensors and plain values, NumPy's single numbers among them.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -102,14 +129,15 @@ def load_foreign(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ValueError(f"{path} is not a file. Give the path of a checkpoint (.pt, .pth).")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(NUMPY_NUMBERS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a different type for each way a file can be wrong
         raise ValueError(
             f"{path} does not read as a checkpoint of plain tensors ({type(error).__name__}). "
             "Files that need unpickling are refused, as they can run code: save its state_dict() "
             "as safetensors where it was made."
         ) from error
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model", "network_weights"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping):

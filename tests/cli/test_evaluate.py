@@ -83,3 +83,16 @@ def test_data_that_is_not_there_is_refused(hidiff, trained, tmp_path, place):
     (tmp_path / "empty").mkdir()
     result = hidiff("evaluate", trained, "--data", tmp_path / place)
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("kind, word", [("objects", "Object recall"), ("calibre", "Sensitivity")])
+def test_tables_by_size_are_written_when_asked_for(hidiff, trained, tmp_path, kind, word):
+    words = ("--steps", "1", "--sizes", kind, "--output", tmp_path / "out")
+    result = hidiff("evaluate", trained, *words)
+    assert result.exit_code == 0, result.output
+    assert word in (tmp_path / "out" / "sizes.md").read_text()
+    assert (tmp_path / "out" / "reliability.csv").is_file()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "By size" in page
+    assert "Reliability of curve" in page
+    assert "Measured per image, distances in px." in (tmp_path / "out" / "table.md").read_text()

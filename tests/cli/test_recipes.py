@@ -24,13 +24,13 @@ def test_a_path_comes_before_a_name(tmp_path, monkeypatch):
 
 
 def test_an_unknown_recipe_is_refused_with_those_that_there_are():
-    with pytest.raises(FileNotFoundError, match=r"brian.*brain, drive"):
+    with pytest.raises(FileNotFoundError, match=r"brian.*brain, .*drive"):
         find_recipe(Path("brian"))
 
 
 def test_a_wheel_carries_the_recipes():
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]["wheel"]
-    assert wheel["force-include"] == {"recipes": "hidiff/recipes"}
+    assert wheel["force-include"]["recipes"] == "hidiff/recipes"
 
 
 def test_all_recipes_are_found_by_name():

@@ -1,11 +1,21 @@
 """`hidiff train`: a recipe in, models out, and nothing lost on the way."""
 
+import json
 import shutil
 
+import numpy as np
 import pytest
+from numpy.testing import assert_allclose
+from PIL import Image
 
 import hidiff as library
 from hidiff import build
+from tests.tiny import skip_counting
+
+
+@pytest.fixture(autouse=True)
+def quick_start(monkeypatch):
+    skip_counting(monkeypatch)
 
 
 @pytest.fixture
@@ -126,3 +136,32 @@ def test_check_names_every_case_that_does_not_read(hidiff, recipe, data, tmp_pat
     assert "2 of 10 cases do not read" in result.stderr
     assert "case-001.png" in result.stderr
     assert "case-008.png" in result.stderr
+
+
+def test_folds_take_turns_and_are_averaged(hidiff, recipe, data, tmp_path):
+    words = ("--output", tmp_path, "--device", "cpu", "--set", "data.splitting.folds=2")
+    for fold in (0, 1):
+        result = hidiff("train", recipe, *words, "--fold", fold)
+        assert result.exit_code == 0, result.output
+    runs = [tmp_path / f"tiny_fold{fold}" for fold in (0, 1)]
+    records = [json.loads((run / "splits.json").read_text()) for run in runs]
+    first, second = (record["splits"] for record in records)
+    assert first["train"] == second["validation"]
+    assert first["validation"] == second["train"]
+    assert first["test"] == second["test"]
+    assert records[0]["sha256"] != records[1]["sha256"]
+    image = next((data / "images").iterdir())
+    alone = [library.load(run).predict(image).probability for run in runs]
+    both = library.load(runs).predict(image)
+    assert_allclose(both.probability, np.mean(alone, axis=0), atol=1e-6)
+    masks = tmp_path / "masks"
+    result = hidiff("predict", tmp_path / "tiny", image, "--folds", "--output", masks)
+    assert result.exit_code == 0, result.output
+    assert np.array_equal(
+        np.asarray(Image.open(next(masks.glob("*_labels.png")))) > 0, both.labels > 0
+    )
+    judged = hidiff("evaluate", tmp_path / "tiny", "--folds", "--split", "validation")
+    assert judged.exit_code == 2
+    assert "Judge them on test" in judged.stderr
+    missing = hidiff("predict", tmp_path / "other", image, "--folds", "--output", masks / "b")
+    assert "there is no" in missing.stderr

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from hidiff.data import Intensity, Splitting, load_split, write_synthetic
-from hidiff.data.check import check_cases, share_out_folder
+from hidiff.data.check import check_cases
+from hidiff.data.share_out import share_out_folder
 from hidiff.labels import Labels
 
 CURVE = Labels(kind="one_class", classes={"curve": (1,)})

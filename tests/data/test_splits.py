@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hidiff.data import Case, DataError, Splitting, hold_out, split_by_group
+from hidiff.data import Case, DataError, Splitting, fold_of, hold_out, split_by_group
 from hidiff.data.splits import SPLITS, read_lists
 
 
@@ -95,6 +95,12 @@ def test_what_is_wrong_in_a_list_is_named(tmp_path, lists, message):
         read_lists(tmp_path, cases_of([0, 0]))
 
 
+def test_a_list_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "test.txt").write_bytes(b"0\n\x91\n")
+    with pytest.raises(DataError, match=r"test\.txt does not read as a list"):
+        read_lists(tmp_path, cases_of([0, 0]))
+
+
 def test_the_pattern_finds_the_patient():
     splitting = Splitting(group=r"^(patient\d+)_")
     assert splitting.group_of("patient007_slice3") == "patient007"
@@ -112,3 +118,21 @@ def test_a_pattern_without_exactly_one_group_is_refused(pattern):
 def test_fractions_that_are_no_shares_are_refused(fractions):
     with pytest.raises(ValidationError, match="sum to 1"):
         Splitting(fractions=fractions)
+
+
+@given(GROUPS, st.integers(0, 5), st.integers(2, 3))
+def test_every_group_validates_in_exactly_one_fold(groups, seed, folds):
+    cases = cases_of(groups)
+    sides = [fold_of(cases, folds, fold, seed) for fold in range(folds)]
+    validated = [case for each in sides for case in each["validation"]]
+    assert Counter(validated) == Counter(cases)
+    for each in sides:
+        assert Counter(each["train"] + each["validation"]) == Counter(cases)
+        assert not {case.group for case in each["train"]} & {c.group for c in each["validation"]}
+
+
+def test_more_folds_than_groups_are_refused():
+    with pytest.raises(DataError, match="of 2 groups cannot be 3 folds"):
+        fold_of(cases_of([0, 0, 1]), 3, 0, 0)
+    with pytest.raises(ValidationError, match="fold is 5, but must be 0 to 4"):
+        Splitting(fold=5)

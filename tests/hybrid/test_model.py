@@ -63,17 +63,17 @@ def test_the_mean_of_an_untrained_refiners_samples_tends_to_the_prior(tmp_path, 
     with torch.no_grad():
         look = hybrid.look(image)
         look = look._replace(prior=0.2 * look.prior)
-        samples = list(hybrid.refine(image, look, [4, 2], uniforms(8, 1)))
-    mean = torch.stack([steps[-1].y0_hat for steps in samples]).mean()
+        *_, samples = hybrid.refine(image, look, [4, 2], uniforms(8, 1))
+    mean = torch.stack([sample.y0_hat for sample in samples]).mean()
     # 8 x 8192 draws of a chance near 0.1: the mean is within 4 deviations of 0.3 / 256
     assert abs(mean - look.prior.mean()) < 0.0047
 
 
 @pytest.mark.parametrize("condition", ["each_step", "once"])
-def test_refining_asks_the_segmentor_never_and_the_image_part_once(tmp_path, image, condition):
+def test_refining_asks_no_segmentor_and_does_shared_work_once(tmp_path, image, condition):
     hybrid = shake(make_hybrid(make_tiny(tmp_path, refiner={"condition": condition}))).eval()
     look = hybrid.look(image).detach()
-    calls = {"segmentor": 0, "prepare": 0, "denoise": 0}
+    calls = {"segmentor": 0, "prepare": 0, "condition": 0, "denoise": 0}
 
     def counted(name, real):
         def count(*args):
@@ -85,6 +85,7 @@ def test_refining_asks_the_segmentor_never_and_the_image_part_once(tmp_path, ima
     for name, owner in (
         ("segmentor", hybrid.segmentor),
         ("prepare", hybrid.refiner),
+        ("condition", hybrid.refiner),
         ("denoise", hybrid.refiner),
     ):
         method = "forward" if name == "segmentor" else name
@@ -92,7 +93,7 @@ def test_refining_asks_the_segmentor_never_and_the_image_part_once(tmp_path, ima
         setattr(owner, method, counted(name, getattr(owner, method)))
     with torch.no_grad():
         list(hybrid.refine(image, look, [4, 2], uniforms(3, 1)))
-    assert calls == {"segmentor": 0, "prepare": 1, "denoise": 6}
+    assert calls == {"segmentor": 0, "prepare": 1, "condition": 2, "denoise": 6}
 
 
 @pytest.mark.parametrize("sampler", ["ancestral", "ddim"])
@@ -104,11 +105,11 @@ def test_samples_depend_on_their_draws_alone(tmp_path, image, sampler, num_steps
         look = hybrid.look(image)
         both = list(hybrid.refine(image, look, steps, uniforms(2, 1), sampler))
         second = list(hybrid.refine(image, look, steps, uniforms(2, 1)[1:], sampler))
-    assert [step.t for step in both[0]] == steps
-    for step, again in zip(both[1], second[0], strict=True):
+    assert [first.t for first, _ in both] == steps
+    for (_, step), (again,) in zip(both, second, strict=True):
         assert torch.equal(step.yt, again.yt) and torch.equal(step.y0_hat, again.y0_hat)
         assert set(step.yt.unique().tolist()) <= {0.0, 1.0}
-    assert not torch.equal(both[0][-1].y0_hat, both[1][-1].y0_hat)
+    assert not torch.equal(both[-1][0].y0_hat, both[-1][1].y0_hat)
 
 
 def test_a_loss_calls_the_refiner_once(tmp_path, image):

@@ -7,7 +7,7 @@ from PIL import Image
 from hidiff.build import list_cases, make_hybrid, make_predictor
 from hidiff.data import Case, DataError
 from hidiff.inference import evaluate, judge, read_truth
-from hidiff.metrics import METRICS, summarise
+from hidiff.metrics import CALIBRATION, METRICS, summarise
 from tests.tiny import make_tiny, shake
 
 KINDS = {"one_class": ["curve"], "exclusive": ["curve", "disc"], "regions": ["curve", "disc"]}
@@ -35,7 +35,8 @@ def test_every_case_class_and_source_has_a_row_with_every_metric(tmp_path, kind)
         for name in KINDS[kind]
     ]
     assert sorted(keys) == sorted(wanted)
-    assert all(set(row) == {"case", "group", "class", "source", *METRICS} for row in rows)
+    columns = {"case", "group", "class", "source", "per", "unit", *METRICS, *CALIBRATION}
+    assert all(set(row) == columns for row in rows)
     assert {row["group"] for row in rows} == {case.group for case in cases[:2]}
     assert summarise(rows).entry("mean", "dice").difference is not None
 
@@ -48,7 +49,7 @@ def test_each_case_is_told_of_as_it_ends(tmp_path):
         cases[:2],
         steps=1,
         seed=4,
-        done=lambda case, p, found: told.append((case, p, found)),
+        done=lambda case, p, _, found: told.append((case, p, found)),
     )
     assert [case for case, _, _ in told] == list(cases[:2])
     assert [row for _, _, found in told for row in found] == rows

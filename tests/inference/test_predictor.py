@@ -155,7 +155,7 @@ def test_the_probability_is_the_mean_of_the_samples(predictors, kind):
                 place = {"planes": planes, "top": 0, "left": 0, "height": 64, "width": 64}
                 return seeding.uniform_window(5, "a", 0, sample, t, **place)[None]
 
-            ((*_, last),) = predictor.hybrid.refine(tensor, look, subset(4, 2), [uniform])
+            *_, (last,) = predictor.hybrid.refine(tensor, look, subset(4, 2), [uniform])
             samples.append(last.y0_hat[0])
     expected = torch.stack(samples)
     mean = expected.mean(dim=0)

@@ -14,11 +14,12 @@ from hidiff.metrics import METRICS, summarise
 NASTY = '<script>alert("x")</script>&'
 
 
-def make_rows(scores, gain=0.05, class_name="vessel"):
+def make_rows(scores, gain=0.05, class_name="vessel", per="image", unit="px"):
     """A prior and a refined row per case; every share is the score, the distance falls with it."""
     return [
         {"case": case, "group": case, "class": class_name, "source": source}
-        | {name: value if name != "hd95" else 10 * (1 - value) for name in METRICS}
+        | {"per": per, "unit": unit}
+        | {n: value if m.unit == "share" else 10 * (1 - value) for n, m in METRICS.items()}
         for case, score in scores.items()
         for source, value in (("prior", score), ("refined", score + gain))
     ]
@@ -108,9 +109,10 @@ def test_the_verdict_is_no_stronger_than_the_interval(tmp_path):
 def test_the_rule_for_empty_masks_is_on_the_page(tmp_path):
     text = re.sub(r"\s+", " ", Reader(make_page(tmp_path, make_rows(SCORES))).text)
     assert "Dice ↑ 1 0" in text
-    assert "HD95 (mm) ↓ 0 the image diagonal" in re.sub(
-        r"\s+", " ", Reader(make_page(tmp_path, make_rows(SCORES), distance_unit="mm")).text
-    )
+    rows = make_rows(SCORES, per="volume", unit="mm")
+    text = re.sub(r"\s+", " ", Reader(make_page(tmp_path, rows)).text)
+    assert "HD95 (mm) ↓ 0 the image diagonal" in text
+    assert "Measured per volume, distances in mm." in text
 
 
 def make_picture(name):
@@ -139,7 +141,8 @@ def test_large_pictures_are_made_smaller_and_small_ones_kept_exactly():
 
 
 def test_names_are_escaped_and_the_page_needs_no_other_file(tmp_path):
-    rows = make_rows({NASTY: 0.5, "<svg onload=1>": 0.7, "<span>": 0.4}, class_name=NASTY)
+    scores = {NASTY: 0.5, "<svg onload=1>": 0.7, "<span>": 0.4}
+    rows = make_rows(scores, class_name=NASTY, unit=NASTY)
     bits = np.ones((1, 8, 8), np.float32)
     page = make_page(
         tmp_path,
@@ -150,7 +153,6 @@ def test_names_are_escaped_and_the_page_needs_no_other_file(tmp_path):
         trace_name=NASTY,
         facts={NASTY: NASTY},
         notes=[NASTY],
-        distance_unit=NASTY,
     )
     reader = Reader(page)
     assert "script" not in reader.tags

@@ -2,8 +2,15 @@
 
 import numpy as np
 
-from hidiff.data import Intensity
-from hidiff.inference.results import result_files, visible
+from hidiff.data import Case, Intensity
+from hidiff.inference import evaluate
+from hidiff.inference.results import (
+    result_files,
+    visible,
+    write_illustrated_report,
+    write_tables,
+)
+from tests.volumes import Echo, make_grid, write_nifti
 
 
 def test_colour_of_8_bits_is_shown_as_it_is():
@@ -41,3 +48,19 @@ def test_only_the_files_of_an_evaluation_are_found(tmp_path):
         (tmp_path / name).touch()
     names = {str(file.relative_to(tmp_path)) for file in result_files(tmp_path)}
     assert names == {"rows.csv", "report.html", "pictures/worst_a.png"}
+
+
+def test_of_a_volume_the_fullest_slice_is_shown(tmp_path):
+    grid = make_grid(64, 64, 4)
+    mask = np.zeros(grid.shape, np.uint8)
+    mask[10:20, 10:20, 1], mask[10:40, 10:40, 2] = 1, 4
+    file = write_nifti(tmp_path / "a.nii.gz", mask, grid)
+    model, cases = Echo(), [Case("a", file, file, None, "a")]
+    model.refines = False
+    rows = evaluate(model, cases)
+    assert {row["dice"] for row in rows if row["class"] in ("rv", "lv")} == {1.0}
+    summary = write_tables(tmp_path, rows)
+    page = write_illustrated_report(tmp_path, rows, summary, model, cases, title="a", facts={})
+    text = page.read_text(encoding="utf-8")
+    assert "a, slice 3 of 4" in text
+    assert "HD95 (mm)" in text

@@ -7,7 +7,7 @@ PRIOR, REFINED = Interval(0.8, 0.75, 0.85), Interval(0.82, 0.78, 0.86)
 FAR, FARTHER = Interval(12.5, 10.0, 15.0), Interval(11.25, 9.0, 14.0)
 
 
-def summary_of(*class_names, num_groups=12):
+def summary_of(*class_names, num_groups=12, **scale):
     entries = [
         entry
         for name in class_names
@@ -18,20 +18,23 @@ def summary_of(*class_names, num_groups=12):
             Entry(name, "hd95", FAR, FARTHER, Interval(-1.25, -2.0, -0.5), SignedRank(1e-6, 12)),
         )
     ]
-    return Summary(tuple(entries), num_groups, num_groups, 2000, 0)
+    return Summary(tuple(entries), num_groups, num_groups, 2000, 0, **scale)
 
 
 def test_markdown_says_prior_refined_difference_and_n():
-    table = markdown_table(summary_of("a|b", "mean"), metrics=("dice", "hd95"), distance_unit="mm")
+    summary = summary_of("a|b", "mean", per="volume", unit="mm")
+    table = markdown_table(summary, metrics=("dice", "hd95"))
     assert table.splitlines()[2:] == [  # one class: no line for the mean of one
         "| a\\|b | Dice ↑ | 0.800 | 0.820 | +0.020 [-0.010, +0.050] | 0.031 (n = 11) | 12 |",
         "| a\\|b | HD95 (mm) ↓ | 12.50 | 11.25 | -1.25 [-2.00, -0.50] | <0.001 (n = 12) | 12 |",
+        "",
+        "Measured per volume, distances in mm.",
     ]
 
 
 def test_markdown_gives_the_mean_of_several_classes_a_line():
     lines = markdown_table(summary_of("artery", "vein", "mean")).splitlines()
-    assert [line.split(" | ")[0] for line in lines[2:]] == ["| artery", "| vein", "| mean"]
+    assert [line.split(" | ")[0] for line in lines[2:5]] == ["| artery", "| vein", "| mean"]
 
 
 def test_what_is_not_there_is_a_dash():

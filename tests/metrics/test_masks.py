@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monai.metrics import (
+    compute_average_surface_distance,
     compute_dice,
     compute_hausdorff_distance,
     compute_iou,
@@ -12,22 +13,27 @@ from monai.metrics import (
     get_confusion_matrix,
 )
 from scipy.ndimage import binary_erosion
+from scipy.spatial.distance import cdist
 
-from hidiff.metrics import METRICS, case_metrics
+from hidiff.metrics import METRICS, case_metrics, distance_unit
 
 SHAPE = (7, 9)
 masks = arrays(bool, SHAPE)
 
 
+PERFECT = dict.fromkeys(METRICS, 1.0) | {"hd95": 0.0, "assd": 0.0}
+NEIGHBOURS = {2: [(0, 1), (0, -1), (1, 0), (-1, 0)]}
+NEIGHBOURS[3] = [(0, *step) for step in NEIGHBOURS[2]] + [(1, 0, 0), (-1, 0, 0)]
+
+
 def surface(mask):
-    """Pixels with a 4-neighbour outside the mask, found pixel by pixel."""
-    padded = np.pad(mask, 1)
+    """Pixels with one of 4 (6) neighbours outside the mask, found pixel by pixel."""
+    inside = {tuple(place) for place in np.argwhere(mask).tolist()}
+    steps = NEIGHBOURS[mask.ndim]
     return [
-        (r, c)
-        for r, c in np.argwhere(mask)
-        if not (
-            padded[r, c + 1] and padded[r + 2, c + 1] and padded[r + 1, c] and padded[r + 1, c + 2]
-        )
+        p
+        for p in inside
+        if any(tuple(map(sum, zip(p, s, strict=True))) not in inside for s in steps)
     ]
 
 
@@ -37,13 +43,12 @@ def brute_force(predicted, truth, inside, spacing, tolerance):
     b = {tuple(p) for p in np.argwhere(truth & inside)}
     both, either = len(a & b), len(a | b)
     if not either:
-        return dict.fromkeys(METRICS, 1.0) | {"hd95": 0.0}
+        return PERFECT
     if not a or not b:
-        height, width = predicted.shape
-        diagonal = ((height * spacing[0]) ** 2 + (width * spacing[1]) ** 2) ** 0.5
-        return dict.fromkeys(METRICS, 0.0) | {"hd95": diagonal}
+        diagonal = sum((n * side) ** 2 for n, side in zip(truth.shape, spacing, strict=True)) ** 0.5
+        return dict.fromkeys(METRICS, 0.0) | {"hd95": diagonal, "assd": diagonal}
     edges, others = surface(predicted & inside), surface(truth & inside)
-    pairs = np.array([[np.hypot(*(np.subtract(e, o) * spacing)) for o in others] for e in edges])
+    pairs = cdist(np.multiply(edges, spacing), np.multiply(others, spacing))
     there, back = pairs.min(axis=1), pairs.min(axis=0)
     near = (there <= tolerance + 1e-6).sum() + (back <= tolerance + 1e-6).sum()
     return {
@@ -52,6 +57,7 @@ def brute_force(predicted, truth, inside, spacing, tolerance):
         "sensitivity": both / len(b),
         "precision": both / len(a),
         "hd95": max(np.percentile(there, 95), np.percentile(back, 95)),
+        "assd": (there.sum() + back.sum()) / (len(edges) + len(others)),
         "surface_dice": near / (len(edges) + len(others)),
     }
 
@@ -78,6 +84,9 @@ def test_every_metric_equals_monai_where_neither_mask_is_empty(predicted, truth)
         "sensitivity": tp / (tp + fn),
         "precision": tp / (tp + fp),
         "hd95": compute_hausdorff_distance(p, y, include_background=True, percentile=95).item(),
+        "assd": compute_average_surface_distance(
+            p, y, include_background=True, symmetric=True
+        ).item(),
         "surface_dice": compute_surface_dice(p, y, [1.0], include_background=True).item(),
     }
     assert ours == pytest.approx(theirs, rel=1e-6)
@@ -94,7 +103,7 @@ def test_swapping_the_masks_swaps_sensitivity_and_precision_only(a, b):
 
 @given(masks)
 def test_a_mask_agrees_with_itself_perfectly(mask):
-    assert case_metrics(mask, mask) == dict.fromkeys(METRICS, 1.0) | {"hd95": 0.0}
+    assert case_metrics(mask, mask) == PERFECT
 
 
 @given(masks, masks, masks)
@@ -117,9 +126,8 @@ def test_inputs_are_not_modified(predicted, truth, inside):
 @pytest.mark.parametrize("spacing, diagonal", [(None, 5.0), ((2.0, 0.5), np.hypot(6, 2))])
 def test_an_empty_mask_is_perfect_or_worst_and_never_dropped(spacing, diagonal):
     empty, full = np.zeros((3, 4), bool), np.ones((3, 4), bool)
-    perfect = dict.fromkeys(METRICS, 1.0) | {"hd95": 0.0}
-    worst = dict.fromkeys(METRICS, 0.0) | {"hd95": diagonal}
-    assert case_metrics(empty, empty, spacing=spacing) == perfect
+    worst = dict.fromkeys(METRICS, 0.0) | {"hd95": diagonal, "assd": diagonal}
+    assert case_metrics(empty, empty, spacing=spacing) == PERFECT
     assert case_metrics(full, empty, spacing=spacing) == pytest.approx(worst)
     assert case_metrics(empty, full, spacing=spacing) == pytest.approx(worst)
 
@@ -149,6 +157,38 @@ def test_a_shift_by_one_pixel_is_a_distance_of_one():
     assert (metrics["dice"], metrics["hd95"], metrics["surface_dice"]) == (0.8, 1.0, 1.0)
     inner = surface(square)
     assert len(inner) == (square & ~binary_erosion(square)).sum() == 16
+
+
+def test_a_plane_one_slice_away_is_one_slice_thickness_away():
+    volume = np.zeros((2, 6, 5, 5), bool)
+    volume[0, 1] = volume[1, 2] = True
+    assert case_metrics(*volume)["assd"] == 1.0
+    metrics = case_metrics(*volume, spacing=(5.0, 0.7, 0.7), tolerance=5.0)
+    assert (metrics["hd95"], metrics["surface_dice"]) == (5.0, 1.0)
+    assert case_metrics(*volume, spacing=(5.0, 0.7, 0.7), tolerance=4.9)["surface_dice"] == 0
+
+
+def test_rounding_does_not_decide_what_is_within_the_tolerance():
+    a, b = np.zeros((2, 9, 9), bool)
+    for column in range(8):
+        a[:], b[:] = False, False
+        a[1, column] = b[1, column + 1] = True
+        # 0.3 * 3 - 0.3 * 2 is 0.30000000000000004
+        assert case_metrics(a, b, spacing=(0.3, 0.3), tolerance=0.3)["surface_dice"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "axes, spacing, unit", [(2, None, "px"), (3, None, "voxels"), (3, (1.0, 1.0, 2.0), "mm")]
+)
+def test_a_distance_says_its_unit(axes, spacing, unit):
+    assert distance_unit(axes, spacing) == unit
+
+
+@pytest.mark.parametrize("spacing", [(1.0,), (1.0, 0.0), (1.0, float("nan"))])
+def test_a_spacing_that_does_not_fit_is_refused(spacing):
+    mask = np.ones((4, 4), bool)
+    with pytest.raises(ValueError, match="one length in mm above 0"):
+        case_metrics(mask, mask, spacing=spacing)
 
 
 def test_masks_of_two_sizes_or_an_empty_field_of_view_are_errors():

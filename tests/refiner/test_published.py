@@ -40,6 +40,8 @@ def stages(refiner, golden):
     one = {k: [f[:1] for f in v] if isinstance(v, list) else v[:1] for k, v in given.items()}
     prepared = refiner.prepare(one["features"])
     time = torch.nn.functional.silu(golden["time_embed"])
+    blocks = zip(refiner.condition_blocks, prepared, strict=True)
+    conditions = [block(part, time) for block, part in blocks]
     yield "input_conv", refiner.input(torch.cat([one["image"], one["yt"], one["prior"]], dim=1))
     x = golden["input_conv"]
     skips = []
@@ -47,13 +49,13 @@ def stages(refiner, golden):
         yield f"block{i + 1}_conv", refiner.encoder[i](x, time)
         x = golden[f"block{i + 1}_conv"]
         if i >= 2:
-            yield f"concat{i - 1}", refiner.fusions[i - 2](x, prepared[i - 2], time)
+            yield f"concat{i - 1}", refiner.fusions[i - 2](x, conditions[i - 2], time)
             x = golden[f"concat{i - 1}"]
         skips.append(x)
         yield f"block{i + 1}_down", refiner.downs[i](x, time)
         x = golden[f"block{i + 1}_down"]
     yield "middle_block1", refiner.middle1(x, time)
-    yield "cross1", refiner.cross(golden["middle_block1"], prepared[3], time)
+    yield "cross1", refiner.cross(golden["middle_block1"], conditions[3], time)
     yield "middle_block2", refiner.middle2(golden["cross1"], time)
     x = golden["middle_block2"]
     for i in range(5):

@@ -79,7 +79,7 @@ def test_once_leaves_no_convolution_to_the_steps():
     given_, features = inputs()
     prepared = refiner.prepare(features)
     called = []
-    for block in [*(f.condition for f in refiner.fusions), refiner.cross.condition]:
+    for block in refiner.condition_blocks:
         block.conv2.register_forward_hook(lambda *_: called.append(1))
-    refiner.denoise(**given_, prepared=prepared)
+    refiner.denoise(**given_, conditions=refiner.condition(prepared, given_["t"]))
     assert not called

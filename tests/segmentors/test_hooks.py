@@ -37,7 +37,7 @@ def test_a_users_module_becomes_a_segmentor_with_its_own_logits():
     assert segmentor.num_planes == 2
     assert segmentor.feature_channels == (4, 6, 6, 6)
     image = torch.randn(2, 3, 64, 96)
-    logits, features = segmentor(image)
+    logits, features, _ = segmentor(image)
     stem = mine.stem(image)
     assert_close(logits, mine(image))
     assert_close(features[0], stem)
@@ -45,13 +45,13 @@ def test_a_users_module_becomes_a_segmentor_with_its_own_logits():
     assert [tuple(f.shape[2:]) for f in features] == [(16, 24), (8, 12), (4, 6), (2, 3)]
 
 
-def test_the_trial_is_one_image_of_64_and_leaves_no_trace():
+def test_the_trial_is_one_image_and_leaves_no_trace():
     mine = Mine().train()
+    mine.norm.eval()
     before = copy.deepcopy(mine.state_dict())
     wrap(mine, features={4: "stem"})
-    assert {shape for shape, _ in mine.seen} == {(1, 3, 64, 64)}
-    assert not any(training for _, training in mine.seen)
-    assert mine.training
+    assert mine.seen == [((1, 3, 128, 192), False)]
+    assert mine.training and not mine.norm.training
     assert all(torch.equal(before[k], v) for k, v in mine.state_dict().items())
 
 
@@ -71,7 +71,7 @@ def test_a_copy_catches_its_own_layers():
     with torch.no_grad():
         for parameter in segmentor.parameters():
             parameter.zero_()
-    logits, features = twin(image)
+    logits, features, _ = twin(image)
     assert_close(logits, before.logits)
     assert_close(features[0], before.features[0])
 
@@ -93,59 +93,71 @@ def test_a_layer_that_is_not_there_is_answered_with_those_that_are():
 @pytest.mark.parametrize(
     ("features", "words"),
     [
-        ({8: "stem"}, r"'stem' at 8: \(1, 4, 16, 16\)"),
-        ({4: "stem", 16: "deep"}, r"'deep' at 16: \(1, 6, 8, 8\)"),
+        ({8: "stem"}, r"'stem' at 8: \(1, 4, 32, 48\)"),
+        ({4: "stem", 16: "deep"}, r"'deep' at 16: \(1, 6, 16, 24\)"),
         ({4: "stem", 8: "spare"}, "'spare' at 8: never called"),
     ],
 )
-def test_a_layer_at_another_stride_is_refused_with_what_came(features, words):
-    with pytest.raises(ValueError, match=rf"image of 64x64 came {words}"):
+def test_a_layer_at_another_stride_is_refused_with_what_came_and_what_there_is(features, words):
+    there = r"stride 4: stem \(4 channels\), norm \(4 channels\); stride 8: deep\.0 \(6 channels\)"
+    with pytest.raises(ValueError, match=rf"image of 128x192 came {words}.*{there}"):
         wrap(Mine(), features=features)
 
 
-def test_no_layers_are_refused():
-    with pytest.raises(ValueError, match="name one layer at least"):
-        wrap(Mine(), features={})
-
-
-class Pair(nn.Module):
-    """A layer with two outputs."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 4, 4, stride=4)
-
-    def forward(self, image):
-        return self.conv(image), 1
-
-
-class TwoOutputs(nn.Module):
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, image):
-        return nn.functional.interpolate(self.inner(image)[0], scale_factor=4.0)
-
-
-def test_a_layer_that_gives_no_single_map_is_refused():
-    with pytest.raises(ValueError, match=r"'inner' at 4: \('tuple'"):
-        wrap(TwoOutputs(Pair()), features={4: "inner"})
-
-
-@pytest.mark.parametrize(
-    ("network", "came"),
-    [
-        (nn.Sequential(nn.Conv2d(3, 2, 4, stride=4)), r"\(1, 2, 16, 16\)"),
-        (Pair(), "tuple"),
-    ],
-)
-def test_logits_of_another_size_are_refused(network, came):
-    name = "0" if isinstance(network, nn.Sequential) else "conv"
-    with pytest.raises(ValueError, match=rf"gave {came} for an image.*of the image's size"):
-        wrap(network, features={4: name})
+def test_logits_that_are_no_map_of_the_image_are_refused_with_what_came():
+    valid = nn.Sequential(nn.Conv2d(3, 2, 5))  # each side loses 4 pixels: where would they lie?
+    with pytest.raises(ValueError, match=r"one tensor \(1, 2, 124, 188\) came, but logits"):
+        wrap(valid, features={})
 
 
 def test_a_wrong_number_of_channels_is_seen_at_once():
-    with pytest.raises(RuntimeError, match="3 channels, but got 1"):
+    with pytest.raises(ValueError, match=r"3 channels, but got 1.*image_channels=1"):
         wrap(Mine(), features={4: "stem"}, image_channels=1)
+
+
+# One size only
+
+
+class Fixed(Mine):
+    """As a vision transformer with learned positions: no size but one."""
+
+    def forward(self, image):
+        if image.shape[2:] != (96, 64):
+            raise AssertionError(f"size {tuple(image.shape[2:])} is not 96x64")
+        return super().forward(image)
+
+
+def test_a_module_of_one_size_declares_it():
+    segmentor = wrap(Fixed(), size=(96, 64))
+    assert segmentor.input_size == (96, 64)
+    assert segmentor(torch.randn(1, 3, 96, 64)).logits.shape == (1, 2, 96, 64)
+    with pytest.raises(ValueError, match=r"image is 64x96, but Fixed takes 96x64 only"):
+        segmentor(torch.randn(1, 3, 64, 96))
+
+
+def test_a_module_of_one_size_that_does_not_is_asked_for_it():
+    with pytest.raises(ValueError, match=r"size \(128, 192\) is not 96x64\. If it takes .*size="):
+        wrap(Fixed())
+
+
+def test_without_features_only_logits_come():
+    segmentor = wrap(Mine(), features={})
+    assert segmentor.feature_channels == ()
+    assert segmentor(torch.randn(1, 3, 64, 64)).features == ()
+
+
+class SeveralHeads(Mine):
+    """It trains with more logits than its answer."""
+
+    def forward(self, image):
+        logits = super().forward(image)
+        return {"logits": logits, "auxiliary": [2 * logits] if self.training else []}
+
+
+def test_a_network_may_train_with_more_logits_than_its_answer():
+    segmentor = wrap(SeveralHeads(), features={4: "stem"})
+    image = torch.randn(2, 3, 64, 64)
+    assert segmentor.eval()(image).auxiliary == ()
+    logits, _, auxiliary = segmentor.train()(image)
+    assert len(auxiliary) == 1
+    assert_close(auxiliary[0], 2 * logits)

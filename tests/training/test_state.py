@@ -126,6 +126,12 @@ def test_a_run_killed_between_the_two_renames_goes_on_from_the_state_before(tmp_
     assert find_state(tmp_path) == former
 
 
+def test_where_a_run_stands_is_read_from_the_head_alone(tmp_path, monkeypatch):
+    latest, _ = states(tmp_path)
+    monkeypatch.delattr(weights, "load")
+    assert find_state(tmp_path) == latest
+
+
 def test_a_file_that_is_no_state_is_passed_over(tmp_path):
     latest, former = states(tmp_path)
     weights.save(latest, {"a": torch.zeros(1)}, {"recipe": "{}"})

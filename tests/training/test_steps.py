@@ -49,6 +49,19 @@ def biases_before_norms(network):
     return {name for name, _ in network.named_parameters() if name.endswith("conv.bias")}
 
 
+# The segmentor's own loss
+
+
+def test_logits_beside_the_answer_have_the_same_loss_and_it_is_summed(hybrid, batch):
+    look = hybrid.look(batch.image)
+    assert look.auxiliary == ()
+    alone = segmentor_only_step(hybrid, look, batch)["loss"]
+    heads = (look.logits + 1, look.logits - 2)
+    apart = [segmentor_only_step(hybrid, look._replace(logits=each), batch) for each in heads]
+    together = segmentor_only_step(hybrid, look._replace(auxiliary=heads), batch)["loss"]
+    assert_close(together, alone + sum(losses["loss"] for losses in apart))
+
+
 # Half 1
 
 

@@ -1,8 +1,9 @@
-"""What each process of test_two_processes runs: a short training of networks without batch norm.
+"""What each process of test_two_processes runs: short trainings, without and with batch norm.
 
     python -m torch.distributed.run --nproc_per_node 2 -m tests.training.two_processes FOLDER HOW
 
-HOW is "train", or how the second process ends at its second step: "raise" or "kill".
+HOW is "train", or how the second process ends at its second step: "raise" or "kill". To
+FOLDER/rank0.safetensors and rank1.safetensors goes what each holds after the training with it.
 """
 
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hidiff import build
+from hidiff import build, weights
 from hidiff.recipe import Recipe
 from hidiff.training import Budget, Trainer
 from tests.tiny import make_tiny
@@ -37,10 +38,11 @@ def without_batch_norm(module: nn.Module) -> nn.Module:
     return module
 
 
-def make_trainer(folder: Path, run: Path) -> Trainer:
+def make_trainer(folder: Path, run: Path, batch_norm: bool = False) -> Trainer:
     """The trainer of this process."""
     with_batch_norm = build.make_hybrid
-    build.make_hybrid = lambda recipe: without_batch_norm(with_batch_norm(recipe))
+    if not batch_norm:
+        build.make_hybrid = lambda *args: without_batch_norm(with_batch_norm(*args))
     counted, build.count_flops = build.count_flops, lambda *_: Budget(1, 3)
     try:
         return build.make_trainer(make_recipe(folder), run, cpu=True, validate=False)
@@ -63,7 +65,21 @@ def main() -> None:
 
     trainer.step = mortal_step
     trainer.run()
+    write_weights(folder, make_trainer(folder, folder / "normed", batch_norm=True))
     torch.distributed.destroy_process_group()
+
+
+def write_weights(folder: Path, trainer: Trainer) -> None:
+    """Train, and write what this process holds then."""
+    trainer.run()
+    networks = {"segmentor": trainer.hybrid.segmentor, "refiner": trainer.hybrid.refiner}
+    tensors = {
+        f"{name}.{key}": value
+        for name, network in networks.items()
+        for key, value in network.named_parameters()
+    }
+    rank = trainer.accelerator.process_index
+    weights.save(folder / f"rank{rank}.safetensors", tensors, {"silent": str(trainer.log.silent)})
 
 
 if __name__ == "__main__":

@@ -5,13 +5,16 @@ from typing import Annotated
 import typer
 
 from hidiff import __version__
+from hidiff.cli.benchmark import benchmark, results
 from hidiff.cli.data import data
 from hidiff.cli.demo import demo
 from hidiff.cli.errors import ClearErrors
 from hidiff.cli.evaluate import evaluate
 from hidiff.cli.info import info
+from hidiff.cli.pack import pack
 from hidiff.cli.predict import predict
 from hidiff.cli.published import import_published
+from hidiff.cli.refine import refine
 from hidiff.cli.settings import settings
 from hidiff.cli.train import train
 
@@ -28,7 +31,11 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(train)
 app.command()(predict)
+app.command()(refine)
 app.command()(evaluate)
+app.command()(pack)
+app.command()(benchmark)
+app.command()(results)
 app.command()(info)
 app.command()(settings)
 app.command("import-published")(import_published)

@@ -1,6 +1,6 @@
 """`hidiff train --check`: does the recipe hold, does every image read, and what will it cost?"""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.progress import track
@@ -8,8 +8,15 @@ from rich.table import Table
 
 from hidiff import build
 from hidiff.cli.say import console, say
-from hidiff.data import Case, DataError, load_case
-from hidiff.data.splits import SPLITS
+from hidiff.data import (
+    Case,
+    DataError,
+    is_volume,
+    load_case,
+    load_volume,
+    load_volume_mask,
+)
+from hidiff.data.splits import Split
 from hidiff.recipe import Recipe
 
 MOST_SHOWN = 10  # bad files
@@ -17,7 +24,7 @@ MOST_SHOWN = 10  # bad files
 
 def check_recipe(recipe: Recipe) -> None:
     """Print the plan of a recipe. Raises DataError with every case that does not read."""
-    cases = {split: list(list_split(recipe, split)) for split in SPLITS}
+    cases = build.list_splits(recipe)
     check_cases(recipe, [case for each in cases.values() for case in each])
     console.print(cases_table(cases))
     # The images were read just now: keep none of them.
@@ -32,21 +39,12 @@ def check_recipe(recipe: Recipe) -> None:
     say("The recipe holds and every case reads. Train: the same command without --check.", "green")
 
 
-def list_split(recipe: Recipe, split: str) -> Iterator[Case]:
-    """The cases of a split; only the test split may be empty."""
-    try:
-        yield from build.list_cases(recipe, split)
-    except DataError:
-        if split != "test":
-            raise
-
-
 def check_cases(recipe: Recipe, cases: list[Case]) -> None:
     """Read every image and mask once."""
-    data, problems = recipe.data, []
+    problems = []
     for case in track(cases, "reading", console=console, transient=True):
         try:
-            load_case(case, recipe.labels, data.channels, data.intensity, data.size)
+            read_case(recipe, case)
         except DataError as error:
             problems.append(str(error))
     if problems:
@@ -57,7 +55,17 @@ def check_cases(recipe: Recipe, cases: list[Case]) -> None:
         )
 
 
-def cases_table(cases: dict[str, list[Case]]) -> Table:
+def read_case(recipe: Recipe, case: Case) -> None:
+    """Read a case as training does, and forget it."""
+    data = recipe.data
+    if is_volume(case.image):
+        volume = load_volume(case.image, data.channels, data.intensity, data.plane)
+        load_volume_mask(case, volume.grid, recipe.labels, data.plane)
+    else:
+        load_case(case, recipe.labels, data.channels, data.intensity, data.size)
+
+
+def cases_table(cases: Mapping[Split, list[Case]]) -> Table:
     table = Table("split", "cases", "groups", title_justify="left")
     for split, each in cases.items():
         table.add_row(split, str(len(each)), str(len({case.group for case in each})))
@@ -67,6 +75,6 @@ def cases_table(cases: dict[str, list[Case]]) -> Table:
 def stages_table(stages: dict[str, int], budget) -> Table:
     table = Table("stage", "steps", "GFLOP a step", "TFLOP in all")
     for stage, steps in stages.items():
-        flops = budget.in_turns if stage == "in_turns" else budget.segmentor_only
+        flops = budget.of(stage)
         table.add_row(stage, str(steps), f"{flops / 1e9:.1f}", f"{steps * flops / 1e12:.1f}")
     return table

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from hidiff.cli.catalog import list_sets, prepare
 from hidiff.cli.options import Changes
 from hidiff.cli.progress import progress_bar
 from hidiff.cli.recipes import find_recipe
 from hidiff.cli.say import console, say
 
 if TYPE_CHECKING:
-    from hidiff.data import Case, DataSettings
-    from hidiff.data.check import DataReport, Finding, MaskValue
+    from hidiff.data import Case, Splitting
+    from hidiff.data.findings import DataReport, Finding, MaskValue
     from hidiff.recipe import Recipe
 
 NO_GO = 1  # exit code
@@ -33,13 +34,18 @@ def group() -> None:
     """Look at data sets before training on them."""
 
 
+data.command("list")(list_sets)
+data.command("prepare")(prepare)
+
+
 @data.command()
 def check(
     target: Annotated[
         Path,
         typer.Argument(
             metavar="FOLDER|RECIPE",
-            help="A folder with images/ and masks/, or a recipe: its data, read as it says.",
+            help="A data folder, laid out in any way that hidiff train knows; or a recipe: its "
+            "data, read as it says.",
         ),
     ],
     changes: Changes = None,
@@ -74,21 +80,19 @@ def check(
 def look_at(target: Path, changes: list[str]) -> "DataReport":
     """The report on a folder, or on the data of a recipe."""
     from hidiff.cli.errors import Mistake
-    from hidiff.data import Splitting
-    from hidiff.data.check import check_cases, share_out_folder
+    from hidiff.data.check import check_cases
     from hidiff.recipe import read_recipe
 
+    recipe = None
     if target.is_dir():
         if changes:
             raise Mistake("--set is for recipes, and this is a folder. Leave it out.")
-        recipe, root = None, target
-        splits, findings = share_out_folder(target, Splitting())
+        root = target
+        splits, findings, known = share_out_unknown(target)
     else:
         recipe = read_recipe(find_recipe(target), changes)
         root = recipe.data.root
-        splits, findings = share_out(recipe.data)
-    known = {}
-    if recipe is not None:
+        splits, findings = share_out(recipe.data.source, root, recipe.data.splitting)
         known = {
             "labels": recipe.labels,
             "channels": recipe.data.channels,
@@ -104,31 +108,46 @@ def look_at(target: Path, changes: list[str]) -> "DataReport":
     return report
 
 
+def share_out_unknown(
+    root: Path,
+) -> "tuple[dict[str, list[Case]], list[Finding], dict[str, Any]]":
+    """Of a folder without a recipe: the splits, what is in the way, and what its own files say."""
+    from hidiff.data import DataError, Splitting
+    from hidiff.data.findings import Finding
+    from hidiff.plan import recognise
+
+    splitting = Splitting()
+    try:
+        layout = recognise(root)
+    except DataError as error:
+        return {}, [Finding("stop", str(error))], {}
+    known = {"labels": layout.labels, "channels": len(layout.channel_names) or None}
+    return (*share_out(layout.source, root, splitting), known)
+
+
 def share_out(
-    settings: "DataSettings",
+    source: str, root: Path, splitting: "Splitting"
 ) -> "tuple[dict[str, list[Case]], list[Finding]]":
-    """The splits of a recipe's data set, and what is in the way."""
+    """The splits of a known data set, and what is in the way."""
     from hidiff.data import DataError, load_split
     from hidiff.data.catalog import CATALOG, WRITERS
-    from hidiff.data.check import Finding, share_out_folder
+    from hidiff.data.findings import Finding
+    from hidiff.data.share_out import share_out_folder
     from hidiff.data.splits import SPLITS
 
-    known = CATALOG[settings.source]
-    if known is CATALOG["folder"] and settings.root.is_dir():
-        return share_out_folder(settings.root, settings.splitting)
+    known = CATALOG[source]
+    if known is CATALOG["folder"] and root.is_dir():
+        return share_out_folder(root, splitting)
     splits, findings = {}, []
-    if settings.source in WRITERS and not settings.root.is_dir():
-        text = f"{settings.root} is not there yet: training makes {known.title} there."
+    if source in WRITERS and not root.is_dir():
+        text = f"{root} is not there yet: training makes {known.title} there."
         return {}, [Finding("stop", text + " To look at it now, train with --check first.")]
     for split in SPLITS:
         try:
-            splits[split] = load_split(
-                settings.source, settings.root, split, splitting=settings.splitting
-            )
+            splits[split] = load_split(source, root, split, splitting=splitting)
         except DataError as error:
-            if split != "test":
-                findings.append(Finding("stop", str(error)))
-    return splits, findings
+            findings.append(Finding("warning" if split == "test" else "stop", str(error)))
+    return splits, list(dict.fromkeys(findings))  # what stops one split may stop the other
 
 
 def memory_findings(recipe: "Recipe") -> "list[Finding]":
@@ -138,7 +157,7 @@ def memory_findings(recipe: "Recipe") -> "list[Finding]":
     import torch
 
     from hidiff import build
-    from hidiff.data.check import Finding
+    from hidiff.data.findings import Finding
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with warnings.catch_warnings(record=True) as caught:
@@ -159,6 +178,8 @@ def show(report: "DataReport") -> None:
             table.add_row(split, str(count), str(report.groups[split]))
         console.print(table)
         say(f"sizes     {counted(report.sizes)}")
+        if report.spacings:
+            say(f"voxels    {counted(report.spacings)}")
         say(f"channels  {counted(report.channels)}")
         say(f"types     images {counted(report.types)}; masks {counted(report.mask_types)}")
     if report.values:

@@ -1,13 +1,16 @@
 """`hidiff evaluate`: how good the prior is, and how good the refined masks."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from hidiff.cli.errors import Mistake
 from hidiff.cli.options import (
     Device,
     DeviceOption,
+    Folds,
     Mirror,
     Overwrite,
     RuleOption,
@@ -20,6 +23,13 @@ from hidiff.cli.options import (
     prediction_changes,
     use_threads,
 )
+
+
+class Sizes(StrEnum):
+    """Ways to tell small from large, of hidiff.inference.studies.KINDS."""
+
+    OBJECTS = "objects"
+    CALIBRE = "calibre"
 
 
 def evaluate(
@@ -41,19 +51,29 @@ def evaluate(
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write report.html, with pictures.")
     ] = True,
+    sizes: Annotated[
+        Sizes | None,
+        typer.Option(
+            "--sizes",
+            help="Tables by size too. objects: each lesion or organ by its area or volume; "
+            "calibre: vessels by their width.",
+        ),
+    ] = None,
     samples: Samples = None,
     steps: Steps = None,
     seed: Seed = None,
     temperature: Temperature = None,
     mirror: Mirror = None,
     rule: RuleOption = None,
+    folds: Folds = False,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
 ) -> None:
     """Compare the segmentor's prior and the refined masks with the truth.
 
-    Writes rows.csv (each case and class), summary.json, table.md, and report.html.
+    Writes rows.csv (each case and class), summary.json, table.md, reliability.csv (how often a
+    probability was right), review.csv, and report.html; with --sizes also sizes.csv and sizes.md.
 
     [dim]hidiff evaluate runs/drive
     hidiff evaluate runs/drive --samples 4 --steps 5 --output runs/drive/test_4x5
@@ -63,15 +83,24 @@ def evaluate(
     from hidiff.cli.judging import check_free, describe, find_cases, judge_into
 
     use_threads(threads)
-    file = build.open_model(model)
+    if folds and split != "test":
+        raise Mistake(
+            f"--folds with the split {split}: each case of it trained some of the folds, so scores "
+            "would be too good. Judge them on test."
+        )
+    models = build.find_folds(model) if folds else [model]
+    file = build.open_model(models[0])
     changes = prediction_changes(
         file.recipe.diffusion.num_steps,
         samples=samples, steps=steps, seed=seed, temperature=temperature,
         mirror=mirror, rule=rule,
     )  # fmt: skip
     cases = find_cases(file, data, split)
-    folder = output or (model if model.is_dir() else model.parent) / split
+    folder = output or (model if folds or model.is_dir() else model.parent) / split
     check_free(folder, overwrite)
-    predictor = build.load(model, choose_device(device))
+    predictor = build.load(models if folds else model, choose_device(device))
     facts = describe(file, predictor, data, split, cases, changes)
-    judge_into(folder, predictor, cases, file.recipe.name, facts, changes, report=report)
+    judge_into(
+        folder, predictor, cases, file.recipe.name, facts, changes,
+        report=report, sizes=sizes.value if sizes else None,
+    )  # fmt: skip

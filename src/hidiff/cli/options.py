@@ -77,6 +77,13 @@ RuleOption = Annotated[
         "--rule", help="half: 0.5, or argmax; expected_dice: the cut of the best expected Dice."
     ),
 ]
+Folds = Annotated[
+    bool,
+    typer.Option(
+        "--folds",
+        help="MODEL is runs/NAME of a cross-validation: average runs/NAME_fold0 and all others.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
 
 

@@ -1,16 +1,16 @@
-"""`hidiff predict`: masks of images, of one or of thousands."""
+"""`hidiff predict`: masks of images and volumes, of one or of thousands."""
 
-from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hidiff.cli.errors import MISTAKE, Mistake
+from hidiff.cli.errors import MISTAKE
+from hidiff.cli.inputs import check_free, find_inputs
 from hidiff.cli.options import (
     Device,
     DeviceOption,
+    Folds,
     Mirror,
     Overwrite,
     RuleOption,
@@ -23,60 +23,75 @@ from hidiff.cli.options import (
     prediction_changes,
     use_threads,
 )
+from hidiff.cli.predicting import (
+    FAILED,
+    Format,
+    Unreadable,
+    choose_formats,
+    predict_picture,
+    predict_volume,
+    report_failures,
+)
 from hidiff.cli.progress import progress_bar
-from hidiff.cli.say import error_console, say, warn
-
-FAILED = 1  # exit code: some images could not be predicted, others are done
-MOST_SHOWN = 20  # failures named at the end
-
-
-class Format(StrEnum):
-    """What files a prediction becomes."""
-
-    PNG = "png"
-    TIFF = "tiff"
-    NPZ = "npz"
+from hidiff.cli.say import say, warn
 
 
 def predict(
     model: Annotated[Path, typer.Argument(help="A run's folder, or a checkpoint (.safetensors).")],
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Images, and folders of images.")
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Images, volumes, and folders of them. A folder of DICOM is one volume; files "
+            "CASE_0000, CASE_0001, ... are its channels.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", help="The folder to write to.")],
     formats: Annotated[
         list[Format] | None,
-        typer.Option("--format", help="Can be repeated; left out: png."),
+        typer.Option(
+            "--format",
+            help="Can be repeated. png, tiff, npz of images (left out: png); nifti, npz, dicom of "
+            "volumes (left out: dicom, as DICOM SEG, of DICOM; nifti of others).",
+        ),
     ] = None,
+    probability: Annotated[
+        bool, typer.Option("--probability", help="Of volumes too: 2 bytes a voxel and class.")
+    ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Of volumes too: 2 bytes a voxel.")
+    ] = False,
     samples: Samples = None,
     steps: Steps = None,
     seed: Seed = None,
     temperature: Temperature = None,
     mirror: Mirror = None,
     rule: RuleOption = None,
+    folds: Folds = False,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
 ) -> None:
-    """Write labels, probability and uncertainty of images, in the images' own size.
+    """Write labels, probability and uncertainty of images and volumes, on their own grid.
 
     An image that does not read is named at the end, with exit code 1 (2 if none could be done);
     all others are done.
 
     [dim]hidiff predict runs/drive eye.png --output masks
-    hidiff predict runs/drive eyes/ --output masks --samples 4 --format npz --format png[/dim]
+    hidiff predict runs/drive eyes/ --output masks --samples 4 --format npz --format png
+    hidiff predict runs/acdc Dataset027_ACDC/imagesTs --output masks --uncertainty
+    hidiff predict runs/ct dicom_folder/ --output masks --format dicom --format nifti[/dim]
     """
-    images = find_images(inputs)
-    check_stems(images)
-    chosen = [each.value for each in formats or [Format.PNG]]
+    images = find_inputs(inputs)
+    chosen = {each.stem: choose_formats(each, formats or ()) for each in images}
     if not overwrite:
-        check_free(output, images, chosen)
+        for kinds in set(chosen.values()):
+            check_free(output, [each for each in images if chosen[each.stem] == kinds], kinds)
 
     from hidiff import build
-    from hidiff.inference.write import write_prediction
 
     use_threads(threads)
-    predictor = build.load(model, choose_device(device))
+    predictor = build.load(build.find_folds(model) if folds else model, choose_device(device))
     if not predictor.refines:
         warn(f"{model} has no trained refiner: the segmentor's own masks are written.")
     changes = prediction_changes(
@@ -84,84 +99,22 @@ def predict(
         samples=samples, steps=steps, seed=seed, temperature=temperature,
         mirror=mirror, rule=rule,
     )  # fmt: skip
+    keep = {"probability": probability, "uncertainty": uncertainty, "overwrite": overwrite}
     failures = []
     with progress_bar() as bar:
-        for image in bar.track(images, description="predicting"):
+        task = bar.add_task("predicting", total=len(images))
+        for number, each in enumerate(images):
+            work = predict_volume if each.is_volume else predict_picture
             try:
-                prediction = predictor.predict(str(image), **changes)
-            except (ValueError, RuntimeError, MemoryError, OSError) as error:
-                failures.append(str(error) if str(image) in str(error) else f"{image}: {error}")
-                continue
-            write_prediction(
-                prediction,
-                output,
-                stem=image.stem,
-                formats=chosen,
-                plane_names=predictor.labels.plane_names,
-                overwrite=overwrite,
-            )
+                work(
+                    predictor, each, output, chosen[each.stem], keep, changes,
+                    lambda share, number=number: bar.update(task, completed=number + share),
+                )  # fmt: skip
+            except Unreadable as error:
+                named = str(each.file) in str(error)
+                failures.append(str(error) if named else f"{each.file}: {error}")
+            bar.update(task, completed=number + 1)
     say(f"{len(images) - len(failures)} of {len(images)} images are done: {output}")
     if failures:
         report_failures(failures)
         raise typer.Exit(FAILED if len(failures) < len(images) else MISTAKE)
-
-
-def find_images(inputs: Sequence[Path]) -> list[Path]:
-    """The images given, and those that lie in the folders given (not deeper), by name."""
-    from hidiff.data.read import ARRAYS, PICTURES
-
-    found: list[Path] = []
-    for place in inputs:
-        if place.is_file():
-            found.append(place)
-        elif place.is_dir():
-            files = sorted(f for f in place.iterdir() if f.is_file() and f.name[0] != ".")
-            images = [file for file in files if file.suffix.lower() in PICTURES + ARRAYS]
-            if not images:
-                raise FileNotFoundError(
-                    f"{place} holds no image ({', '.join(PICTURES + ARRAYS)}). Folders below it "
-                    "are not looked into: name them too."
-                )
-            if len(files) > len(images):
-                warn(f"{len(files) - len(images)} files of {place} are no images: passed over.")
-            found += images
-        else:
-            raise FileNotFoundError(f"nothing lies at {place}. Check the path.")
-    return list(dict.fromkeys(found))
-
-
-def check_stems(images: Sequence[Path]) -> None:
-    """Results are named by the image's stem: two of one would overwrite each other."""
-    first: dict[str, Path] = {}
-    for image in images:
-        other = first.setdefault(image.stem, image)
-        if other != image:
-            raise Mistake(
-                f"{other} and {image} would both be written as {image.stem}. "
-                "Predict them into two folders."
-            )
-
-
-def check_free(output: Path, images: Sequence[Path], formats: Sequence[str]) -> None:
-    """Raise FileExistsError if a result is there already, before any work is done."""
-    names = [file.name for file in output.iterdir()] if output.is_dir() else []
-    there = set()
-    for format in formats:
-        kind = f".{format}"
-        ends = [name.removesuffix(kind) for name in names if name.endswith(kind)]
-        there |= {end if format == "npz" else end.rpartition("_labels")[0] for end in ends}
-    taken = [image.stem for image in images if image.stem in there]
-    if taken:
-        raise FileExistsError(
-            f"{output} holds results of {len(taken)} of these {len(images)} images already, "
-            f"{taken[0]} among them. Replace them with --overwrite, or choose another --output."
-        )
-
-
-def report_failures(failures: Sequence[str]) -> None:
-    """Name what failed, on stderr."""
-    error_console.print(f"{len(failures)} failed:", style="bold red")
-    for failure in failures[:MOST_SHOWN]:
-        error_console.print(f"  {failure}", soft_wrap=True, markup=False)
-    if len(failures) > MOST_SHOWN:
-        error_console.print(f"  and {len(failures) - MOST_SHOWN} more")

@@ -34,11 +34,10 @@ def import_published(
     published = read_published(file)
     refiner = published.refiner
     tensors = refiner.state_dict()
-    blocks = [*(fusion.condition for fusion in refiner.fusions), refiner.cross.condition]
     shape = {
         "image_channels": refiner.input.in_channels - 2 * refiner.output.out_channels,
         "num_planes": refiner.output.out_channels,
-        "feature_channels": [block.conv1.in_channels for block in blocks],
+        "feature_channels": [block.conv1.in_channels for block in refiner.condition_blocks],
     }
     metadata = {
         "format": FORMAT,

@@ -8,37 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from safetensors import safe_open
 
-from hidiff import build
+from hidiff import build, weights
 from hidiff.cli.errors import Mistake
 from hidiff.cli.options import Device, choose_device
 from hidiff.cli.say import error_console, say, warn
 from hidiff.data.splits import SPLITS
 from hidiff.inference.results import result_files
 from hidiff.recipe import Recipe
-from hidiff.training.state import (
-    FORMER_STATE_FILE,
-    STATE_FILE,
-    UNREADABLE_STATE_FILE,
-    find_state,
-)
+from hidiff.training.state import find_state, has_state
 
-RUN_FILES = (
-    "recipe.yaml",
-    "metrics.jsonl",
-    STATE_FILE,
-    FORMER_STATE_FILE,
-    UNREADABLE_STATE_FILE,
-    "stage1.safetensors",
-    "stage1_best.safetensors",
-    "last.safetensors",
-    "best.safetensors",
-)
 BOARD = "tensorboard"
 INTERRUPTED = 130  # exit code, as shells have it for Ctrl-C
 # Settings that cannot change when a run goes on; such a run would be another experiment.
-FIXED = ("seed", "labels", "segmentor", "refiner", "diffusion", "training.arm")
+FIXED = (
+    "seed", "labels", "segmentor", "refiner", "diffusion", "training.arm", "training.segmentor"
+)  # fmt: skip
 
 
 def train_into(
@@ -58,8 +43,8 @@ def train_into(
     try:
         build.train(settings, folder, resume=resume, cpu=device is Device.CPU)
     except KeyboardInterrupt:
-        saved = any((folder / name).is_file() for name in (STATE_FILE, FORMER_STATE_FILE))
-        how = f"Go on with: hidiff train {words} --resume" if saved else "Nothing was saved yet."
+        go_on = f"Go on with: hidiff train {words} --resume"
+        how = go_on if has_state(folder) else "Nothing was saved yet."
         error_console.print(f"Stopped. {how}", soft_wrap=True, markup=False)
         raise typer.Exit(INTERRUPTED) from None
 
@@ -89,7 +74,7 @@ def make_room(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) ->
         return
     if resume and overwrite:
         raise Mistake("--resume goes on with a run and --overwrite removes it: give one only.")
-    there = [folder / name for name in RUN_FILES if (folder / name).exists()]
+    there = build.list_run_files(folder)
     if resume:
         check_resumed(recipe, folder)
     elif there and not overwrite:
@@ -111,8 +96,7 @@ def check_resumed(recipe: Recipe, folder: Path) -> None:
     if state is None:
         warn(f"{folder} holds no run to go on with, so this one starts from the beginning.")
         return
-    with safe_open(state, framework="pt") as file:
-        metadata = file.metadata() or {}
+    metadata = weights.load_metadata(state)
     before = flat(json.loads(metadata.get("recipe", "{}")))
     now = flat(recipe.model_dump(mode="json"))
     changed = sorted(

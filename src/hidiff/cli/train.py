@@ -14,13 +14,15 @@ from hidiff.cli.options import (
     Threads,
     use_threads,
 )
-from hidiff.cli.recipes import find_recipe
 
 
 def train(
     recipe: Annotated[
         Path,
-        typer.Argument(help="A YAML file, or the name of a recipe that comes with HiDiff."),
+        typer.Argument(
+            help="A YAML file; the name of a recipe that comes with HiDiff; or a data folder, for "
+            "which a recipe is made."
+        ),
     ],
     changes: Changes = None,
     output: Annotated[
@@ -30,6 +32,16 @@ def train(
         bool, typer.Option("--resume", help="Go on from where the run stopped.")
     ] = False,
     overwrite: Overwrite = False,
+    fold: Annotated[
+        int | None,
+        typer.Option(
+            "--fold",
+            min=0,
+            metavar="K",
+            help="Of cross-validation: validate on part K of the training and validation cases, "
+            "train on the others, as NAME_foldK. data.splitting.folds says how many there are.",
+        ),
+    ] = None,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     check: Annotated[
@@ -38,20 +50,35 @@ def train(
             "--check", help="Read the recipe and every image, print the plan, and stop there."
         ),
     ] = False,
+    recipe_only: Annotated[
+        bool,
+        typer.Option(
+            "--recipe-only", help="Write the recipe to OUTPUT/NAME.yaml, to be edited, and stop."
+        ),
+    ] = False,
 ) -> None:
-    """Train a segmentor and its refiner as a recipe says.
+    """Train a segmentor and its refiner as a recipe says, or on a data folder as it looks.
 
     The run's folder gets best.safetensors, last.safetensors, recipe.yaml and metrics.jsonl.
     Several processes: [bold]torchrun --nproc_per_node 2 -m hidiff train RECIPE[/bold].
 
     [dim]hidiff train recipes/drive.yaml
+    hidiff train Dataset027_ACDC
+    hidiff train mine --recipe-only
     hidiff train recipes/folder.yaml --set data.path=mine --check
-    hidiff train recipes/drive.yaml --set refiner.width=32 --set name=wider[/dim]
+    hidiff train recipes/drive.yaml --set refiner.width=32 --set name=wider
+    hidiff train recipes/drive.yaml --fold 0[/dim]
     """
-    from hidiff.recipe import read_recipe
+    from hidiff.cli.planning import find_or_plan, save_recipe
+    from hidiff.recipe import choose_fold
 
     use_threads(threads)
-    settings = read_recipe(find_recipe(recipe), changes or ())
+    settings = choose_fold(
+        find_or_plan(recipe, changes or (), begun_in=output if resume else None), fold
+    )
+    if recipe_only:
+        save_recipe(settings, output, overwrite=overwrite)
+        return
     if check:
         from hidiff.cli.check import check_recipe
 
@@ -60,6 +87,8 @@ def train(
     from hidiff.cli.run import say_what_is_next, train_into
 
     words = [str(recipe), *(word for change in changes or () for word in ("--set", change))]
+    if fold is not None:
+        words += ["--fold", str(fold)]
     if output != Path("runs"):
         words += ["--output", str(output)]
     folder = output / settings.name

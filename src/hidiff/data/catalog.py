@@ -1,14 +1,14 @@
-"""The data sets we know by name: where their files lie, what they hold, who split them."""
+"""The data sets we know by name: what they hold, how they lie, who split them, under what terms."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hidiff.data.brain import BRAIN_LABELS, SLAB, write_brain
+from hidiff.data import layouts
+from hidiff.data.brain import BRAIN_LABELS, write_brain
 from hidiff.data.case import Case, DataError
-from hidiff.data.read import ARRAYS, PICTURES
-from hidiff.data.splits import SPLITS, Split, Splitting, hold_out, read_lists, split_by_group
+from hidiff.data.intensity import Intensity
+from hidiff.data.splits import SPLITS, Split, Splitting, fold_of
 from hidiff.data.synthetic import SYNTHETIC_LABELS, write_synthetic
 from hidiff.labels import Labels
 
@@ -16,17 +16,35 @@ DEFAULT_SPLITTING = Splitting()
 
 
 @dataclass(frozen=True)
+class Contents:
+    """What a whole data set counts, over all its splits."""
+
+    cases: int
+    groups: int
+    """patients, or what else stays together"""
+    raters: int = 1
+
+
+@dataclass(frozen=True)
 class CatalogEntry:
-    """One data set. Labels and channels are None where only the user knows them."""
+    """One data set. What only the user knows (labels, channels, intensity) is None."""
 
     title: str
     modality: str
+    layout: str
+    """of the folder that training reads"""
+    split: str
     labels: Labels | None
     channels: int | None
-    has_field_of_view: bool
     terms: str
-    citation: str
-    list_cases: Callable[[Path, Split, Splitting], list[Case]]
+    list_cases: layouts.Layout
+    intensity: Intensity | None = None
+    augmentation: str = ""
+    """a preset's name, or what the recipe spells out"""
+    holds: Contents | None = None
+    citation: str = ""
+    recipe: str = ""
+    """that comes with HiDiff"""
 
 
 def load_split(
@@ -50,9 +68,10 @@ def load_split(
     if not root.is_dir():
         raise DataError(
             f"no folder at {root.absolute()}, but {CATALOG[name].title} is wanted there. "
-            "Download it from its publisher (its terms are in the catalog), or mend the path."
+            "Download it from its publisher (hidiff data list tells its terms, and hidiff data "
+            "prepare what is to be done then), or mend the path."
         )
-    cases = CATALOG[name].list_cases(root, split, splitting)
+    cases = _list_cases(name, root, split, splitting)
     if not cases:
         raise DataError(
             f"the split {split} of {root} is empty. Check splitting.fractions or "
@@ -61,124 +80,13 @@ def load_split(
     return sorted(cases, key=lambda case: case.name)
 
 
-def _drive(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """training/ and test/ are official; validation is held out of training. First observer."""
-    part = "test" if split == "test" else "training"
-    images = find_files(root / part / "images", rf"(\d+)_{part}")
-    masks = find_files(root / part / "1st_manual", r"(\d+)_manual1")
-    fields = find_files(root / part / "mask", rf"(\d+)_{part}_mask")
-    cases = pair(images, masks, fields, group_of=str)
-    return cases if split == "test" else _hold_out(cases, split, splitting)
-
-
-def _chase_db1(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """The usual split: the first 20 train, the last 8 test; a child's two eyes stay together."""
-    images = find_files(root / "images", r"(Image_\d+[LR])")
-    masks = find_files(root / "1st_manual", r"(Image_\d+[LR])_1stHO")
-    fields = find_files(root / "mask", r"(Image_\d+[LR])") if (root / "mask").is_dir() else None
-    cases = pair(images, masks, fields, group_of=lambda key: key[:-1])
-    if len(cases) != 28:
-        raise DataError(
-            f"{root} holds {len(cases)} images, but CHASE_DB1 has 28, and its split counts on "
-            "them all. Copy the missing files."
-        )
-    return cases[20:] if split == "test" else _hold_out(cases[:20], split, splitting)
-
-
-def _kvasir_seg(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """train/, validation/ and test/, each with images/ and masks/; names begin with the split."""
-    images = find_files(root / split / "images", "(.+)")
-    masks = find_files(root / split / "masks", "(.+)")
-    return [
-        Case(f"{split}_{case.name}", case.image, case.mask, None, f"{split}_{case.group}")
-        for case in pair(images, masks, None, group_of=str)
-    ]
-
-
-def _folder(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """images/, masks/, perhaps fields_of_view/, matched by stem; split by lists, else by seed."""
-    images = find_files(root / "images", "(.+)")
-    masks = find_files(root / "masks", "(.+)")
-    has_fields = (root / "fields_of_view").is_dir()
-    fields = find_files(root / "fields_of_view", "(.+)") if has_fields else None
-    cases = pair(images, masks, fields, group_of=splitting.group_of)
-    splits = read_lists(root, cases)
-    if splits is None:
-        splits = split_by_group(cases, splitting.fractions, splitting.seed)
-    return splits[split]
-
-
-def _brain(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """A folder with lists, whose groups are the slabs."""
-    return _folder(root, split, splitting.model_copy(update={"group": SLAB}))
-
-
-def find_files(folder: Path, pattern: str) -> dict[str, Path]:
-    """Image and array files of a folder, by the (key) that the pattern finds in their stem.
-
-    Hidden files and those of other kinds are passed over.
-    """
-    if not folder.is_dir():
-        raise DataError(
-            f"no folder at {folder.absolute()}. Check the path: it must lead to the data set's "
-            "own folder, unpacked as its publisher packed it."
-        )
-    found: dict[str, Path] = {}
-    for file in sorted(folder.iterdir()):
-        match = re.fullmatch(pattern, file.stem)
-        if file.name.startswith(".") or file.suffix.lower() not in PICTURES + ARRAYS or not match:
-            continue
-        key = match.group(1)
-        if key in found:
-            raise DataError(
-                f"{folder} holds both {found[key].name} and {file.name}, but one of them is "
-                "wanted. Take one out."
-            )
-        found[key] = file
-    if not found:
-        raise DataError(f"{folder} holds no image of a name like {pattern}. Check the path.")
-    return found
-
-
-def pair(
-    images: dict[str, Path],
-    masks: dict[str, Path],
-    fields: dict[str, Path] | None,
-    *,
-    group_of: Callable[[str], str],
-) -> list[Case]:
-    """Cases by key; a file without its partner is an error that names it."""
-    _check_same_keys(images, masks)
-    if fields is not None:
-        _check_same_keys(images, fields)
-    return [
-        Case(
-            name=key,
-            image=images[key],
-            mask=masks[key],
-            field_of_view=None if fields is None else fields[key],
-            group=group_of(key),
-        )
-        for key in sorted(images)
-    ]
-
-
-def _check_same_keys(images: dict[str, Path], partners: dict[str, Path]) -> None:
-    ours, theirs = next(iter(images.values())).parent, next(iter(partners.values())).parent
-    for left, right, where in ((images, partners, theirs), (partners, images, ours)):
-        alone = [left[key] for key in sorted(left.keys() - right.keys())]
-        if alone:
-            names = ", ".join(file.name for file in alone[:5]) + (", ..." if alone[5:] else "")
-            raise DataError(
-                f"{len(alone)} files of {alone[0].parent} have no partner in {where}: {names}. "
-                "Add the missing ones, or take these out."
-            )
-
-
-def _hold_out(cases: list[Case], split: Split, splitting: Splitting) -> list[Case]:
-    count = 4 if splitting.validation_cases is None else splitting.validation_cases
-    kept, held = hold_out(cases, count, splitting.seed)
-    return held if split == "validation" else kept
+def _list_cases(name: str, root: Path, split: Split, splitting: Splitting) -> Sequence[Case]:
+    """As the data set has it; of a fold, train and validation are shared out anew."""
+    list_cases = CATALOG[name].list_cases
+    if splitting.fold is None or split == "test":
+        return list_cases(root, split, splitting)
+    both = [case for side in SPLITS[:2] for case in list_cases(root, side, splitting)]
+    return fold_of(both, splitting.folds, splitting.fold, splitting.seed)[split]
 
 
 # Data sets that are made here, at the folder that is asked for.
@@ -188,69 +96,232 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 }
 
 _VESSEL = Labels(kind="one_class", classes={"vessel": (1, 255)})
+_POLYP = Labels(kind="one_class", classes={"polyp": (255,)}, threshold=127)
+_BY_SEED = "lists, else 70, 10, 20 % by seed"
 
 CATALOG: dict[str, CatalogEntry] = {
-    "drive": CatalogEntry(
-        title="DRIVE",
-        modality="retinal photograph",
-        labels=_VESSEL,
-        channels=3,
-        has_field_of_view=True,
-        terms="research",
-        citation="Staal et al., Ridge-based vessel segmentation in color images of the retina, "
-        "IEEE Transactions on Medical Imaging 23(4), 2004",
-        list_cases=_drive,
+    "synapse": CatalogEntry(
+        title="Synapse multi-organ CT, as TransUNet prepared it",
+        modality="CT of the abdomen",
+        layout="images/, masks/ of slices (npy); test/images/, test/masks/ of volumes (NIfTI)",
+        split="18 patients train, of whom two or three validate; 12 volumes test",
+        labels=Labels(
+            kind="exclusive",
+            classes={
+                "aorta": (1,),
+                "gallbladder": (2,),
+                "left_kidney": (3,),
+                "right_kidney": (4,),
+                "liver": (5,),
+                "pancreas": (6,),
+                "spleen": (7,),
+                "stomach": (8,),
+            },
+        ),
+        channels=1,
+        intensity=Intensity(full_scale=1.0),
+        augmentation="affine, brightness",
+        holds=Contents(cases=2223, groups=30),
+        terms="registration at synapse.org (BTCV)",
+        citation="Landman et al., MICCAI multi-atlas labeling beyond the cranial vault, 2015; "
+        "Chen et al., TransUNet, arXiv 2102.04306",
+        recipe="synapse",
+        list_cases=layouts.list_synapse,
     ),
-    "chase_db1": CatalogEntry(
-        title="CHASE_DB1",
-        modality="retinal photograph",
-        labels=_VESSEL,
-        channels=3,
-        has_field_of_view=True,
-        terms="CC BY 4.0",
-        citation="Fraz et al., An ensemble classification-based approach applied to retinal blood "
-        "vessel segmentation, IEEE Transactions on Biomedical Engineering 59(9), 2012",
-        list_cases=_chase_db1,
+    "brats": CatalogEntry(
+        title="BraTS 2021",
+        modality="MRI of the brain: t1, t1ce, t2, flair",
+        layout="BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on, a folder a patient",
+        split=_BY_SEED,
+        labels=Labels(
+            kind="exclusive", classes={"necrosis": (1,), "edema": (2,), "enhancing": (4,)}
+        ),
+        channels=4,
+        intensity=Intensity(kind="zscore"),
+        augmentation="mri",
+        holds=Contents(cases=1251, groups=1251),
+        terms="registration at synapse.org",
+        citation="Baid et al., The RSNA-ASNR-MICCAI BraTS 2021 benchmark, arXiv 2107.02314",
+        recipe="brats",
+        list_cases=layouts.list_brats,
     ),
     "kvasir_seg": CatalogEntry(
         title="Kvasir-SEG",
         modality="endoscopy",
-        labels=Labels(kind="one_class", classes={"polyp": (255,)}, threshold=127),
+        layout="images/, masks/, as published; or the two in train/, validation/ and test/",
+        split=_BY_SEED + "; as the folders say where it comes split",
+        labels=_POLYP,
         channels=3,
-        has_field_of_view=False,
+        intensity=Intensity(),
+        augmentation="endoscopy",
+        holds=Contents(cases=1000, groups=1000),
         terms="research and education",
         citation="Jha et al., Kvasir-SEG: a segmented polyp dataset, MultiMedia Modeling 2020",
-        list_cases=_kvasir_seg,
+        recipe="kvasir_seg",
+        list_cases=layouts.list_kvasir_seg,
+    ),
+    "cvc_clinicdb": CatalogEntry(
+        title="CVC-ClinicDB",
+        modality="endoscopy",
+        layout="Original/, Ground Truth/ of TIFF; or the two in PNG/, of PNG",
+        split=_BY_SEED + ", whole sequences (perhaps sequences.txt: lines such as 1-25)",
+        labels=_POLYP,
+        channels=3,
+        intensity=Intensity(),
+        augmentation="endoscopy",
+        holds=Contents(cases=612, groups=29),
+        terms="research",
+        citation="Bernal et al., WM-DOVA maps for accurate polyp highlighting in colonoscopy, "
+        "Computerized Medical Imaging and Graphics 43, 2015",
+        recipe="cvc_clinicdb",
+        list_cases=layouts.list_cvc_clinicdb,
+    ),
+    "drive": CatalogEntry(
+        title="DRIVE",
+        modality="retinal photograph",
+        layout="training/, test/ with images/, 1st_manual/, mask/, as published",
+        split="official: 20 train, of whom 4 validate, 20 test",
+        labels=_VESSEL,
+        channels=3,
+        intensity=Intensity(),
+        augmentation="retina",
+        holds=Contents(cases=40, groups=40),
+        terms="research",
+        citation="Staal et al., Ridge-based vessel segmentation in color images of the retina, "
+        "IEEE Transactions on Medical Imaging 23(4), 2004",
+        recipe="drive",
+        list_cases=layouts.list_drive,
+    ),
+    "chase_db1": CatalogEntry(
+        title="CHASE_DB1",
+        modality="retinal photograph",
+        layout="images/, 1st_manual/, perhaps mask/",
+        split="the usual: the first 20 train, of whom 4 validate, the last 8 test; by child",
+        labels=_VESSEL,
+        channels=3,
+        intensity=Intensity(),
+        augmentation="retina",
+        holds=Contents(cases=28, groups=14),
+        terms="CC BY 4.0",
+        citation="Fraz et al., An ensemble classification-based approach applied to retinal blood "
+        "vessel segmentation, IEEE Transactions on Biomedical Engineering 59(9), 2012",
+        recipe="chase_db1",
+        list_cases=layouts.list_chase_db1,
+    ),
+    "acdc": CatalogEntry(
+        title="ACDC",
+        modality="cine MRI of the heart",
+        layout="nnU-Net's raw layout",
+        split="patients 1-70 train, 71-80 validate, 81-100 test",
+        labels=Labels(kind="exclusive", classes={"RV": (1,), "MYO": (2,), "LV": (3,)}),
+        channels=1,
+        intensity=Intensity(kind="zscore"),
+        augmentation="affine, brightness; no flips",
+        holds=Contents(cases=100, groups=100),
+        terms="CC BY-NC-SA 4.0",
+        citation="Bernard et al., Deep Learning Techniques for Automatic MRI Cardiac Multi-"
+        "Structures Segmentation and Diagnosis, IEEE Transactions on Medical Imaging 37(11), 2018",
+        recipe="acdc",
+        list_cases=layouts.list_acdc,
+    ),
+    "lidc": CatalogEntry(
+        title="LIDC-IDRI, crops of nodules",
+        modality="CT of the lung",
+        layout="images/, masks/rater-1/ to rater-4/, lists",
+        split="70, 10, 20 % of the patients, in lists",
+        labels=Labels(kind="one_class", classes={"nodule": (255,)}),
+        channels=1,
+        intensity=Intensity(),
+        augmentation="flip_rotate",
+        holds=Contents(cases=1340, groups=437, raters=4),
+        terms="CC BY 3.0",
+        citation="Armato et al., The Lung Image Database Consortium (LIDC) and Image Database "
+        "Resource Initiative (IDRI), Medical Physics 38(2), 2011",
+        recipe="lidc",
+        list_cases=layouts.list_lidc,
+    ),
+    "ms_lesions": CatalogEntry(
+        title="lesions of multiple sclerosis",
+        modality="MRI of the brain: t1, t1post, t2, flair",
+        layout="patient07/t1.nii.gz and so on, lesions.nii.gz, a folder a patient",
+        split=_BY_SEED,
+        labels=Labels(kind="one_class", classes={"lesion": (1,)}),
+        channels=4,
+        intensity=Intensity(kind="zscore"),
+        augmentation="mri",
+        terms="CC BY",
+        list_cases=layouts.list_ms_lesions,
+    ),
+    "brats_slices": CatalogEntry(
+        title="a few slices of BraTS, to try the reader: one patient, so never to judge by",
+        modality="MRI of the brain: t1, t1ce, t2, flair",
+        layout="training/000001/brats_train_001_t1_080_w.nii.gz and so on, a folder a slice",
+        split="all train",
+        labels=Labels(
+            kind="exclusive", classes={"necrosis": (1,), "edema": (2,), "enhancing": (4,)}
+        ),
+        channels=4,
+        intensity=Intensity(kind="zscore"),
+        augmentation="mri",
+        terms="BraTS",
+        list_cases=layouts.list_brats_slices,
+    ),
+    "nnunet": CatalogEntry(
+        title="a data set in nnU-Net's raw layout",
+        modality="any",
+        layout="dataset.json, imagesTr/, labelsTr/, perhaps imagesTs/ and labelsTs/",
+        split="lists, else by seed; labelsTs/ tests where it is there",
+        labels=None,
+        channels=None,
+        terms="yours",
+        list_cases=layouts.list_nnunet_split,
+    ),
+    "msd": CatalogEntry(
+        title="a data set in the Medical Segmentation Decathlon's layout",
+        modality="any",
+        layout='dataset.json that lists "training": [{"image": ..., "label": ...}]',
+        split="lists, else by seed",
+        labels=None,
+        channels=None,
+        terms="yours",
+        list_cases=layouts.list_msd_split,
     ),
     "folder": CatalogEntry(
         title="a folder of images and masks",
         modality="any",
+        layout="images/, masks/ (or a folder a rater in masks/), perhaps fields_of_view/",
+        split="lists, else by seed",
         labels=None,
         channels=None,
-        has_field_of_view=False,
         terms="yours",
-        citation="",
-        list_cases=_folder,
+        recipe="folder",
+        list_cases=layouts.list_folder,
     ),
     "brain": CatalogEntry(
         title="slices of the MNI152 brain, out of nilearn's wheel",
         modality="MRI, T1",
+        layout="made here",
+        split="by slabs, in lists",
         labels=BRAIN_LABELS,
         channels=1,
-        has_field_of_view=False,
+        intensity=Intensity(),
+        augmentation="mri",
         terms="ICBM 152: free to use, copy and distribute with its copyright notice",
         citation="Fonov et al., Unbiased average age-appropriate atlases for pediatric studies, "
         "NeuroImage 54(1), 2011",
-        list_cases=_brain,
+        recipe="brain",
+        list_cases=layouts.list_brain,
     ),
     "synthetic": CatalogEntry(
         title="drawn curves and discs",
         modality="drawing",
+        layout="made here",
+        split="60, 20, 20 %, in lists",
         labels=SYNTHETIC_LABELS["one_class"],
         channels=3,
-        has_field_of_view=False,
+        intensity=Intensity(),
+        augmentation="flip_rotate",
         terms="none",
-        citation="",
-        list_cases=_folder,
+        list_cases=layouts.list_folder,
     ),
 }

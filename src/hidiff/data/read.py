@@ -9,7 +9,7 @@ from jaxtyping import Float, Num
 from monai.data.image_reader import PILReader
 from PIL import Image, ImageOps
 
-from hidiff.data.case import DataError
+from hidiff.data.case import DataError, ImageFiles, first_file
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
 ARRAYS = (".npy", ".npz")
@@ -34,11 +34,31 @@ def read_image(path: Path | str, channels: int) -> Float[np.ndarray, "c h w"]:
     return _match_channels(Path(path), values, channels)
 
 
+def read_files(image: ImageFiles, channels: int) -> Float[np.ndarray, "c h w"]:
+    """As `read_image`, of one file or of a file for each channel."""
+    if not isinstance(image, tuple):
+        return read_image(image, channels)
+    if len(image) != channels:
+        raise DataError(
+            f"{first_file(image)} and the {len(image) - 1} beside it make {len(image)} channels, "
+            f"but {channels} are wanted. Give a file for every channel."
+        )
+    planes = [read_image(file, 1) for file in image]
+    for file, plane in zip(image, planes, strict=True):
+        if plane.shape != planes[0].shape:
+            came, wanted = ("x".join(map(str, each.shape[1:])) for each in (plane, planes[0]))
+            raise DataError(
+                f"{file} is {came}, but {first_file(image)}, another channel of the same image, is "
+                f"{wanted}. Resize one."
+            )
+    return np.concatenate(planes)
+
+
 def read_planes(path: Path | str) -> Num[np.ndarray, "c h w"]:
     """An image's values as they lie in the file: its own channels and type of number."""
     path = Path(path)
     if path.suffix.lower() in ARRAYS:
-        planes = _read_array(path)
+        planes = read_array(path)
         planes = planes[None] if planes.ndim == 2 else planes
         wanted = "an array of (h, w) or (c, h, w)"
     else:
@@ -63,7 +83,7 @@ def read_size(path: Path | str) -> tuple[int, int]:
     """Rows and columns of an image as it lies in its file; of a picture from the head alone."""
     path = Path(path)
     if path.suffix.lower() in ARRAYS:
-        height, width = _read_array(path).shape[-2:]
+        height, width = read_array(path).shape[-2:]
         return height, width
     _check_exists(path)
     try:
@@ -82,7 +102,7 @@ def read_mask(path: Path | str) -> Num[np.ndarray, "h w"]:
     """
     path = Path(path)
     if path.suffix.lower() in ARRAYS:
-        values = _read_array(path)
+        values = read_array(path)
     else:
         values = _read_picture(path, _keep_palette)
         values = _drop_alpha(values) if values.ndim == 3 else values
@@ -186,7 +206,7 @@ def _is_grey(palette: list[int]) -> bool:
     return palette[0::3] == palette[1::3] == palette[2::3]
 
 
-def _read_array(path: Path) -> np.ndarray:
+def read_array(path: Path) -> np.ndarray:
     _check_exists(path)
     try:
         # mapped: what a header claims beyond the file's length is an error, not an allocation

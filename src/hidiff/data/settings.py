@@ -3,11 +3,15 @@
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
+from hidiff.data.cache import Cache
 from hidiff.data.case import DataError
 from hidiff.data.catalog import CATALOG
+from hidiff.data.grid import PLANES, Plane
 from hidiff.data.intensity import Intensity
+from hidiff.data.prior import Priors
+from hidiff.data.slices import Slicing
 from hidiff.data.splits import Splitting
 from hidiff.data.transforms import PRESETS, Augmentation, check_square
 
@@ -25,7 +29,20 @@ class DataSettings(BaseModel):
     )
     splitting: Splitting = Splitting()
     channels: int = Field(default=3, ge=1, description="channels of an image: 1 grey, 3 colour")
+    plane: Plane = Field(
+        default="axial", description=f"volumes: how they are sliced, {', '.join(PLANES)}"
+    )
+    neighbours: int = Field(
+        default=0,
+        ge=0,
+        description="volumes: slices above and below that are seen too, as channels (2.5-D)",
+    )
+    spacing_mm: tuple[PositiveFloat, PositiveFloat] | None = Field(
+        default=None,
+        description="volumes: resample slices to this (row, column) spacing; left out: as they are",
+    )
     intensity: Intensity = Intensity()
+    priors: Priors = Priors()
     size: tuple[int, int] | None = Field(
         default=None, description="resize every image to (height, width); left out: as it is"
     )
@@ -39,7 +56,11 @@ class DataSettings(BaseModel):
     augmentation: str | Augmentation = Field(
         default="none", description=f"one of {', '.join(PRESETS)}, or each chance by name"
     )
-    cache: bool = Field(default=True, description="keep decoded images in memory")
+    cache: Cache = Field(
+        default=True,
+        description="keep decoded images in memory; disk: in a folder of arrays, $HIDIFF_CACHE or "
+        "~/.cache/hidiff; false: decode each time",
+    )
 
     @field_validator("source")
     @classmethod
@@ -83,6 +104,22 @@ class DataSettings(BaseModel):
         """The augmentation, presets looked up."""
         chosen = self.augmentation
         return PRESETS[chosen] if isinstance(chosen, str) else chosen
+
+    @model_validator(mode="after")
+    def _one_way_to_resize(self) -> "DataSettings":
+        if self.size is not None and self.spacing_mm is not None:
+            raise ValueError("size and spacing_mm both resize slices: leave one out")
+        return self
+
+    @property
+    def slicing(self) -> Slicing:
+        """How volumes are looked at."""
+        return Slicing(self.plane, self.neighbours, self.spacing_mm)
+
+    @property
+    def image_channels(self) -> int:
+        """What the networks see: the image's channels, of neighbouring slices too."""
+        return self.channels * (2 * self.neighbours + 1)
 
     @property
     def root(self) -> Path:

@@ -1,12 +1,12 @@
 """Who trains and who tests: by seed and group, or as files list it; no group on two sides."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from hidiff.data.case import Case, DataError
 from hidiff.seeding import generator
@@ -24,18 +24,35 @@ class Splitting(BaseModel):
     validation_cases: int | None = Field(
         default=None,
         ge=0,
-        description="sets without a validation split (drive, chase_db1): cases held out of the "
-        "training split, whole groups at a time; left out: the catalog's number",
+        description="sets without a validation split (drive, chase_db1, synapse): cases held "
+        "out of the training split, whole groups at a time; left out: the catalog's number",
     )
     fractions: tuple[float, float, float] = Field(
         default=(0.7, 0.1, 0.2),
-        description="folder without lists: shares of the groups for train, validation, test",
+        description="sets without lists or a split of their own: shares of the groups for train, "
+        "validation, test",
     )
     group: str = Field(
         default=r"^(.*)$",
         description="folder: a regular expression with one (group) on the file's stem that finds "
         "the patient; left out: each file is its own",
     )
+
+    folds: int = Field(
+        default=5, ge=2, description="of cross-validation: parts of the training and validation set"
+    )
+    fold: int | None = Field(
+        default=None,
+        ge=0,
+        description="the part that validates, from 0 on, while the others train (hidiff train "
+        "--fold); left out: the data set's own split",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_the_folds(self) -> "Splitting":
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold is {self.fold}, but must be 0 to {self.folds - 1}")
+        return self
 
     @field_validator("fractions")
     @classmethod
@@ -109,6 +126,21 @@ def split_by_group(
     return {split: [case for case in cases if side[case.group] == split] for split in SPLITS}
 
 
+def fold_of(cases: Sequence[Case], folds: int, fold: int, seed: int) -> dict[Split, list[Case]]:
+    """Cross-validation: the groups in `folds` parts, drawn by the seed; one of them validates."""
+    groups = _shuffled_groups(cases, seed)
+    if len(groups) < folds:
+        raise DataError(
+            f"{len(cases)} cases of {len(groups)} groups cannot be {folds} folds. Lower "
+            "splitting.folds, or add cases."
+        )
+    held = set(groups[fold::folds])
+    return {
+        "train": [case for case in cases if case.group not in held],
+        "validation": [case for case in cases if case.group in held],
+    }
+
+
 def read_lists(folder: Path, cases: Sequence[Case]) -> dict[Split, list[Case]] | None:
     """The splits as train.txt, validation.txt and test.txt list them, a stem a line.
 
@@ -122,14 +154,20 @@ def read_lists(folder: Path, cases: Sequence[Case]) -> dict[Split, list[Case]] |
     splits: dict[Split, list[Case]] = {
         split: _read_list(file, by_name) for split, file in files.items()
     }
-    _check_apart(folder, splits)
+    check_apart(f"the split by the lists in {folder}", splits)
     return splits
 
 
 def _read_list(file: Path, by_name: dict[str, Case]) -> list[Case]:
     if not file.is_file():
         return []
-    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{file} does not read as a list ({error}), but wants one file name a line, as UTF-8. "
+            "Save it anew."
+        ) from None
     names = [line for line in lines if line and not line.startswith("#")]
     for name in names:
         if "/" in name or "\\" in name or name in (".", ".."):
@@ -148,15 +186,16 @@ def _read_list(file: Path, by_name: dict[str, Case]) -> list[Case]:
     return [by_name[name] for name in names]
 
 
-def _check_apart(folder: Path, splits: dict[Split, list[Case]]) -> None:
+def check_apart(place: str, splits: Mapping[Split, Sequence[Case]]) -> None:
+    """Raise DataError for a group that is in two splits."""
     side: dict[str, str] = {}
     for split, cases in splits.items():
         for case in cases:
             other = side.setdefault(case.group, split)
             if other != split:
                 raise DataError(
-                    f"the lists in {folder} put the group {case.group!r} in both {other} and "
-                    f"{split} ({case.name}): scores would be too good. Move it to one side."
+                    f"{place} has the group {case.group!r} in both {other} and {split} "
+                    f"({case.name}): scores would be too good. Move it to one side."
                 )
 
 

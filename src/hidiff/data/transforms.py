@@ -102,8 +102,12 @@ def training_transform(
     augmentation: Augmentation,
     foreground_share: float,
     labels: Labels,
+    prior_planes: int = 0,
 ) -> "PlainCompose":
     """A loaded item -> the same item as a patch: plain float32 tensors, masks still exact bits.
+
+    The image's last `prior_planes` are a prior: they are cut and turned with it, and their values
+    stay.
 
     Where a patch reaches beyond the image (a small image, a turned patch), the image's edge is
     repeated, the mask is empty (background, for exclusive classes) and field_of_view is 0.
@@ -116,7 +120,7 @@ def training_transform(
     steps = [
         CropPatch(patch_size, room, foreground_share, labels.class_planes),
         *_shape_steps(patch_size, augmentation),
-        *_brightness_steps(augmentation),
+        *_brightness_steps(augmentation, prior_planes),
         EnsureTyped(KEYS, dtype=torch.float32, track_meta=False),
     ]
     if labels.kind == "exclusive":
@@ -147,7 +151,7 @@ def _shape_steps(patch_size: tuple[int, int], augmentation: Augmentation) -> lis
     return steps
 
 
-def _brightness_steps(augmentation: Augmentation) -> list[Transform]:
+def _brightness_steps(augmentation: Augmentation, prior_planes: int) -> list[Transform]:
     a = augmentation
     steps: list[Transform] = []
     if a.gamma:
@@ -162,7 +166,7 @@ def _brightness_steps(augmentation: Augmentation) -> list[Transform]:
         )
     if a.noise:
         steps.append(RandGaussianNoised("image", prob=a.noise, std=a.noise_std))
-    return steps
+    return [PutAside(prior_planes), *steps, PutBack()] if steps and prior_planes else steps
 
 
 def _room_to_turn(augmentation: Augmentation) -> float:
@@ -250,6 +254,26 @@ class FillBackground(MapTransform):
         y0 = data["y0"].clone()
         y0[0] = 1 - y0[1:].sum(dim=0)
         return {**data, "y0": y0}
+
+
+class PutAside(Transform):
+    """Take the image's last planes away, so that nothing changes them."""
+
+    def __init__(self, num_planes: int) -> None:
+        self.num_planes = num_planes
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        image = data["image"]
+        return {**data, "image": image[: -self.num_planes], "aside": image[-self.num_planes :]}
+
+
+class PutBack(Transform):
+    """Put the planes that were put aside where they were."""
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        data = dict(data)
+        data["image"] = torch.cat([data["image"], data.pop("aside")])
+        return data
 
 
 def _grown(side: int, room: float) -> int:

@@ -1,1 +1,6 @@
 """Trained models for other engines: packed modules, ONNX, OpenVINO."""
+
+from hidiff.export.pack import pack_refiner
+from hidiff.export.packed_file import FORMAT, STORAGES, load_packed, save_packed
+
+__all__ = ["FORMAT", "STORAGES", "load_packed", "pack_refiner", "save_packed"]

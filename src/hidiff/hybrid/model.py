@@ -1,6 +1,7 @@
 """The hybrid: a segmentor, the refiner of its masks, and the diffusion between them."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import torch
@@ -19,7 +20,8 @@ from hidiff.diffusion import (
     refiner_loss,
 )
 from hidiff.labels import Labels
-from hidiff.refiner import Refiner
+from hidiff.packed import PackedRefiner
+from hidiff.refiner import Refiner, check_size
 from hidiff.segmentors import Segmentor
 
 
@@ -60,6 +62,8 @@ class Look(NamedTuple):
     logits: Float[Tensor, "b k h w"]
     prior: Float[Tensor, "b k h w"]
     features: tuple[Tensor, ...]
+    auxiliary: tuple[Tensor, ...] = ()
+    """more logits that the segmentor's own loss takes, see SegmentorOutput"""
 
     def detach(self) -> "Look":
         """The same without a gradient: for the refiner's half of the training."""
@@ -73,7 +77,7 @@ class HybridSegmentor(nn.Module):
     def __init__(
         self,
         segmentor: nn.Module,
-        refiner: Refiner,
+        refiner: Refiner | PackedRefiner,
         labels: Labels,
         settings: DiffusionSettings,
     ):
@@ -104,9 +108,9 @@ class HybridSegmentor(nn.Module):
 
     def look(self, image: Float[Tensor, "b c h w"], through: nn.Module | None = None) -> Look:
         """Run the segmentor, once an image; `through` is the same, wrapped for processes."""
-        logits, features = (through or self.segmentor)(image)
+        logits, features, auxiliary = (through or self.segmentor)(image)
         # float32 under autocast too: the diffusion's arithmetic starts here
-        return Look(logits, self.labels.activate(logits.float()), features)
+        return Look(logits, self.labels.activate(logits.float()), features, auxiliary)
 
     def refiner_loss(
         self,
@@ -147,22 +151,32 @@ class HybridSegmentor(nn.Module):
         steps: list[int],
         uniforms: list,
         sampler: str = "ancestral",
-    ) -> Iterator[list[Step]]:
+    ) -> Iterator[tuple[Step, ...]]:
         """Refine the masks of a batch, once for each of `uniforms` (one `uniform(t)` a sample).
 
-        Yields the trace of each sample: its steps, of which the last one's `y0_hat` is the
-        sample. The work on the image alone is done once for all of them.
+        All samples take a step, then all the next: yields them, sample by sample, for each of
+        `steps`; every `y0_hat` of the last are the samples. The work on the image alone is done
+        once, the work on image and t once a step, and no earlier step is kept.
         """
-        prepared = self.refiner.prepare(look.features)
+        check_size(image)
+        prepared = self.refiner.prepare(self.refiner.see(image, look.features))
+
+        @lru_cache(maxsize=1)
+        def condition(step: int) -> tuple:
+            t = torch.full((len(image),), step, device=image.device)
+            return self.refiner.condition(prepared, t)
 
         def predict_y0(yt: Tensor, t: Tensor) -> Tensor:
-            raw = self.refiner.denoise(image, yt, look.prior, t, prepared).float()
             # on the CPU, where the range check of the schedule does not wait for the device
-            alpha_bar = self.schedule.at(t.cpu()).to(yt.device)
+            on_cpu = t.cpu()
+            conditions = condition(int(on_cpu[0]))
+            raw = self.refiner.denoise(image, yt, look.prior, t, conditions).float()
+            alpha_bar = self.schedule.at(on_cpu).to(yt.device)
             return torch.sigmoid(self.target(raw, yt, look.prior, alpha_bar))
 
         keywords = {"reverse": self.reverse} if sampler == "ancestral" else {}
-        for uniform in uniforms:
-            yield list(
-                SAMPLERS[sampler](predict_y0, look.prior, self.schedule, steps, uniform, **keywords)
-            )
+        chains = [
+            SAMPLERS[sampler](predict_y0, look.prior, self.schedule, steps, uniform, **keywords)
+            for uniform in uniforms
+        ]
+        yield from zip(*chains, strict=True)

@@ -1,8 +1,9 @@
-"""Two small drawings of an evaluation, as SVG: intervals of differences, and a dot per case."""
+"""Small drawings of an evaluation, as SVG: intervals, a dot per case, reliability."""
 
 from collections.abc import Mapping
 
 from hidiff.inference.page import Html, safe
+from hidiff.metrics.calibration import Reliability
 from hidiff.metrics.format import format_number, judge, metric_name
 from hidiff.metrics.table import Entry
 
@@ -61,4 +62,37 @@ def scatter_svg(pairs: Mapping[str, tuple[float, float]], metric: str) -> Html:
         '<text transform="translate(-14 120) rotate(-90)" text-anchor=middle>refined</text>'
         f"</svg><figcaption>{title}, a dot per image; on the line refinement changed nothing."
         "</figcaption></figure>"
+    )
+
+
+def reliability_svg(curves: Mapping[str, Reliability], name: str) -> Html:
+    """What was said to the right, how much of it was true up; a dot per bin, by its pixels."""
+    drawn, labels = "", ""
+    for number, (source, curve) in enumerate(curves.items()):
+        points = list(curve.points())
+        total = sum(count for _, count, _, _ in points)
+        line = " ".join(f"{240 * said:.1f},{240 - 240 * true:.1f}" for _, _, said, true in points)
+        dots = "".join(
+            f'<circle cx="{240 * said:.1f}" cy="{240 - 240 * true:.1f}" '
+            f'r="{1.5 + 5 * (count / total) ** 0.5:.1f}"><title>{safe(source)}: said {said:.3f}, '
+            f"true {true:.3f}, {count} pixels</title></circle>"
+            for _, count, said, true in points
+        )
+        drawn += f'<g class="curve c{number}"><polyline points="{line}"></polyline>{dots}</g>'
+        labels += (
+            f'<text x="8" y="{16 + 14 * number}" class="c{number}">{safe(source)}: ECE '
+            f"{format_number('ece', curve.error)}</text>"
+        )
+    return Html(
+        '<figure class=scatter><svg viewBox="-40 -6 290 284" role=img '
+        f'aria-label="Reliability of {safe(name)}">'
+        '<rect width="240" height="240" class=frame></rect>'
+        '<line x1="0" y1="240" x2="240" y2="0" class=zero></line>'
+        f"{drawn}{labels}"
+        '<text x="0" y="254" text-anchor=middle>0</text>'
+        '<text x="240" y="254" text-anchor=middle>1</text>'
+        '<text x="-4" y="244" text-anchor=end>0</text><text x="-4" y="4" text-anchor=end>1</text>'
+        '<text x="120" y="270" text-anchor=middle>said</text>'
+        '<text transform="translate(-14 120) rotate(-90)" text-anchor=middle>true</text>'
+        f"</svg><figcaption>{safe(name)}</figcaption></figure>"
     )

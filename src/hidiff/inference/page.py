@@ -117,6 +117,11 @@ figure { margin: 0; }
 svg text { fill: var(--soft); } .frame { fill: var(--card); stroke: var(--line); }
 .zero { stroke: var(--soft); stroke-dasharray: 3 3; }
 .case { fill: var(--accent); fill-opacity: .65; }
+.plots { display: flex; flex-wrap: wrap; gap: 1rem 2rem; }
+.curve polyline { fill: none; stroke-width: 1.5; } .curve { fill-opacity: .75; }
+.c0 { fill: var(--soft); stroke: var(--soft); } .c1 { fill: var(--bad); stroke: var(--bad); }
+.c2 { fill: var(--accent); stroke: var(--accent); } svg text.c0, svg text.c1, svg text.c2 {
+  stroke: none; } svg text.c1 { fill: var(--bad); } svg text.c2 { fill: var(--accent); }
 .forest { display: block; } .bar { stroke: var(--soft); stroke-width: 2; }
 .dot { fill: var(--soft); } .dot.better { fill: var(--good); } .dot.worse { fill: var(--bad); }
 .bar.better { stroke: var(--good); } .bar.worse { stroke: var(--bad); }

@@ -1,57 +1,38 @@
 """Predicts images of any size: windows in, labels, probability and uncertainty out."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from monai.inferers.utils import sliding_window_inference
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from hidiff import seeding
-from hidiff.data import Intensity, load_image, normalise, read_open_picture, resize_image
-from hidiff.diffusion import at_temperature, subset
+from hidiff.data import (
+    ImageFiles,
+    Intensity,
+    Priors,
+    Slicing,
+    check_prior,
+    first_file,
+    is_volume,
+    load_image,
+    load_volume,
+    normalise,
+    read_open_picture,
+    read_prior,
+    resize_image,
+    resize_slices,
+    show_slice,
+    volume_stem,
+)
 from hidiff.hybrid import HybridSegmentor
 from hidiff.inference.prediction import Prediction, decide, entropy_bits
-
-MIRRORS = ((), (3,), (2,), (2, 3))  # axes turned round: none, left-right, up-down, both
-
-
-class PredictionSettings(BaseModel):
-    """How much work a prediction is, and how it ends in labels."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    samples: int = Field(default=1, ge=1, description="refinements whose mean is taken")
-    steps: int | None = Field(
-        default=None, ge=1, description="steps of each refinement; left out: all T"
-    )
-    sampler: Literal["ancestral", "ddim"] = "ancestral"
-    temperature: float | None = Field(
-        default=None,
-        ge=0,
-        description="of every draw: 1 draws masks as likely as the model finds them, each like "
-        "another reader's; below 1 a draw keeps closer to the likeliest; at 0 nothing is left to "
-        "chance, and samples are all alike. Left out: 0 for one sample, 0.5 for several",
-    )
-    seed: int = Field(default=0, description="of the draws; the same gives the same masks")
-    rule: Literal["half", "expected_dice"] = Field(
-        default="half",
-        description="half: 0.5, or argmax; expected_dice: the cut of the best expected Dice",
-    )
-    mirror: bool = Field(default=False, description="average over four mirrored looks")
-    overlap: float = Field(default=0.25, ge=0, lt=1, description="share of a window, each way")
-    windows: int = Field(default=8, ge=1, description="windows at once")
-
-    @property
-    def heat(self) -> float:
-        """The temperature, chosen by the number of samples where it is left out."""
-        if self.temperature is not None:
-            return self.temperature
-        return 0.0 if self.samples == 1 else 0.5
+from hidiff.inference.settings import PredictionSettings
+from hidiff.inference.volume import VolumePrediction
+from hidiff.inference.windows import read_trace, refine_windows
 
 
 class Predictor:
@@ -59,7 +40,8 @@ class Predictor:
 
     `window` is the (height, width) it looks through, as in training; smaller images are padded
     by repeating their rim. `size` is what whole images are resized to, if they are. `refines` is
-    False for a model whose refiner was never trained: then the prior is the answer.
+    False for a model whose refiner was never trained: then the prior is the answer. `priors` says
+    what the files of a model are that refines priors from files.
     """
 
     def __init__(
@@ -68,6 +50,8 @@ class Predictor:
         *,
         channels: int,
         intensity: Intensity,
+        slicing: Slicing | None = None,
+        priors: Priors | None = None,
         window: tuple[int, int],
         size: tuple[int, int] | None = None,
         settings: PredictionSettings | None = None,
@@ -79,6 +63,8 @@ class Predictor:
         self.labels = hybrid.labels
         self.channels = channels
         self.intensity = intensity
+        self.slicing = slicing or Slicing()
+        self.priors = priors
         self.window = window
         self.size = size
         self.settings = settings or PredictionSettings()
@@ -86,8 +72,9 @@ class Predictor:
 
     def predict(
         self,
-        image: np.ndarray | Image.Image | Path | str,
+        image: np.ndarray | Image.Image | ImageFiles,
         *,
+        prior: np.ndarray | Path | str | None = None,
         name: str | None = None,
         refine: bool | None = None,
         trace: bool = False,
@@ -97,24 +84,135 @@ class Predictor:
 
         Values are raw, as in the file (0..255 for 8 bits). `changes` are PredictionSettings, such
         as samples=4, steps=5, seed=1, rule="expected_dice". Without `refine` (left out: as the
-        model was trained) the prior stands in for the refined probability. Raises ValueError for
-        an image that does not fit.
+        model was trained) the prior stands in for the refined probability. `prior` is what a model
+        refines that was trained on priors from files: a file, or probabilities (k, h, w). Raises
+        ValueError for an image that does not fit.
         """
         refine = self.refines if refine is None else refine
-        settings = PredictionSettings.model_validate({**self.settings.model_dump(), **changes})
-        if name is None:
-            name = Path(image).stem if isinstance(image, str | Path) else ""
-        tensor = self._read(image)
+        settings = self._changed(changes)
+        if isinstance(image, str | Path | tuple):
+            if is_volume(image):
+                raise ValueError(f"{image} is a volume: use predict_volume, for all its slices.")
+            name = first_file(image).stem if name is None else name
+        name, tensor = name or "", self._read(image)
         original = (tensor.shape[1], tensor.shape[2])
+        if prior is not None or self.priors is not None:
+            tensor = torch.cat([tensor, self._read_prior(prior, original)])
         if self.size is not None:
             tensor = resize_image(tensor, self.size)
-        maps = self._windows(tensor, settings, name, refine, trace)
-        if self.size is not None:
-            maps = {key: resize_image(value, original) for key, value in maps.items()}
-        return self._finish(name, maps, settings, trace)
+        [prediction] = self.predict_slices(
+            tensor[None], [name], settings, refine=refine, trace=trace, size=original
+        )
+        return prediction
 
-    def _read(self, image: np.ndarray | Image.Image | Path | str) -> Float[Tensor, "c h w"]:
-        if isinstance(image, str | Path):
+    def predict_volume(
+        self,
+        image: ImageFiles,
+        *,
+        name: str | None = None,
+        refine: bool | None = None,
+        keep_probability: bool = False,
+        scratch: Path | None = None,
+        done: Callable[[float], object] = lambda share: None,
+        **changes: Any,
+    ) -> VolumePrediction:
+        """Refine the masks of a volume (of a file, or a file a channel), slice by slice.
+
+        The volume is normalised as a whole, then looked at as in training; what comes back lies on
+        the file's own grid. Probabilities, 2 bytes a voxel and plane, are left out unless
+        `keep_probability`; below the folder `scratch` they are files of the memory's map. `done` is
+        told the share that is done. Draws depend on `name` (left out: the file's) and the slice.
+        `rule="expected_dice"` decides slice by slice.
+        """
+        refine = self.refines if refine is None else refine
+        settings = self._changed(changes)
+        name = volume_stem(first_file(image)) if name is None else name
+        volume = load_volume(image, self.channels, self.intensity, self.slicing.plane)
+        depth, *original = volume.image.shape[1:]
+        size = self.size or self.slicing.size_of(volume.grid)
+        result = VolumePrediction.empty(
+            name,
+            volume.grid,
+            self.slicing.plane,
+            (depth, original[0], original[1]),
+            self.labels,
+            keep_probability,
+            scratch,
+        )
+        for first in range(0, depth, settings.windows):
+            numbers = range(first, min(first + settings.windows, depth))
+            slices = torch.stack(
+                [show_slice(volume.image, z, self.slicing.neighbours) for z in numbers]
+            )
+            predictions = self.predict_slices(
+                slices if size is None else resize_slices(slices, size),
+                [f"{name}:{z}" for z in numbers],
+                settings,
+                size=(original[0], original[1]),
+                refine=refine,
+            )
+            for z, prediction in zip(numbers, predictions, strict=True):
+                result.put(z, prediction)
+            done((numbers[-1] + 1) / depth)
+        return result
+
+    def predict_slice(
+        self,
+        image: ImageFiles,
+        number: int,
+        *,
+        name: str,
+        refine: bool | None = None,
+        trace: bool = False,
+        **changes: Any,
+    ) -> Prediction:
+        """One slice of a volume, as `predict_volume` finds it; with `trace`, every step of it."""
+        volume = load_volume(image, self.channels, self.intensity, self.slicing.plane)
+        seen = show_slice(volume.image, number, self.slicing.neighbours)
+        size = self.size or self.slicing.size_of(volume.grid)
+        [prediction] = self.predict_slices(
+            seen[None] if size is None else resize_slices(seen[None], size),
+            [f"{name}:{number}"],
+            self._changed(changes),
+            size=(seen.shape[1], seen.shape[2]),
+            refine=self.refines if refine is None else refine,
+            trace=trace,
+        )
+        return prediction
+
+    def predict_slices(
+        self,
+        images: Float[Tensor, "b channels h w"],
+        names: list[str],
+        settings: PredictionSettings,
+        *,
+        size: tuple[int, int],
+        refine: bool,
+        trace: bool = False,
+    ) -> list[Prediction]:
+        """Of images of one size as the networks see them; what comes back is resized to `size`."""
+        maps = refine_windows(
+            self.hybrid,
+            images,
+            names,
+            settings,
+            window=self.window,
+            device=self.device,
+            refine=refine,
+            trace=trace,
+        )
+        return [
+            self._finish(
+                name, {key: resize_image(value[i], size) for key, value in maps.items()}, settings
+            )
+            for i, name in enumerate(names)
+        ]
+
+    def _changed(self, changes: dict[str, Any]) -> PredictionSettings:
+        return PredictionSettings.model_validate({**self.settings.model_dump(), **changes})
+
+    def _read(self, image: np.ndarray | Image.Image | ImageFiles) -> Float[Tensor, "c h w"]:
+        if isinstance(image, str | Path | tuple):
             return load_image(image, self.channels, self.intensity)
         if isinstance(image, Image.Image):
             values = read_open_picture(image, self.channels)
@@ -139,100 +237,31 @@ class Predictor:
             raise ValueError("the image holds NaN or infinite pixels. Mend it before prediction.")
         return torch.from_numpy(normalise(values, self.intensity))
 
-    @torch.inference_mode()
-    def _windows(
-        self,
-        image: Float[Tensor, "c h w"],
-        settings: PredictionSettings,
-        name: str,
-        refine: bool,
-        trace: bool,
-    ) -> dict[str, Float[Tensor, "_ h w"]]:
-        """The maps of one image, put together from overlapping windows; on the CPU."""
-
-        def look(window: Tensor, places: list) -> dict[str, Tensor]:
-            window = window.contiguous(memory_format=torch.channels_last)
-            corners = [(int(place[2].start), int(place[3].start)) for place in places]
-            mirrors = MIRRORS if settings.mirror else MIRRORS[:1]
-            looks = [
-                self._mirrored(window, axes, corners, settings, (name, number), refine, trace)
-                for number, axes in enumerate(mirrors)
-            ]
-            return {key: torch.stack([each[key] for each in looks]).mean(dim=0) for key in looks[0]}
-
-        maps = sliding_window_inference(
-            image[None],
-            roi_size=self.window,
-            sw_batch_size=settings.windows,
-            predictor=look,
-            overlap=settings.overlap,
-            mode="gaussian",
-            padding_mode="replicate",
-            sw_device=self.device,
-            device="cpu",
-            with_coord=True,
-        )
-        assert isinstance(maps, dict)
-        return {key: value[0] for key, value in maps.items()}
-
-    def _mirrored(
-        self,
-        window: Float[Tensor, "b c h w"],
-        axes: tuple[int, ...],
-        corners: list[tuple[int, int]],
-        settings: PredictionSettings,
-        words: tuple[int | str, ...],
-        refine: bool,
-        trace: bool,
-    ) -> dict[str, Float[Tensor, "b _ h w"]]:
-        """Segmentor once, refiner for each sample and step, on windows turned round and back."""
-        window = window.flip(axes) if axes else window
-        look = self.hybrid.look(window)
-        maps = {"prior": look.prior}
-        if refine:
-            maps |= self._refined(window, look, axes, corners, settings, words, trace)
-        else:
-            maps["mean"] = look.prior
-        return {key: value.flip(axes) if axes else value for key, value in maps.items()}
-
-    def _refined(
-        self, window, look, axes, corners, settings: PredictionSettings, words, trace: bool
-    ) -> dict[str, Tensor]:
-        planes, (height, width) = self.labels.num_planes, window.shape[2:]
-
-        def uniforms_of(sample: int):
-            def uniform(t: int) -> Tensor:
-                fields = [
-                    seeding.uniform_window(
-                        settings.seed, *words, sample, t,
-                        planes=planes, top=top, left=left, height=height, width=width,
-                    )
-                    for top, left in corners
-                ]  # fmt: skip
-                field = at_temperature(torch.stack(fields), settings.heat)
-                field = field.to(window.device)
-                return field.flip(axes) if axes else field
-
-            return uniform
-
-        num_steps = self.hybrid.schedule.num_steps
-        steps = subset(num_steps, min(settings.steps or num_steps, num_steps))
-        uniforms = [uniforms_of(sample) for sample in range(settings.samples)]
-        total, squares = torch.zeros_like(look.prior), torch.zeros_like(look.prior)
-        maps = {}
-        traces = self.hybrid.refine(window, look, steps, uniforms, settings.sampler)
-        for sample, steps_taken in enumerate(traces):
-            y0_hat = steps_taken[-1].y0_hat
-            total += y0_hat
-            squares += y0_hat.square()
-            if trace and sample == 0:
-                for step in steps_taken:
-                    maps[f"yt {step.t}"], maps[f"y0_hat {step.t}"] = step.yt, step.y0_hat
-        count = settings.samples
-        return {**maps, "mean": total / count, "squares": squares / count}
+    def _read_prior(
+        self, prior: np.ndarray | Path | str | None, size: tuple[int, int]
+    ) -> Float[Tensor, "k h w"]:
+        if self.priors is None:
+            raise ValueError(
+                "a prior came with the image, but this model has a segmentor of its own. Leave it "
+                "out, or train a model with segmentor.name=files."
+            )
+        if prior is None:
+            raise ValueError(
+                "this model refines priors from files, and none came with the image. Give it: "
+                "predict(image, prior=...), or hidiff refine --prior FOLDER."
+            )
+        if isinstance(prior, str | Path):
+            return read_prior(prior, self.labels, self.priors, size)
+        planes = check_prior(prior, self.labels, "the prior")
+        if planes.shape[1:] != size:
+            raise ValueError(
+                f"the prior is {planes.shape[1]}x{planes.shape[2]}, but its image is "
+                f"{size[0]}x{size[1]}. Resize one."
+            )
+        return torch.from_numpy(planes)
 
     def _finish(
-        self, name: str, maps: dict[str, Tensor], settings: PredictionSettings, trace: bool
+        self, name: str, maps: dict[str, Tensor], settings: PredictionSettings
     ) -> Prediction:
         arrays = {key: value.numpy().astype(np.float32) for key, value in maps.items()}
         probability, prior = arrays["mean"].clip(0, 1), arrays["prior"].clip(0, 1)
@@ -241,8 +270,6 @@ class Predictor:
         variance = None
         if "squares" in arrays and settings.samples > 1:
             variance = (arrays["squares"] - arrays["mean"] ** 2).clip(0)
-        # MONAI sorts the maps by name
-        steps = sorted((int(key.split()[1]) for key in arrays if key[:3] == "yt "), reverse=True)
         return Prediction(
             name=name,
             labels=decide(probability, self.labels, settings.rule),
@@ -251,8 +278,5 @@ class Predictor:
             prior=prior,
             prior_labels=decide(prior, self.labels, settings.rule),
             variance=variance,
-            trace=[
-                (t, (arrays[f"yt {t}"] >= 0.5).astype(np.float32), arrays[f"y0_hat {t}"])
-                for t in steps
-            ],
+            trace=read_trace(arrays),
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hidiff.inference.charts import forest_svg, scatter_svg
+from hidiff.inference.charts import forest_svg, reliability_svg, scatter_svg
 from hidiff.inference.page import (
     Html,
     fact_list,
@@ -25,7 +25,10 @@ from hidiff.inference.pictures import (
     legend_colours,
     step_panels,
 )
+from hidiff.metrics.bands import Band
+from hidiff.metrics.calibration import Reliability
 from hidiff.metrics.format import (
+    KNOWN,
     format_interval,
     format_mean,
     format_number,
@@ -34,9 +37,10 @@ from hidiff.metrics.format import (
     judge,
     metric_name,
     metric_title,
+    scale_words,
     shown_classes,
 )
-from hidiff.metrics.masks import METRICS
+from hidiff.metrics.masks import MaskMetric
 from hidiff.metrics.table import MEAN, Entry, Row, Summary
 from hidiff.weights import atomic_write
 
@@ -95,30 +99,36 @@ def write_report(
     trace_name: str = "",
     facts: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
+    curves: Mapping[str, Mapping[str, Reliability]] | None = None,
+    bands: Sequence[Band] = (),
     metric: str = "dice",
-    distance_unit: str = "px",
 ) -> Path:
     """Write `folder`/report.html and return its path.
 
     `summary` is of `rows` (metrics.summarise). `metric` leads the page. `trace` is that of one
     Prediction, shown for plane `trace_plane` (for exclusive classes 0 is the background);
     `trace_name` says of which case and class. `facts` are lines such as data, split, seed, steps,
-    samples, budget; `notes` are sentences for below the results. The page needs no other file.
+    samples, budget; `notes` are sentences for below the results. `curves` are class -> whose
+    probability -> reliability; `bands` are of things by size. The page needs no other file.
     """
     body = [
         f"<header><h1>{safe(title)}</h1><p class=verdict>{verdict(summary, metric)}</p></header>",
         fact_list(facts or {}),
-        section("Results", results(summary, rows, metric, distance_unit, notes)),
-        section("All metrics", all_metrics(summary, distance_unit)),
+        section("Results", results(summary, rows, metric, notes)),
+        section("All metrics", all_metrics(summary)),
     ]
+    if bands:
+        body.append(section("By size", band_results(bands)))
+    if curves:
+        body.append(section("Calibration", calibration_figures(curves)))
     if pictures:
         body.append(section("Cases", case_figures(pictures, summary)))
     if trace:
         body.append(
             section("Every step of one refinement", step_figures(trace, trace_plane, trace_name))
         )
-    body.append(section("Every case", case_table(rows, metric, distance_unit)))
-    body.append(section("How to read the numbers", rules(summary, distance_unit)))
+    body.append(section("Every case", case_table(rows, metric, summary.unit)))
+    body.append(section("How to read the numbers", rules(summary)))
     path = Path(folder) / "report.html"
     with atomic_write(path) as temporary:
         temporary.write_text(whole_page(title, body), encoding="utf-8")
@@ -151,9 +161,7 @@ def unit_name(summary: Summary) -> str:
     return name if summary.num_groups == 1 else f"{name}s"
 
 
-def results(
-    summary: Summary, rows: Sequence[Row], metric: str, distance_unit: str, notes: Sequence[str]
-) -> str:
+def results(summary: Summary, rows: Sequence[Row], metric: str, notes: Sequence[str]) -> str:
     """The leading metric by class, its differences drawn, and every case as a dot."""
     entries = [summary.entry(name, metric) for name in shown_classes(summary)]
     differences = [entry.difference for entry in entries if entry.difference is not None]
@@ -175,7 +183,7 @@ def results(
             for entry in entries
         ],
     )
-    hint = f"{metric_title(metric, distance_unit)}, mean over {unit_name(summary)}."
+    hint = f"{metric_title(metric, summary.unit)}, mean over {unit_name(summary)}."
     if differences:
         hint += (
             " Drawn: refined minus prior with its 95 % interval; the dashed line is zero, the axis "
@@ -193,14 +201,14 @@ def results(
     )
 
 
-def all_metrics(summary: Summary, distance_unit: str) -> Html:
+def all_metrics(summary: Summary) -> Html:
     classes = shown_classes(summary)
     entries = [summary.entry(name, metric) for metric in summary.metrics for name in classes]
     return table(
         ("metric", "class", "prior, 95 % interval", "refined, 95 % interval", "difference", "p"),
         [
             table_row(
-                metric_title(entry.metric, distance_unit) if entry.class_name == classes[0] else "",
+                metric_title(entry.metric, summary.unit) if entry.class_name == classes[0] else "",
                 entry.class_name,
                 format_interval(entry.metric, entry.prior),
                 format_interval(entry.metric, entry.refined),
@@ -210,6 +218,42 @@ def all_metrics(summary: Summary, distance_unit: str) -> Html:
             )
             for entry in entries
         ],
+    )
+
+
+def band_results(bands: Sequence[Band]) -> str:
+    """Each class and band of sizes with its metrics."""
+    lines = []
+    for band in bands:
+        for metric in band.summary.metrics:
+            entry = band.summary.entry(band.class_name, metric)
+            first = metric == band.summary.metrics[0]
+            lines.append(
+                table_row(
+                    band.class_name if first else "",
+                    band.name if first else "",
+                    metric_title(metric, band.summary.unit),
+                    format_interval(metric, entry.prior),
+                    format_interval(metric, entry.refined),
+                    difference_cell(entry),
+                    str(band.count),
+                    str(band.summary.num_groups),
+                )
+            )
+    head = ("class", "size", "metric", "prior", "refined", "difference, 95 % interval", "count")
+    return (
+        f"{table((*head, 'n'), lines)}<p class=hint>Of the truth's things of each size: count is "
+        "how many there are, n the groups that hold any; the others take no part in the mean.</p>"
+    )
+
+
+def calibration_figures(curves: Mapping[str, Mapping[str, Reliability]]) -> str:
+    """A reliability plot of each class."""
+    figures = "".join(reliability_svg(each, name) for name, each in curves.items())
+    return (
+        f"<div class=plots>{figures}</div><p class=hint>What was said against what was true, over "
+        "the pixels of all cases in bins of equal width; the larger a dot, the more pixels. On the "
+        "line a probability is right as often as it says, below it too sure.</p>"
     )
 
 
@@ -272,7 +316,7 @@ def step_figures(trace: Trace, plane: int, name: str) -> str:
     return f"<p class=hint>{safe(' '.join(words))}</p><div class=steps>{columns}</div>"
 
 
-def case_table(rows: Sequence[Row], metric: str, distance_unit: str) -> str:
+def case_table(rows: Sequence[Row], metric: str, unit: str) -> str:
     """Every case with its mean over classes, worst first, folded away."""
     group_of = {row["case"]: row["group"] for row in rows}
     scores = case_scores(rows, metric)
@@ -288,24 +332,25 @@ def case_table(rows: Sequence[Row], metric: str, distance_unit: str) -> str:
             change = format_number(metric, refined - prior, signed=True)
         lines.append(table_row(name, str(group_of[name]), *known, change))
     shown = "" if len(order) <= MOST_ROWS else f", the {MOST_ROWS} worst shown"
-    title = safe(metric_title(metric, distance_unit))
+    title = safe(metric_title(metric, unit))
     return (
         f"<details><summary>{len(order)} images{shown}: {title}, mean over classes, worst first"
         f"</summary>{table(('case', 'group', 'prior', 'refined', 'difference'), lines)}</details>"
     )
 
 
-def rules(summary: Summary, distance_unit: str) -> str:
+def rules(summary: Summary) -> str:
     """What the means and intervals are, and what counts where a mask is empty."""
     unit = unit_name(summary)
-    known = {name: METRICS[name] for name in summary.metrics if name in METRICS}
+    known = {name: KNOWN[name] for name in summary.metrics if name in KNOWN}
     lines = [
         table_row(
-            metric_title(name, distance_unit),
+            metric_title(name, summary.unit),
             f"{metric.both_empty:g}",
             "the image diagonal" if metric.one_empty is None else f"{metric.one_empty:g}",
         )
         for name, metric in known.items()
+        if isinstance(metric, MaskMetric)
     ]
     words = [
         "" if unit.startswith("image") else "Images of one group (a patient) are averaged first.",
@@ -318,7 +363,7 @@ def rules(summary: Summary, distance_unit: str) -> str:
         else "",
         "Fewer than about ten make an interval too narrow." if summary.num_groups < 10 else "",
         "No case is ever left out: an empty mask counts as the table says. Pixels outside a field "
-        f"of view count in neither mask. Distances are in {distance_unit}.",
+        f"of view count in neither mask. {scale_words(summary)}",
     ]
     return (
         f"<p>{safe(' '.join(filter(None, words)))}</p>"

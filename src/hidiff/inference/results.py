@@ -1,5 +1,6 @@
 """The files an evaluation leaves: rows, summary, table, and a report with pictures."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,18 +8,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from hidiff.data import Case, Intensity, read_image
-from hidiff.inference.evaluate import Row, read_truth
+from hidiff.data import Case, Intensity, is_volume, read_files, read_slice
+from hidiff.inference.evaluate import Row, Truth, read_truth
 from hidiff.inference.pictures import CasePicture, case_png, steps_png, write_png
 from hidiff.inference.prediction import Prediction
 from hidiff.inference.predictor import Predictor
 from hidiff.inference.report import case_scores, choose_cases, write_report
+from hidiff.inference.studies import KINDS, CalibrationStudy, SizeStudy
 from hidiff.inference.write import most_bits
 from hidiff.metrics import (
-    METRICS,
     Review,
     Summary,
     flag_for_review,
+    markdown_bands,
     markdown_table,
     summarise,
     write_csv,
@@ -28,13 +30,16 @@ from hidiff.weights import atomic_write
 
 TABLE_FILES = ("rows.csv", "summary.json", "table.md")
 REVIEW_FILE = "review.csv"
+RELIABILITY_FILE = "reliability.csv"
+SIZE_FILES = ("sizes.csv", "sizes.md")
 REPORT = "report.html"
 PICTURES = "pictures"
 
 
 def result_files(folder: Path) -> list[Path]:
     """The files of an evaluation that lie in a folder."""
-    named = [folder / name for name in (*TABLE_FILES, REVIEW_FILE, REPORT)]
+    files = (*TABLE_FILES, *SIZE_FILES, REVIEW_FILE, RELIABILITY_FILE, REPORT)
+    named = [folder / name for name in files]
     return [*filter(Path.is_file, named), *sorted((folder / PICTURES).glob("*.png"))]
 
 
@@ -45,9 +50,35 @@ def write_tables(folder: Path, rows: Sequence[Row]) -> Summary:
     write_csv(rows, rows_file)
     write_json(summary, summary_file)
     with atomic_write(table_file) as temporary:
-        table = markdown_table(summary, metrics=tuple(METRICS))
+        table = markdown_table(summary, metrics=summary.metrics)
         temporary.write_text(table, encoding="utf-8")
     return summary
+
+
+def write_reliability(folder: Path, study: CalibrationStudy) -> None:
+    """Write reliability.csv: a line a class, source and bin that holds a pixel."""
+    with (
+        atomic_write(folder / RELIABILITY_FILE) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(("class", "source", "bin", "pixels", "mean_probability", "share_true"))
+        for name, curves in study.curves.items():
+            for source, curve in curves.items():
+                writer.writerows((name, source, *point) for point in curve.points())
+
+
+def write_sizes(folder: Path, study: SizeStudy) -> None:
+    """Write sizes.csv, a row a case and band, and sizes.md, the table."""
+    csv_file, table_file = (folder / name for name in SIZE_FILES)
+    if study.things:
+        write_csv(study.band_rows, csv_file)
+    parts = []
+    if summary := study.summary:
+        parts.append(markdown_table(summary, metrics=summary.metrics))
+    parts.append(markdown_bands(study.bands, counted=KINDS[study.kind].counted))
+    with atomic_write(table_file) as temporary:
+        temporary.write_text("\n".join(parts), encoding="utf-8")
 
 
 def review_cases(rows: Sequence[Row], uncertainty: Mapping[str, float]) -> Review:
@@ -67,13 +98,16 @@ def write_illustrated_report(
     title: str,
     facts: Mapping[str, str],
     notes: Sequence[str] = (),
+    calibration: CalibrationStudy | None = None,
+    sizes: SizeStudy | None = None,
     num_cases: int = 3,
     **changes: Any,
 ) -> Path:
     """Write report.html, and its pictures as PNG below pictures/; the report's path.
 
     The worst, median and best cases are predicted again, with the same `changes` and so the same
-    result, rather than kept from the evaluation; every step is shown of the median one.
+    result, rather than kept from the evaluation; every step is shown of the median one. Of a
+    volume the slice is shown that holds most of the classes.
     """
     chosen = choose_cases(rows, num_cases)
     roles = list(chosen.values())
@@ -82,8 +116,18 @@ def write_illustrated_report(
     pictures, steps = [], None
     for name, role in chosen.items():
         trace = predictor.refines and name == traced
-        prediction = predictor.predict(str(by_name[name].image), name=name, trace=trace, **changes)
-        picture = case_picture(by_name[name], prediction, predictor, rows, role)
+        case = by_name[name]
+        truth = read_truth(case, predictor)
+        number = fullest_slice(truth) if is_volume(case.image) else None
+        if number is not None:
+            prediction = predictor.predict_slice(
+                case.image, number, name=name, trace=trace, **changes
+            )
+        else:
+            prediction = predictor.predict(
+                case.image, prior=case.prior, name=name, trace=trace, **changes
+            )
+        picture = case_picture(case, truth, number, prediction, predictor, rows, role)
         pictures.append(picture)
         write_png(case_png(picture), folder / PICTURES / f"{role}_{name}.png")
         if trace:
@@ -102,20 +146,46 @@ def write_illustrated_report(
         trace_name=f"{predictor.labels.plane_names[plane]} of {traced}",
         facts=facts,
         notes=notes,
+        curves=calibration.curves if calibration else None,
+        bands=sizes.bands if sizes else (),
     )
 
 
+def fullest_slice(truth: Truth) -> int:
+    """Of a volume: the number of the slice where most voxels belong to a class."""
+    counts = np.count_nonzero(truth.labels, axis=(-2, -1))
+    return int(counts.reshape(-1, counts.shape[-1]).sum(axis=0).argmax())
+
+
 def case_picture(
-    case: Case, prediction: Prediction, predictor: Predictor, rows: Sequence[Row], role: str
+    case: Case,
+    truth: Truth,
+    number: int | None,
+    prediction: Prediction,
+    predictor: Predictor,
+    rows: Sequence[Row],
+    role: str,
 ) -> CasePicture:
-    """All that is to be seen of one case; its scores are the mean Dice over the classes."""
-    truth = read_truth(case, predictor)
+    """All that is to be seen of one case, or of one slice, by its `number`, of a volume.
+
+    Its scores are of the whole case: the mean Dice over the classes.
+    """
     scores = case_scores(rows, "dice")[case.name]
     refined = "refined" in scores
+    if number is None:
+        name, labels = case.name, truth.labels
+        raw = read_files(case.image, predictor.channels)
+    else:
+        depth = truth.labels.shape[-3]
+        name, labels = (
+            f"{case.name}, slice {number + 1} of {depth}",
+            truth.labels[..., number, :, :],
+        )
+        raw = read_slice(case.image, predictor.channels, predictor.slicing.plane, number)
     return CasePicture(
-        name=case.name,
-        image=visible(read_image(case.image, predictor.channels), predictor.intensity),
-        truth=truth.labels,
+        name=name,
+        image=visible(raw, predictor.intensity),
+        truth=labels,
         prior_labels=prediction.prior_labels,
         labels=prediction.labels,
         uncertainty=prediction.uncertainty,

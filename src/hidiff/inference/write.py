@@ -137,7 +137,7 @@ def image_bytes(
 
 
 def plane_stems(prediction: Prediction, names: Sequence[str] | None) -> list[str]:
-    """ "0-background", "1-left_lung": the number keeps apart what looks alike in a file name."""
+    """ "0-background", "1-left_lung"; only numbers without names."""
     num_planes = len(prediction.probability)
     if names is None:
         return [str(i) for i in range(num_planes)]
@@ -146,4 +146,9 @@ def plane_stems(prediction: Prediction, names: Sequence[str] | None) -> list[str
             f"there are {len(names)} plane names ({', '.join(names)}), but the prediction has "
             f"{num_planes} planes. Give one a plane (Labels.plane_names)."
         )
+    return file_names(names)
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """Of planes; the number keeps apart what looks alike."""
     return [f"{i}-{re.sub(r'[^0-9A-Za-z.-]+', '_', name)}" for i, name in enumerate(names)]

@@ -1,53 +1,96 @@
 """Whether a probability of 0.7 is right seven times in ten, plane by plane."""
 
-import numpy as np
-from jaxtyping import Bool, Float
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from hidiff.metrics.masks import check_same_size
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from hidiff.metrics.masks import Metric, check_same_size
 
 NUM_BINS = 15  # of equal width, as in https://arxiv.org/abs/1706.04599
+CALIBRATION = {
+    "brier": Metric("Brier", "lower", "share"),
+    "ece": Metric("ECE", "lower", "share"),
+}
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What was said and what was true, in bins of equal width by what was said.
+
+    Sums over pixels, so that those of several cases can be added.
+    """
+
+    count: Float[np.ndarray, "bins"]
+    """pixels"""
+    said: Float[np.ndarray, "bins"]
+    """their probabilities added up"""
+    true: Float[np.ndarray, "bins"]
+    """how many of them are 1"""
+
+    def __add__(self, other: "Reliability") -> "Reliability":
+        return Reliability(self.count + other.count, self.said + other.said, self.true + other.true)
+
+    @property
+    def error(self) -> float:
+        """Gap between mean probability and share of ones, averaged over bins by their pixels."""
+        return float(np.abs(self.said - self.true).sum() / self.count.sum())
+
+    def points(self) -> Iterator[tuple[int, int, float, float]]:
+        """(bin, pixels, mean probability, share of ones) of each bin that holds a pixel."""
+        for i in np.flatnonzero(self.count):
+            count = self.count[i]
+            yield int(i), int(count), float(self.said[i] / count), float(self.true[i] / count)
 
 
 def brier_score(
-    probability: Float[np.ndarray, "k h w"],
-    y0: Float[np.ndarray, "k h w"],
-    inside: Bool[np.ndarray, "h w"] | None = None,
+    probability: Float[np.ndarray, "k *space"],
+    y0: Shaped[np.ndarray, "k *space"],
+    inside: Bool[np.ndarray, "*space"] | None = None,
 ) -> Float[np.ndarray, "k"]:
     """Mean squared distance of the probability from the mask's bits; 0 is best, always 0.5 is 0.25.
 
     `inside` is the field of view; pixels outside it don't count.
     """
-    probability, y0 = pixels_inside(probability, y0, inside)
-    return np.mean((probability - y0) ** 2, axis=1)
+    return np.array([np.mean((p - y) ** 2) for p, y in planes_inside(probability, y0, inside)])
 
 
 def expected_calibration_error(
-    probability: Float[np.ndarray, "k h w"],
-    y0: Float[np.ndarray, "k h w"],
-    inside: Bool[np.ndarray, "h w"] | None = None,
+    probability: Float[np.ndarray, "k *space"],
+    y0: Shaped[np.ndarray, "k *space"],
+    inside: Bool[np.ndarray, "*space"] | None = None,
 ) -> Float[np.ndarray, "k"]:
-    """Gap between probability and share of ones, averaged over bins by their pixels; 0 is best.
+    """The error of each plane's `reliability`; 0 is best."""
+    return np.array([each.error for each in reliability(probability, y0, inside)])
+
+
+def reliability(
+    probability: Float[np.ndarray, "k *space"],
+    y0: Shaped[np.ndarray, "k *space"],
+    inside: Bool[np.ndarray, "*space"] | None = None,
+) -> list[Reliability]:
+    """What each plane said and what was true; `inside` is the field of view.
 
     The probability is that of the bit being 1 (not of the more likely of the two), so a plane of
-    mostly background has most of its pixels in the first bin. `inside` is the field of view.
+    mostly background has most of its pixels in the first bin.
     """
-    probability, y0 = pixels_inside(probability, y0, inside)
-    bins = np.minimum((probability * NUM_BINS).astype(int), NUM_BINS - 1)
-    # Per bin |sum of p - sum of y0| is already the bin's gap times its number of pixels.
-    gaps = [
-        np.abs(np.bincount(b, weights=p - y, minlength=NUM_BINS)).sum()
-        for b, p, y in zip(bins, probability, y0, strict=True)
-    ]
-    return np.array(gaps) / probability.shape[1]
+    found = []
+    for p, y in planes_inside(probability, y0, inside):
+        bins = np.minimum((p * NUM_BINS).astype(int), NUM_BINS - 1)
+        sums = (np.bincount(bins, each, NUM_BINS) for each in (np.ones_like(p), p, y))
+        found.append(Reliability(*sums))
+    return found
 
 
-def pixels_inside(
-    probability: Float[np.ndarray, "k h w"],
-    y0: Float[np.ndarray, "k h w"],
-    inside: Bool[np.ndarray, "h w"] | None,
-) -> tuple[Float[np.ndarray, "k n"], Float[np.ndarray, "k n"]]:
-    """The pixels in the field of view, in float64: millions of them are going to be added up."""
+def planes_inside(
+    probability: Float[np.ndarray, "k *space"],
+    y0: Shaped[np.ndarray, "k *space"],
+    inside: Bool[np.ndarray, "*space"] | None,
+) -> Iterator[tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]]:
+    """Each plane's pixels in the field of view, in float64: millions of them will be added up."""
     if inside is None:
         inside = np.ones(probability.shape[1:], dtype=bool)
-    check_same_size(probability[0], y0[0], inside)
-    return probability[:, inside].astype(np.float64), y0[:, inside].astype(np.float64)
+    for p, y in zip(probability, y0, strict=True):
+        check_same_size(p, y, inside)
+        yield p[inside].astype(np.float64), y[inside].astype(np.float64)

@@ -2,36 +2,71 @@
 
 from collections.abc import Sequence
 
-from hidiff.metrics.masks import METRICS
+from hidiff.metrics.bands import Band
+from hidiff.metrics.calibration import CALIBRATION
+from hidiff.metrics.masks import METRICS, Metric
+from hidiff.metrics.objects import OBJECT_METRICS
+from hidiff.metrics.raters import RATER_METRICS
 from hidiff.metrics.statistics import SignedRank
 from hidiff.metrics.table import Entry, Interval, Summary
 
+KNOWN: dict[str, Metric] = {**METRICS, **CALIBRATION, **OBJECT_METRICS, **RATER_METRICS}
+RESULT = ("prior", "refined", "difference [95 % CI]", "p")
 
-def markdown_table(
-    summary: Summary, *, metrics: Sequence[str] = ("dice",), distance_unit: str = "px"
-) -> str:
+
+def markdown_table(summary: Summary, *, metrics: Sequence[str] = ("dice",)) -> str:
     """A table to paste: prior, refined, their difference with its interval and test, and n.
 
     p is Wilcoxon's, with the groups whose difference is not zero; n all groups.
     """
     lines = [
-        "| class | metric | prior | refined | difference [95 % CI] | p | n |",
-        "|---|---|---|---|---|---|---|",
+        (class_name, metric_title(name, summary.unit), *result_cells(entry), summary.num_groups)
+        for class_name in shown_classes(summary)
+        for name in metrics
+        for entry in [summary.entry(class_name, name)]
     ]
-    for class_name in shown_classes(summary):
-        for name in metrics:
-            entry = summary.entry(class_name, name)
-            cells = [
-                class_name.replace("|", "\\|"),
-                metric_title(name, distance_unit),
-                format_mean(name, entry.prior),
-                format_mean(name, entry.refined),
-                format_interval(name, entry.difference, signed=True),
-                format_test(entry.test),
-                str(summary.num_groups),
-            ]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return markdown(("class", "metric", *RESULT, "n"), lines) + f"\n{scale_words(summary)}\n"
+
+
+def markdown_bands(bands: Sequence[Band], *, counted: str = "objects") -> str:
+    """The same by size: a line a class, band and metric, with how many objects (or pixels) it has.
+
+    n are the groups that hold any.
+    """
+    lines = [
+        (
+            band.class_name,
+            band.name,
+            metric_title(name, band.summary.unit),
+            *result_cells(band.summary.entry(band.class_name, name)),
+            band.count,
+            band.summary.num_groups,
+        )
+        for band in bands
+        for name in band.summary.metrics
+    ]
+    return markdown(("class", "size", "metric", *RESULT, counted, "n"), lines)
+
+
+def result_cells(entry: Entry) -> tuple[str, str, str, str]:
+    """The cells of RESULT."""
+    return (
+        format_mean(entry.metric, entry.prior),
+        format_mean(entry.metric, entry.refined),
+        format_interval(entry.metric, entry.difference, signed=True),
+        format_test(entry.test),
+    )
+
+
+def markdown(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def scale_words(summary: Summary) -> str:
+    """What was measured, in a sentence."""
+    return f"Measured per {summary.per}, distances in {summary.unit}."
 
 
 def shown_classes(summary: Summary) -> tuple[str, ...]:
@@ -41,16 +76,16 @@ def shown_classes(summary: Summary) -> tuple[str, ...]:
 
 
 def metric_name(name: str) -> str:
-    """ "Surface Dice" of "surface_dice"; a metric that METRICS doesn't know keeps its name."""
-    return METRICS[name].title if name in METRICS else name
+    """ "Surface Dice" of "surface_dice"; a metric that KNOWN doesn't hold keeps its name."""
+    return KNOWN[name].title if name in KNOWN else name
 
 
 def metric_title(name: str, distance_unit: str = "px") -> str:
     """ "Dice ↑", "HD95 (px) ↓": what it is, its unit, and which way is better."""
-    if name not in METRICS:
+    if name not in KNOWN:
         return name
-    unit = f" ({distance_unit})" if METRICS[name].unit == "distance" else ""
-    return f"{METRICS[name].title}{unit} {'↑' if higher_is_better(name) else '↓'}"
+    unit = f" ({distance_unit})" if KNOWN[name].unit == "distance" else ""
+    return f"{KNOWN[name].title}{unit} {'↑' if higher_is_better(name) else '↓'}"
 
 
 def format_mean(name: str, interval: Interval | None, *, signed: bool = False) -> str:
@@ -78,7 +113,7 @@ def format_test(test: SignedRank | None) -> str:
 
 
 def format_number(name: str, value: float, *, signed: bool = False) -> str:
-    decimals = 2 if name in METRICS and METRICS[name].unit == "distance" else 3
+    decimals = 2 if name in KNOWN and KNOWN[name].unit == "distance" else 3
     text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
     # A difference that rounds to nothing has no direction.
     return text.lstrip("+-") if float(text) == 0 else text
@@ -91,11 +126,11 @@ def judge(entry: Entry) -> str:
         return ""
     if difference.low <= 0 <= difference.high:
         return "unclear"
-    if entry.metric not in METRICS:
+    if entry.metric not in KNOWN:
         return ""
     return "better" if (difference.low > 0) == higher_is_better(entry.metric) else "worse"
 
 
 def higher_is_better(name: str) -> bool:
-    """By METRICS; for a metric it doesn't know, yes."""
-    return name not in METRICS or METRICS[name].better == "higher"
+    """By KNOWN; for a metric it doesn't hold, yes."""
+    return name not in KNOWN or KNOWN[name].better == "higher"

@@ -5,44 +5,53 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
-from monai.metrics.utils import get_mask_edges, get_surface_distance
+from scipy.ndimage import binary_erosion, find_objects
+from scipy.spatial import KDTree
+
+ROUNDING = 1e-6  # share of a tolerance by which a distance may exceed it: floats are not exact
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What a reader must know about a number.
-
-    `both_empty` and `one_empty` are its values where a mask has no pixel; None: the image diagonal.
-    """
+    """What a reader must know about a number."""
 
     title: str
     better: Literal["higher", "lower"]
     unit: Literal["share", "distance"]
+
+
+@dataclass(frozen=True)
+class MaskMetric(Metric):
+    """A number of two masks, and what it is where a mask has no pixel."""
+
     both_empty: float
     one_empty: float | None
+    """None: the image diagonal"""
 
 
 METRICS = {
-    "dice": Metric("Dice", "higher", "share", 1.0, 0.0),
-    "iou": Metric("IoU", "higher", "share", 1.0, 0.0),
-    "sensitivity": Metric("Sensitivity", "higher", "share", 1.0, 0.0),
-    "precision": Metric("Precision", "higher", "share", 1.0, 0.0),
-    "hd95": Metric("HD95", "lower", "distance", 0.0, None),
-    "surface_dice": Metric("Surface Dice", "higher", "share", 1.0, 0.0),
+    "dice": MaskMetric("Dice", "higher", "share", 1.0, 0.0),
+    "iou": MaskMetric("IoU", "higher", "share", 1.0, 0.0),
+    "sensitivity": MaskMetric("Sensitivity", "higher", "share", 1.0, 0.0),
+    "precision": MaskMetric("Precision", "higher", "share", 1.0, 0.0),
+    "hd95": MaskMetric("HD95", "lower", "distance", 0.0, None),
+    "assd": MaskMetric("ASSD", "lower", "distance", 0.0, None),
+    "surface_dice": MaskMetric("Surface Dice", "higher", "share", 1.0, 0.0),
 }
 
 
 def case_metrics(
-    predicted: Bool[np.ndarray, "h w"],
-    truth: Bool[np.ndarray, "h w"],
+    predicted: Bool[np.ndarray, "*space"],
+    truth: Bool[np.ndarray, "*space"],
     *,
-    inside: Bool[np.ndarray, "h w"] | None = None,
-    spacing: tuple[float, float] | None = None,
+    inside: Bool[np.ndarray, "*space"] | None = None,
+    spacing: tuple[float, ...] | None = None,
     tolerance: float = 1.0,
 ) -> dict[str, float]:
-    """Every metric of METRICS for one mask; always finite, so that no case drops out of a mean.
+    """Every metric of METRICS for one mask, of an image (h w) or of a whole volume (d h w).
 
-    What counts where a mask is empty (no pixel inside the field of view):
+    Always finite, so that no case drops out of a mean. What counts where a mask is empty (no pixel
+    inside the field of view):
 
     | metric       | both empty | only the truth empty | only the prediction empty |
     |--------------|------------|----------------------|---------------------------|
@@ -52,51 +61,81 @@ def case_metrics(
     | precision    | 1          | 0                    | 0                         |
     | surface_dice | 1          | 0                    | 0                         |
     | hd95         | 0          | image diagonal       | image diagonal            |
+    | assd         | 0          | image diagonal       | image diagonal            |
 
     `inside` is the field of view: pixels outside it count in neither mask, and a mask that runs
-    over its rim has its surface there. `spacing` is the size of a pixel in mm, (row, column); with
-    it, distances (`hd95`, `tolerance`) are in mm, without it in pixels. The diagonal is the whole
-    image's, in the same unit.
+    over its rim has its surface there. `spacing` is the size of a pixel in mm along each axis; with
+    it, distances (`hd95`, `assd`, `tolerance`) are in mm, without it in pixels or voxels. The
+    diagonal is the whole image's, in the same unit.
 
-    A surface is the pixels of a mask with a 4-neighbour outside it. `hd95` is the larger of the two
-    directed 95th percentiles of surface distance; `surface_dice` the share of both surfaces' pixels
+    A surface is the pixels of a mask with a neighbour outside it (of 4, in a volume of 6); beyond
+    the image is outside. `hd95` is the larger of the two directed 95th percentiles of surface
+    distance, `assd` the mean over the pixels of both surfaces, `surface_dice` the share of them
     that lie within `tolerance` of the other surface (https://arxiv.org/abs/1809.04430, by pixels).
     """
     check_same_size(predicted, truth, inside)
+    sides = pixel_sides(predicted.shape, spacing)
     if inside is not None:
         predicted, truth = predicted & inside, truth & inside
-    num_predicted, num_truth = np.count_nonzero(predicted), np.count_nonzero(truth)
+    num_predicted, num_truth = int(predicted.sum()), int(truth.sum())
     if not num_predicted and not num_truth:
         return {name: metric.both_empty for name, metric in METRICS.items()}
     if not num_predicted or not num_truth:
-        diagonal = float(np.hypot(*np.multiply(predicted.shape, spacing or (1.0, 1.0))))
+        diagonal = float(np.linalg.norm(np.multiply(predicted.shape, sides)))
         return {
             name: diagonal if metric.one_empty is None else metric.one_empty
             for name, metric in METRICS.items()
         }
-    num_both = np.count_nonzero(predicted & truth)
-    there, back = surface_distances(predicted, truth, spacing)
-    num_near = np.count_nonzero(there <= tolerance) + np.count_nonzero(back <= tolerance)
+    num_both = int((predicted & truth).sum())
+    there, back = surface_distances(predicted, truth, sides)
+    both_ways = np.concatenate([there, back])
     return {
         "dice": 2 * num_both / (num_predicted + num_truth),
         "iou": num_both / (num_predicted + num_truth - num_both),
         "sensitivity": num_both / num_truth,
         "precision": num_both / num_predicted,
         "hd95": float(max(np.percentile(there, 95), np.percentile(back, 95))),
-        "surface_dice": num_near / (len(there) + len(back)),
+        "assd": float(both_ways.mean()),
+        "surface_dice": float(np.mean(both_ways <= tolerance * (1 + ROUNDING))),
     }
 
 
 def surface_distances(
-    predicted: Bool[np.ndarray, "h w"],
-    truth: Bool[np.ndarray, "h w"],
-    spacing: tuple[float, float] | None,
+    predicted: Bool[np.ndarray, "*space"],
+    truth: Bool[np.ndarray, "*space"],
+    sides: tuple[float, ...],
 ) -> tuple[Float[np.ndarray, "m"], Float[np.ndarray, "n"]]:
     """From each surface pixel of one mask to the other's surface, both ways; neither is empty."""
-    edges, truth_edges = get_mask_edges(predicted, truth, crop=False)
-    there = get_surface_distance(edges, truth_edges, spacing=spacing)
-    back = get_surface_distance(truth_edges, edges, spacing=spacing)
+    # Outside the box around both masks nothing is: a volume is mostly that.
+    (box,) = find_objects((predicted | truth).view(np.uint8))
+    surface, other = (surface_points(mask[box]) * sides for mask in (predicted, truth))
+    there, _ = KDTree(other).query(surface)
+    back, _ = KDTree(surface).query(other)
     return np.asarray(there), np.asarray(back)
+
+
+def surface_points(mask: Bool[np.ndarray, "*space"]) -> Float[np.ndarray, "n dimensions"]:
+    """Where the surface's pixels lie, in pixels."""
+    return np.argwhere(mask & ~binary_erosion(mask)).astype(np.float64)
+
+
+def pixel_sides(shape: tuple[int, ...], spacing: tuple[float, ...] | None) -> tuple[float, ...]:
+    """The spacing, or 1 along every axis where it is not known."""
+    if spacing is None:
+        return (1.0,) * len(shape)
+    if len(spacing) != len(shape) or not all(0 < side < np.inf for side in spacing):
+        raise ValueError(
+            f"the spacing is {spacing}, but one length in mm above 0 is wanted for each of the "
+            f"{len(shape)} axes of the mask. Leave it out where it is not known."
+        )
+    return spacing
+
+
+def distance_unit(num_axes: int, spacing: tuple[float, ...] | None) -> str:
+    """What distances are in: "mm", or without a spacing "px" of an image, "voxels" of a volume."""
+    if spacing is not None:
+        return "mm"
+    return "px" if num_axes == 2 else "voxels"
 
 
 def check_same_size(

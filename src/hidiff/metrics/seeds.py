@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hidiff.metrics.table import KEYS, SOURCES, Row, metric_names
+from hidiff.metrics.table import KEYS, SOURCES, Row, metric_names, scale_of
 
 
 def average_seeds(runs: Sequence[Sequence[Row]]) -> list[Row]:
@@ -16,6 +16,7 @@ def average_seeds(runs: Sequence[Sequence[Row]]) -> list[Row]:
     if not runs:
         raise ValueError("there are no runs to average. Give the rows of one seed at least.")
     names = metric_names(runs[0])
+    scale_of([row for rows in runs for row in rows])
     found = [{tuple(row[key] for key in KEYS): row for row in rows} for rows in runs]
     for number, each in enumerate(found[1:], start=2):
         if apart := each.keys() ^ found[0].keys():
@@ -27,10 +28,10 @@ def average_seeds(runs: Sequence[Sequence[Row]]) -> list[Row]:
             raise ValueError(f"run {number} has other metrics than the first. Judge them alike.")
     return [
         {
-            **dict(zip(KEYS, key, strict=True)),
+            **row,
             **{name: float(np.mean([each[key][name] for each in found])) for name in names},
         }
-        for key in found[0]
+        for key, row in found[0].items()
     ]
 
 

@@ -1,7 +1,9 @@
 """From rows of single cases to means with intervals, and to files a person or program can read.
 
 A row is a dictionary: "case", "group" (the patient), "class", "source" ("prior" or "refined"), and
-any metrics by name.
+any metrics by name. It may also say what a case is ("per": an image, a slice, a volume), what
+distances are in ("unit": px, voxels, mm), and, where things are told apart by size (see `bands`),
+the "band" or the "size", and the "count" of them.
 """
 
 import csv
@@ -14,13 +16,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from hidiff.labels import MEAN
 from hidiff.metrics.statistics import SignedRank, signed_rank
 from hidiff.weights import atomic_write
 
 Row = Mapping[str, Any]
 KEYS = ("case", "group", "class", "source")
+SCALE = {"per": "image", "unit": "px"}  # what a row means that does not say it
+NOT_METRICS = (*KEYS, *SCALE, "band", "size", "count")
 SOURCES = ("prior", "refined")
-MEAN = "mean"
 NUM_RESAMPLES = 2000  # the interval's ends then move by about a tenth of their distance to the mean
 
 
@@ -55,6 +59,10 @@ class Summary:
     num_cases: int
     num_resamples: int
     seed: int
+    per: str = SCALE["per"]
+    """what a case is: an image, a slice, or a volume"""
+    unit: str = SCALE["unit"]
+    """what distances are in: px, voxels, or mm"""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -118,7 +126,9 @@ def summarise(rows: Sequence[Row], *, seed: int = 0, num_resamples: int = NUM_RE
         for c, class_name in enumerate([*classes, MEAN])
         for m, name in enumerate(names)
     ]
-    return Summary(tuple(entries), len(by_group), len(values), num_resamples, seed)
+    return Summary(
+        tuple(entries), len(by_group), len(values), num_resamples, seed, **scale_of(rows)
+    )
 
 
 def bootstrap(
@@ -135,15 +145,26 @@ def metric_names(rows: Sequence[Row]) -> list[str]:
     """The metrics these rows hold, all the same."""
     if not rows:
         raise ValueError("there are no rows to summarise. Evaluate at least one case first.")
-    names = [name for name in rows[0] if name not in KEYS]
     for row in rows:
-        if set(row) != {*KEYS, *names}:
+        if set(row) != set(rows[0]) or not set(KEYS) <= set(row):
             raise ValueError(
                 f"the row of case {row.get('case')!r} has {sorted(row)}, but the first row has "
                 f"{sorted(rows[0])}; every row must have the same columns, {', '.join(KEYS)} "
                 "among them. Compute the same metrics for every case."
             )
-    return names
+    return [name for name in rows[0] if name not in NOT_METRICS]
+
+
+def scale_of(rows: Sequence[Row]) -> dict[str, str]:
+    """What a case is and what distances are in. Raises ValueError unless all rows agree."""
+    found = {name: {row.get(name, usual) for row in rows} for name, usual in SCALE.items()}
+    for name, values in found.items():
+        if len(values) > 1:
+            raise ValueError(
+                f"{name!r} is {' in some rows and '.join(sorted(values))} in others; a mean over "
+                "both would mean nothing. Summarise them apart, or measure all alike."
+            )
+    return {name: value for name, (value,) in found.items()}
 
 
 def gather(
@@ -183,7 +204,7 @@ def gather(
 
 def write_csv(rows: Sequence[Row], path: Path | str) -> None:
     """One line per case, class and source, numbers in full."""
-    columns = [*KEYS, *metric_names(rows)]
+    columns = [name for name in NOT_METRICS if rows and name in rows[0]] + metric_names(rows)
     with (
         atomic_write(Path(path)) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as file,

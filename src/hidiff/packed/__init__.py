@@ -11,10 +11,15 @@ from hidiff.packed.kernels import (
     unpack,
 )
 from hidiff.packed.layout import Epilogue, PackedWeight, pack_weight
+from hidiff.packed.refiner import Condition, PackedRefiner
+from hidiff.packed.shape import Shape
 
 __all__ = [
+    "Condition",
     "Epilogue",
+    "PackedRefiner",
     "PackedWeight",
+    "Shape",
     "attention",
     "conv",
     "conv_block",

@@ -45,6 +45,25 @@ def unpack_bits(words: Int32[Tensor, "*lead words"], channels: int) -> Bool[Tens
     return bits.flatten(-2)[..., :channels].bool()
 
 
+def join(
+    left: Int32[Tensor, "*lead left_words"],
+    right: Int32[Tensor, "*lead right_words"],
+    left_channels: int,
+    right_channels: int,
+) -> Int32[Tensor, "*lead words"]:
+    """The bits of channels that stand side by side: `pack_bits` of both at once."""
+    shift = left_channels % WORD
+    if shift == 0:
+        return torch.cat([left, right], dim=-1)
+    # one word more than needed, for the upper parts of the right's last word
+    out = torch.nn.functional.pad(left, (0, right.shape[-1]))
+    first, number = left.shape[-1] - 1, right.shape[-1]
+    out[..., first : first + number] |= right << shift
+    # a shift to the right copies the sign, which the mask takes out
+    out[..., first + 1 :] |= (right >> (WORD - shift)) & ((1 << shift) - 1)
+    return out[..., : num_words(left_channels + right_channels)]
+
+
 @dataclass(frozen=True)
 class PackedWeight:
     """The signs of a convolution's weights (3x3 or 1x1), or of a linear layer's (1x1)."""

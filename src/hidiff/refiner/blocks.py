@@ -89,9 +89,13 @@ class ConditionBlock(nn.Module):
         return hidden, shortcut
 
     def forward(self, image_part: tuple[Tensor, Tensor], time: Tensor) -> Tensor:
+        scale, shift = self.time.along(image_part[0], time).chunk(2, dim=1)
+        return self.modulated(image_part, 1 + scale, shift)
+
+    def modulated(self, image_part: tuple[Tensor, Tensor], factor: Tensor, shift: Tensor) -> Tensor:
+        """What t makes of the image's part, by a factor and a shift a channel, (b, c, 1, 1)."""
         hidden, shortcut = image_part
-        scale, shift = self.time.along(hidden, time).chunk(2, dim=1)
-        modulated = torch.addcmul(shift, hidden, 1 + scale)
+        modulated = torch.addcmul(shift, hidden, factor)
         if self.once:
             return modulated
         return self.conv2(functional.silu(modulated)) + shortcut
@@ -107,8 +111,8 @@ class Fusion(nn.Module):
         self.condition = ConditionBlock(feature, channels, time, condition)
         self.block = Block(2 * channels, channels, time, precision)
 
-    def forward(self, x: Tensor, image_part: tuple[Tensor, Tensor], time: Tensor) -> Tensor:
-        return self.block(torch.cat([x, self.condition(image_part, time)], dim=1), time)
+    def forward(self, x: Tensor, condition: Tensor, time: Tensor) -> Tensor:
+        return self.block(torch.cat([x, condition], dim=1), time)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

@@ -78,9 +78,9 @@ class CrossTransformer(nn.Module):
         self.output2 = AttentionOutput(channels, time, precision)
         self.feed_forward2 = FeedForward(channels, time, precision)
 
-    def forward(self, x: Tensor, image_part: tuple[Tensor, Tensor], time: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor, time: Tensor) -> Tensor:
         grid = (x.shape[2], x.shape[3])
-        image = to_tokens(self.condition(image_part, time))
+        image = to_tokens(condition)
         mask = to_tokens(x)
         mask_normed = self.mask_norm1(mask)
         answer = self.attention1(mask_normed, self.image_norm1(image), time)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidiff.binary import PRECISIONS
-from hidiff.refiner.blocks import Block, Down, Fusion, Up, group_norm
+from hidiff.refiner.blocks import Block, ConditionBlock, Down, Fusion, Up, group_norm
 from hidiff.refiner.cross_transformer import CrossTransformer
 from hidiff.refiner.embedding import TimeEmbedding
+from hidiff.refiner.encoder import ImageEncoder
 
 CHANNEL_FACTORS = (1, 1, 2, 2, 4, 4)  # times the width, at strides 1, 2, 4, 8, 16, 32
 STRIDE = 32
@@ -21,6 +22,8 @@ MIN_SIZE = 64  # at 32 the coarsest grid is one pixel, and norms have nothing to
 
 Prepared = tuple[tuple[Tensor, Tensor], ...]
 """What depends on the image alone, of the four condition blocks: (hidden, shortcut) each."""
+Conditions = tuple[Tensor, ...]
+"""What the four condition blocks give at a step, out of image and t alone."""
 
 
 class RefinerSettings(BaseModel):
@@ -50,7 +53,8 @@ class Refiner(nn.Module):
 
     What the number means is the diffusion's target (`flip` or `residual`). The last layer starts
     at zero. Images are (b, image_channels, h, w), their sides multiples of 32, from 64 up; features
-    come at strides 4, 8, 16 and 32 with `feature_channels`. Paper: arXiv 2407.03548, section III.
+    come at strides 4, 8, 16 and 32 with `feature_channels`; without any, an image encoder of the
+    refiner's own makes them. Paper: arXiv 2407.03548, section III.
     """
 
     def __init__(
@@ -61,10 +65,14 @@ class Refiner(nn.Module):
         settings: RefinerSettings,
     ):
         super().__init__()
+        self.image_encoder = None
+        if not feature_channels:
+            self.image_encoder = ImageEncoder(image_channels, settings.width)
+            feature_channels = self.image_encoder.feature_channels
         if len(feature_channels) != 4:
             raise ValueError(
                 f"feature_channels has {len(feature_channels)} numbers, but wants 4, "
-                "for the features at strides 4, 8, 16 and 32"
+                "for the features at strides 4, 8, 16 and 32, or none"
             )
         self.settings = settings
         precision, condition = PRECISIONS[settings.precision], settings.condition
@@ -97,12 +105,28 @@ class Refiner(nn.Module):
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(_bias(self.output))
 
+    @property
+    def condition_blocks(self) -> list[ConditionBlock]:
+        """What brings the image's features in, at strides 4, 8, 16 and 32."""
+        blocks = [*(fusion.condition for fusion in self.fusions), self.cross.condition]
+        return [block for block in blocks if isinstance(block, ConditionBlock)]
+
+    def see(
+        self, image: Float[Tensor, "b c h w"], features: Sequence[Float[Tensor, "b _ _ _"]]
+    ) -> Sequence[Float[Tensor, "b _ _ _"]]:
+        """The segmentor's features, or where it gives none, those of the refiner's own encoder."""
+        return features if self.image_encoder is None else self.image_encoder(image)
+
     def prepare(self, features: Sequence[Float[Tensor, "b _ _ _"]]) -> Prepared:
         """All work that depends on the image alone: once an image, for all steps and samples."""
-        blocks = [*(fusion.condition for fusion in self.fusions), self.cross.condition]
         return tuple(
-            block.image_part(feature) for block, feature in zip(blocks, features, strict=True)
+            block.image_part(feature)
+            for block, feature in zip(self.condition_blocks, features, strict=True)
         )
+
+    def condition(self, prepared: Prepared, t: Integer[Tensor, "b"]) -> Conditions:
+        """All work that depends on image and t alone: once a step, for all samples."""
+        return self._condition(prepared, self.embedding(t))
 
     def forward(
         self,
@@ -113,7 +137,9 @@ class Refiner(nn.Module):
         features: Sequence[Float[Tensor, "b _ _ _"]],
     ) -> Float[Tensor, "b k h w"]:
         """The raw output for one step; `t` in 1..T."""
-        return self.denoise(image, yt, prior, t, self.prepare(features))
+        time = self.embedding(t)
+        conditions = self._condition(self.prepare(self.see(image, features)), time)
+        return self._denoise(image, yt, prior, time, conditions)
 
     def denoise(
         self,
@@ -121,21 +147,30 @@ class Refiner(nn.Module):
         yt: Float[Tensor, "b k h w"],
         prior: Float[Tensor, "b k h w"],
         t: Integer[Tensor, "b"],
-        prepared: Prepared,
+        conditions: Conditions,
     ) -> Float[Tensor, "b k h w"]:
-        """As `forward`, with the image's part done before: `prepared` is `prepare(features)`."""
+        """As `forward`, with the image's part done before: `condition(prepare(features), t)`."""
+        return self._denoise(image, yt, prior, self.embedding(t), conditions)
+
+    def _condition(self, prepared: Prepared, time: Tensor) -> Conditions:
+        return tuple(
+            block(part, time) for block, part in zip(self.condition_blocks, prepared, strict=True)
+        )
+
+    def _denoise(
+        self, image: Tensor, yt: Tensor, prior: Tensor, time: Tensor, conditions: Conditions
+    ) -> Tensor:
         check_size(image)
-        time = self.embedding(t)
         x = self.input(torch.cat([image, yt, prior], dim=1))
         skips = []
         for level, (block, down) in enumerate(zip(self.encoder, self.downs, strict=True)):
             x = block(x, time)
             if level >= 2:
-                x = self.fusions[level - 2](x, prepared[level - 2], time)
+                x = self.fusions[level - 2](x, conditions[level - 2], time)
             skips.append(x)
             x = down(x, time)
         x = self.middle1(x, time)
-        x = self.cross(x, prepared[3], time)
+        x = self.cross(x, conditions[3], time)
         x = self.middle2(x, time)
         for up, block in zip(self.ups, self.decoder, strict=True):
             x = block(torch.cat([up(x, time), skips.pop()], dim=1), time)

@@ -1,6 +1,6 @@
 """What HiDiff asks of a segmentor: logits, and features at strides 4, 8, 16 and 32."""
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,16 +14,35 @@ class SegmentorOutput(NamedTuple):
     logits: Float[Tensor, "b k h w"]
     """before sigmoid or softmax, one plane a class"""
     features: tuple[Tensor, ...]
-    """four feature maps (b, channels, h / stride, w / stride), strides 4, 8, 16, 32"""
+    """four feature maps (b, channels, h / stride, w / stride), strides 4, 8, 16, 32; or none"""
+    auxiliary: tuple[Tensor, ...] = ()
+    """more logits of that shape, which a network trains with: its loss is the sum over all"""
+
+
+class TrainedOn(NamedTuple):
+    """What images a segmentor that comes trained has learned from; its attribute `trained_on`."""
+
+    intensity: dict[str, Any]
+    """settings of data.intensity"""
+    spacing_mm: tuple[float, ...]
+    """of rows and columns"""
 
 
 @runtime_checkable
 class Segmentor(Protocol):
-    """Any nn.Module with these; `hooks.wrap` makes one of a module that lacks them."""
+    """Any nn.Module with these; `hooks.wrap` makes one of a module that lacks them.
+
+    It may also have `input_size`, see the function of that name.
+    """
 
     image_channels: int
     num_planes: int
     feature_channels: tuple[int, ...]
-    """channels of the four features"""
+    """channels of the four features; empty for a segmentor without features"""
 
     def __call__(self, image: Tensor, /) -> SegmentorOutput: ...
+
+
+def input_size(segmentor: object) -> tuple[int, int] | None:
+    """The only (height, width) that a segmentor takes; None, or left out, if it takes any."""
+    return getattr(segmentor, "input_size", None)

@@ -3,12 +3,31 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from hidiff.segmentors.efficientnet_lite import efficientnet_lite0_unet
+from hidiff.segmentors.files import FILES
 from hidiff.segmentors.hooks import HookedSegmentor
-from hidiff.segmentors.monai_networks import unet
+from hidiff.segmentors.merit import merit
+from hidiff.segmentors.monai_networks import MONAI, unet
+from hidiff.segmentors.nnunet import nnunet
+from hidiff.segmentors.smp import SMP
+from hidiff.segmentors.timm_backbones import timm_backbone
+from hidiff.segmentors.transformers_models import TRANSFORMERS
 
-SEGMENTORS: dict[str, Callable[..., HookedSegmentor]] = {"unet": unet}
+SEGMENTORS: dict[str, Callable[..., HookedSegmentor]] = {
+    "unet": unet,
+    "efficientnet_lite0_unet": efficientnet_lite0_unet,
+    "merit": merit,
+    "nnunet": nnunet,
+    **MONAI,
+    **SMP,
+    "timm": timm_backbone,
+    **TRANSFORMERS,
+}
+STARTING_WEIGHTS = ("encoder_weights", "pretrained")  # options for what training starts from
+OWN = "own"  # a user's module, which only Python can pass
 
 
 class SegmentorSettings(BaseModel):
@@ -16,7 +35,11 @@ class SegmentorSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(default="unet", description=f"one of: {', '.join(SEGMENTORS)}")
+    name: str = Field(
+        default="unet",
+        description=f"one of: {', '.join(SEGMENTORS)}; {OWN}: the module passed to hidiff.train; "
+        f"{FILES}: another model's results (data.priors), with training.segmentor: frozen",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="arguments of the segmentor's function, e.g. width: 32"
     )
@@ -24,17 +47,39 @@ class SegmentorSettings(BaseModel):
         default=None,
         description="trained weights (.safetensors, or .pt of plain tensors): stage 1 is skipped",
     )
+    partial: bool = Field(
+        default=False, description="of weights: load the tensors that fit, leave the others alone"
+    )
+    own_class: str | None = Field(
+        default=None, description="of name own: the module's class; hidiff.train writes it"
+    )
+
+    def without_start(self) -> "SegmentorSettings":
+        """For a checkpoint that brings all weights: those it once started from may be gone."""
+        kept = {name: v for name, v in self.options.items() if name not in STARTING_WEIGHTS}
+        return self.model_copy(update={"options": kept})
 
 
 def make_segmentor(
     settings: SegmentorSettings, image_channels: int, num_planes: int
 ) -> HookedSegmentor:
     """The named segmentor, untrained. Raises ValueError for an unknown name or option."""
+    if settings.name == OWN:
+        raise ValueError(
+            f"the segmentor is a module of your own, {settings.own_class or 'of any class'}. Pass "
+            "one like it from Python: hidiff.load(path, segmentor=module), or "
+            "hidiff.train(recipe, folder, segmentor=module)."
+        )
     if settings.name not in SEGMENTORS:
         raise ValueError(
             f"segmentor.name is {settings.name!r}, but must be one of {', '.join(SEGMENTORS)}"
         )
+    make, device = SEGMENTORS[settings.name], torch.get_default_device()
     try:
-        return SEGMENTORS[settings.name](image_channels, num_planes, **settings.options)
-    except TypeError as error:
+        with torch.device("cpu"):  # libraries read numbers off tensors, which on meta have none
+            segmentor = make(image_channels, num_planes, **settings.options)
+    except ValueError as error:
+        raise ValueError(f"segmentor {settings.name}: {error}") from error
+    except (TypeError, KeyError, IndexError, RuntimeError) as error:  # as each library refuses
         raise ValueError(f"segmentor.options do not fit {settings.name}: {error}") from error
+    return segmentor.to(device)

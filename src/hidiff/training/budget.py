@@ -11,6 +11,7 @@ from hidiff.hybrid import HybridSegmentor
 from hidiff.training.steps import (
     Batch,
     draw_noise,
+    look_frozen,
     refiner_step,
     segmentor_only_step,
     segmentor_step,
@@ -23,6 +24,12 @@ class Budget:
 
     segmentor_only: int
     in_turns: int
+    refiner_only: int = 0
+
+    def of(self, stage: str) -> int:
+        """Of a step of a stage; stage 1 trains the segmentor only."""
+        kinds = {"in_turns": self.in_turns, "refiner_only": self.refiner_only}
+        return kinds.get(stage, self.segmentor_only)
 
     def equal_steps(self, stage2_steps: int) -> int:
         """Segmentor-only steps that cost what `stage2_steps` iterations in turns cost."""
@@ -35,10 +42,12 @@ def count_flops(
     batch_size: int,
     weights: LossWeights,
     diffusion_weight: float,
+    frozen: bool = False,
 ) -> Budget:
     """Count one step of each kind on two random patches of (height, width), scaled to the batch.
 
-    A 1-bit convolution counts like a real one. The networks are copied, so nothing of them moves.
+    With a `frozen` segmentor that is the refiner's step alone, else the two others. A 1-bit
+    convolution counts like a real one. The networks are copied, so nothing of them moves.
     """
     hybrid = copy.deepcopy(hybrid).train()
     device = next(hybrid.parameters()).device
@@ -47,12 +56,17 @@ def count_flops(
     y0 = torch.zeros(2, planes, *patch_size, device=device)
     batch = Batch(["", ""], image, y0, torch.ones_like(y0[:, :1]))
     draws = draw_noise(batch, hybrid.schedule.num_steps, 0)
+    scale = batch_size / 2
 
+    if frozen:
+        with FlopCounterMode(display=False) as refiner_only:
+            look = look_frozen(hybrid, image)
+            refiner_step(hybrid, hybrid.refiner, look, batch, draws, weights)["loss"].backward()
+        return Budget(0, 0, round(refiner_only.get_total_flops() * scale))
     with FlopCounterMode(display=False) as alone:
         segmentor_only_step(hybrid, hybrid.look(image), batch)["loss"].backward()
     with FlopCounterMode(display=False) as in_turns:
         look = hybrid.look(image)
         refiner_step(hybrid, hybrid.refiner, look, batch, draws, weights)["loss"].backward()
         segmentor_step(hybrid, look, batch, draws, weights, diffusion_weight)["loss"].backward()
-    scale = batch_size / 2
     return Budget(round(alone.get_total_flops() * scale), round(in_turns.get_total_flops() * scale))

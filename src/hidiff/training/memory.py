@@ -52,10 +52,12 @@ def count_activations(
     channels: int,
     planes: int,
     patch_size: tuple[int, int],
+    frozen: bool = False,
 ) -> int:
     """Bytes that one step in turns keeps for the way back, of networks on the meta device.
 
-    Tensors there have shapes and no content, so that this costs nothing, whatever the size.
+    Tensors there have shapes and no content, so that this costs nothing, whatever the size. Of a
+    `frozen` segmentor nothing is kept.
     """
     image = torch.empty(num_images, channels, *patch_size, device="meta")
     mask = torch.empty(num_images, planes, *patch_size, device="meta")
@@ -74,18 +76,20 @@ def count_activations(
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits, features = segmentor(image)
+        with torch.set_grad_enabled(not frozen):
+            logits, features, *_ = segmentor(image)
         refiner(image, mask, logits.sigmoid(), t, features)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
-def count_weights(segmentor: nn.Module, refiner: nn.Module) -> int:
-    """Bytes of both networks, their gradients and moments, and the average."""
+def count_weights(segmentor: nn.Module, refiner: nn.Module, frozen: bool = False) -> int:
+    """Bytes of both networks, their gradients and moments, and the average; `frozen`: segmentor."""
 
     def size(network: nn.Module) -> int:
         return sum(each.numel() * each.element_size() for each in network.parameters())
 
-    return SEGMENTOR_COPIES * size(segmentor) + REFINER_COPIES * size(refiner)
+    copies = 1 if frozen else SEGMENTOR_COPIES
+    return copies * size(segmentor) + REFINER_COPIES * size(refiner)
 
 
 def memory_of(device: torch.device) -> tuple[int, int]:

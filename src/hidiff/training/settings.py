@@ -17,6 +17,11 @@ class TrainingSettings(BaseModel):
         description="hybrid: stage 2 trains segmentor and refiner in turns; segmentor_only: the "
         "baseline, stage 2 goes on with the segmentor for as many training FLOPs as the hybrid's",
     )
+    segmentor: Literal["trained", "frozen"] = Field(
+        default="trained",
+        description="frozen: it comes trained and stays as it is; stage 1 is skipped, and stage 2 "
+        "trains the refiner alone",
+    )
     batch_size: int = Field(default=8, ge=1, description="patches a step, over all processes")
     accumulation: int = Field(default=1, ge=1, description="parts a batch is split into")
     stage1_steps: int = Field(default=2000, ge=0, description="steps of the segmentor alone")
@@ -49,6 +54,12 @@ class TrainingSettings(BaseModel):
     start_from: str | None = Field(
         default=None, description="a checkpoint to fine-tune: its segmentor and refiner"
     )
+
+    @model_validator(mode="after")
+    def _something_trains(self) -> "TrainingSettings":
+        if self.arm == "segmentor_only" and self.segmentor == "frozen":
+            raise ValueError("arm segmentor_only trains the segmentor, so it cannot be frozen")
+        return self
 
     @model_validator(mode="after")
     def _parts_are_equal(self) -> "TrainingSettings":

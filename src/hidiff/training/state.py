@@ -88,7 +88,7 @@ def load_state(
 
 def read_progress(path: Path) -> tuple[Progress, dict[str, str]]:
     """Where the run of a state file stood, and its metadata. Raises ValueError, naming the file."""
-    _, metadata = weights.load(path)
+    metadata = weights.load_metadata(path)
     try:
         return Progress(**json.loads(metadata["progress"])), metadata
     except (KeyError, TypeError, ValueError) as error:
@@ -96,6 +96,11 @@ def read_progress(path: Path) -> tuple[Progress, dict[str, str]]:
             f"{path} does not say where its run stood ({type(error).__name__}: {error}), so it is "
             "no state of hidiff train. Put the run's own file back, or begin anew."
         ) from error
+
+
+def has_state(folder: Path) -> bool:
+    """Whether a run has left a state in its folder, be it one that reads or not."""
+    return any((folder / name).is_file() for name in (STATE_FILE, FORMER_STATE_FILE))
 
 
 def find_state(folder: Path) -> Path | None:

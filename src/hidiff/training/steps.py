@@ -60,8 +60,19 @@ def draw_noise(
 
 def segmentor_only_step(hybrid: HybridSegmentor, look: Look, batch: Batch) -> dict[str, Tensor]:
     """Stage 1, and the baseline: the segmentor's own loss."""
-    loss = segmentor_loss(look.logits, batch.y0, hybrid.labels, batch.field_of_view)
+    losses = [
+        segmentor_loss(logits, batch.y0, hybrid.labels, batch.field_of_view)
+        for logits in (look.logits, *look.auxiliary)
+    ]
+    loss = torch.stack(losses).sum()
     return {"loss": loss, "segmentor": loss}
+
+
+def look_frozen(hybrid: HybridSegmentor, image: Float[Tensor, "b c h w"]) -> Look:
+    """What a segmentor says that is not trained: in eval mode, and nothing is kept to go back."""
+    hybrid.segmentor.eval()
+    with torch.no_grad():
+        return hybrid.look(image)
 
 
 def refiner_step(
@@ -72,7 +83,8 @@ def refiner_step(
     draws: tuple[Tensor, Tensor],
     weights: LossWeights,
 ) -> dict[str, Tensor]:
-    """Half 1: the refiner learns; prior and features are given to it without gradient."""
+    """Half 1, and all with a frozen segmentor: the refiner learns; prior and features are given to
+    it without gradient."""
     return hybrid.refiner_loss(
         denoise, batch.image, batch.y0, look.detach(), draws, weights, batch.field_of_view
     )

@@ -1,4 +1,5 @@
-"""The training loop: stage 1, then in turns (or the baseline), with checkpoints and validation."""
+"""The training loop: stage 1, then in turns (or the baseline, or the refiner alone), with
+checkpoints and validation."""
 
 import json
 import math
@@ -22,12 +23,15 @@ from hidiff.training.state import STATE_FILE, UNREADABLE_STATE_FILE, Progress
 from hidiff.training.steps import (
     Batch,
     draw_noise,
+    look_frozen,
     refiner_step,
     segmentor_only_step,
     segmentor_step,
 )
 
 STAGE1, IN_TURNS, BASELINE = "stage1", "in_turns", "segmentor_only"
+REFINER_ONLY = "refiner_only"  # the segmentor is frozen
+REFINING = (IN_TURNS, REFINER_ONLY)  # the stages that leave a trained refiner
 
 MODEL_FILES = tuple(f"{name}.safetensors" for name in ("stage1", "stage1_best", "last", "best"))
 
@@ -76,6 +80,8 @@ class Trainer:
     @property
     def stages(self) -> dict[str, int]:
         """The stages of this run and their steps, fixed before it starts."""
+        if self.settings.segmentor == "frozen":
+            return {REFINER_ONLY: self.settings.stage2_steps} if self.settings.stage2_steps else {}
         stages = {STAGE1: self.settings.stage1_steps}
         if self.settings.arm == "hybrid":
             stages[IN_TURNS] = self.settings.stage2_steps
@@ -161,7 +167,7 @@ class Trainer:
 
     def _run_stage(self, stage: str, resumed: Progress | None) -> None:
         total = self.stages[stage]
-        self.hybrid.segmentor.train()
+        self.hybrid.segmentor.train(stage != REFINER_ONLY)
         self.hybrid.refiner.train()
         self.prepare(stage)
         progress = resumed or Progress(stage, 0)
@@ -170,8 +176,7 @@ class Trainer:
             state.load_state(self.resumed_from, self._networks(), self.optimizers)
             self.ema.num_updates = resumed.ema_updates
         else:
-            cost = self.budget.in_turns if stage == IN_TURNS else self.budget.segmentor_only
-            self.log.row("plan", stage, 0, steps=total, flops=total * cost)
+            self.log.row("plan", stage, 0, steps=total, flops=total * self.budget.of(stage))
         self.log.begin(stage, progress.step, total)
         batches = self.batches(stage, progress.step)
         while progress.step < total:
@@ -194,11 +199,12 @@ class Trainer:
         """Networks as Accelerate wraps them, and fresh optimizers, for one stage."""
         kind = torch.optim.AdamW
         decay = self.settings.weight_decay
-        self.segmentor, optimizer = self.accelerator.prepare(
-            self.hybrid.segmentor, kind(self.hybrid.segmentor.parameters(), weight_decay=decay)
-        )
-        self.optimizers = {"segmentor": optimizer}
-        if stage == IN_TURNS:
+        self.optimizers = {}
+        if stage != REFINER_ONLY:
+            self.segmentor, self.optimizers["segmentor"] = self.accelerator.prepare(
+                self.hybrid.segmentor, kind(self.hybrid.segmentor.parameters(), weight_decay=decay)
+            )
+        if stage in REFINING:
             self.refiner, self.optimizers["refiner"] = self.accelerator.prepare(
                 self.hybrid.refiner, kind(self.hybrid.refiner.parameters(), weight_decay=decay)
             )
@@ -215,8 +221,11 @@ class Trainer:
             batch = next(batches)
             last = part == parts - 1
             with self.accelerator.autocast():
-                look = self.hybrid.look(batch.image, self.segmentor)
-            if stage == IN_TURNS:
+                if stage == REFINER_ONLY:
+                    look = look_frozen(self.hybrid, batch.image)
+                else:
+                    look = self.hybrid.look(batch.image, self.segmentor)
+            if stage in REFINING:
                 with self.accelerator.autocast():
                     losses = refiner_step(
                         self.hybrid, self.refiner, look, batch,
@@ -229,6 +238,9 @@ class Trainer:
                     self._move("refiner", self.refiner, batch, stage, step)
                     self.ema.update(self.hybrid.refiner)
                 _add(reported, {"refiner": losses.pop("loss"), **losses}, parts)
+            if stage == REFINER_ONLY:
+                continue
+            if stage == IN_TURNS:
                 with self.accelerator.autocast():
                     losses = segmentor_step(
                         self.hybrid, look, batch, self._draws(batch, "segmentor", step, part),
@@ -239,7 +251,8 @@ class Trainer:
                     losses = segmentor_only_step(self.hybrid, look, batch)
             self._backward(losses, batch, stage, step)
             _add(reported, {"segmentor": losses["segmentor"]}, parts)
-        self._move("segmentor", self.segmentor, batch, stage, step)
+        if stage != REFINER_ONLY:
+            self._move("segmentor", self.segmentor, batch, stage, step)
         return reported
 
     def _draws(self, batch: Batch, half: str, step: int, part: int) -> tuple[Tensor, Tensor]:
@@ -284,8 +297,8 @@ class Trainer:
         assert self.validate is not None
         if self.accelerator.is_main_process:
             hybrid = self.predicting().eval()
-            numbers = self.validate(hybrid, stage == IN_TURNS)
-            hybrid.segmentor.train()
+            numbers = self.validate(hybrid, stage in REFINING)
+            hybrid.segmentor.train(stage != REFINER_ONLY)
             self.log.row("validation", stage, progress.step, **numbers)
             shown = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
             self.log.say(f"{stage} step {progress.step}: {shown}")

@@ -1,0 +1,103 @@
+"""Does a packed model say what its float model says? Labels and Dice, case by case, same draws.
+
+    HIDIFF_DATA=... python benchmarks/packed_parity.py runs/drive [--cases 5]
+
+`agreement` is the share of equal pixels among those that either model calls foreground. The float
+model differs from itself, too, once its sums are added in another order: `layout` is the float
+model with its tensors in the other memory layout (NCHW), the yardstick for what rounding alone does
+to signs near zero.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import timing
+import torch
+
+from hidiff import build, export
+from hidiff.diffusion import subset
+from hidiff.inference import Predictor, judge, read_truth
+
+# temperature 0 keeps to the likeliest mask, 1 draws: a flipped bit then changes all that follows
+SETTINGS = {
+    "as_trained": {},
+    "temperature_1": {"temperature": 1.0, "samples": 1},
+    "temperature_1_4_samples": {"temperature": 1.0, "samples": 4},
+}
+
+
+def predictors(path: str) -> dict[str, Predictor]:
+    """The float model, the same in NCHW, and packed ones, in each storage of condition blocks."""
+    model = build.open_model(path)
+    found = {"float": build.load(path), "layout": build.load(path)}
+    found["layout"].hybrid.to(memory_format=torch.contiguous_format)
+    hybrid = found["float"].hybrid
+    steps = subset(hybrid.schedule.num_steps, hybrid.schedule.num_steps)
+    with tempfile.TemporaryDirectory() as folder:
+        for storage in export.STORAGES:
+            file = Path(folder) / f"{storage}.safetensors"
+            packed = export.pack_refiner(hybrid.refiner, steps)
+            export.save_packed(file, hybrid.segmentor, packed, model.metadata, storage)
+            found[f"packed_{storage}"] = build.load(file)
+    return found
+
+
+def compare(ours, theirs, inside: np.ndarray) -> float:
+    """The share of equal pixels where either is foreground."""
+    either = ((ours > 0) | (theirs > 0)) & inside
+    return float((ours == theirs)[either].mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--cases", type=int, default=None)
+    parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    found = predictors(args.model)
+    recipe = build.load_recipe(args.model)
+    cases = build.list_cases(recipe, args.split)[: args.cases]
+    result: dict[str, object] = {
+        "model": recipe.name,
+        "width": recipe.refiner.width,
+        "split": args.split,
+        "cases": len(cases),
+        "machine": timing.machine(),
+    }
+    for setting in args.settings:
+        dice: dict[str, list[float]] = {name: [] for name in found}
+        same: dict[str, list[float]] = {name: [] for name in found if name != "float"}
+        for case in cases:
+            truth = read_truth(case, found["float"])
+            labels = {}
+            for name, predictor in found.items():
+                prediction = predictor.predict(str(case.image), name=case.name, **SETTINGS[setting])
+                labels[name] = prediction.labels
+                rows = judge(prediction, truth, case, predictor, 1.0)
+                refined = [row["dice"] for row in rows if row["source"] == "refined"]
+                dice[name].append(float(np.nanmean(refined)))
+            for name, each in same.items():
+                each.append(compare(labels["float"], labels[name], truth.inside))
+            print(setting, case.name, {k: round(v[-1], 5) for k, v in same.items()}, flush=True)
+        result[setting] = {
+            "settings": {**recipe.prediction.model_dump(), **SETTINGS[setting]},
+            "agreement_mean": {name: float(np.mean(each)) for name, each in same.items()},
+            "agreement_least": {name: min(each) for name, each in same.items()},
+            "dice": {name: float(np.mean(each)) for name, each in dice.items()},
+            "dice_difference": {
+                name: float(np.mean(np.subtract(each, dice["float"])))
+                for name, each in dice.items()
+                if name != "float"
+            },
+        }
+    timing.write(result, "packed_parity")
+
+
+if __name__ == "__main__":
+    main()

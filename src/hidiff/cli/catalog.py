@@ -1,0 +1,115 @@
+"""`hidiff data list` and `prepare`: the data sets known by name, and their downloads made ready."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from hidiff.cli.say import console, say
+
+if TYPE_CHECKING:
+    from hidiff.data import CatalogEntry
+
+
+def list_sets(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Write all that is known, for a program.")
+    ] = False,
+    page: Annotated[bool, typer.Option("--markdown", help="Write docs/data.md.")] = False,
+) -> None:
+    """The data sets known by name: what they hold, how they are split, under what terms.
+
+    [dim]hidiff data list[/dim]
+    """
+    from hidiff.data import CATALOG, PREPARERS
+
+    if as_json:
+        typer.echo(
+            json.dumps({name: facts(name, entry) for name, entry in CATALOG.items()}, indent=2)
+        )
+        return
+    if page:
+        from hidiff.cli.catalog_page import catalog_page
+
+        typer.echo(catalog_page(), nl=False)
+        return
+    table = Table("name", "title", "modality", "classes", "split", "terms", "read", "recipe")
+    for name, entry in CATALOG.items():
+        how = "once prepared" if name in PREPARERS else "as it is"
+        table.add_row(
+            name,
+            entry.title,
+            entry.modality,
+            classes(entry),
+            entry.split,
+            entry.terms,
+            how,
+            entry.recipe,
+        )
+    console.print(table)
+    say("More of each, layout and citation too: docs/data.md, or --json.")
+
+
+def prepare(
+    name: Annotated[str, typer.Argument(help="Of the data set; hidiff data list tells them.")],
+    source: Annotated[Path, typer.Argument(help="The download: its folder, or its one file.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            help="The folder to write; left out: NAME_prepared, in $HIDIFF_DATA where that is set.",
+        ),
+    ] = None,
+) -> None:
+    """Make a download ready for training, and say whether it holds what the data set should.
+
+    What is read as it was downloaded is only counted. It can be run twice: the second time finds
+    the folder as the first one left it.
+
+    [dim]hidiff data prepare lidc nodules_4raters.npz
+    hidiff data prepare synapse TransUNet/data/Synapse --output synapse
+    hidiff data prepare kvasir_seg Kvasir-SEG[/dim]
+    """
+    from hidiff.cli.errors import Mistake
+    from hidiff.data import CATALOG, DataSettings
+    from hidiff.data import prepare as make_ready
+
+    if name not in CATALOG:
+        raise Mistake(f"data set {name!r} is not known, but one of {', '.join(CATALOG)} is wanted.")
+    folder = output or DataSettings(source=name, path=f"{name}_prepared").root
+    prepared = make_ready(name, source, folder)
+    say(f"{CATALOG[name].title}: {prepared.folder}", "bold")
+    for kind, count in prepared.found.items():
+        say(f"  {kind:11}{count}")
+    for line in prepared.missing:
+        say(f"warning: {line}", "yellow")
+    if not prepared.missing and CATALOG[name].holds is not None:
+        say("All that the data set should hold is there.", "green")
+    if not prepared.written:
+        say("Nothing was written: it is there already, or read as it is.")
+    recipe = CATALOG[name].recipe
+    if recipe:
+        say(f"Train: hidiff train {recipe} --set data.path={prepared.folder.absolute()}")
+
+
+def facts(name: str, entry: "CatalogEntry") -> dict[str, Any]:
+    """All that is known of a data set, in plain words and numbers."""
+    from dataclasses import asdict
+
+    from hidiff.data import PREPARERS
+
+    known = {key: value for key, value in vars(entry).items() if key != "list_cases"}
+    return {
+        **known,
+        "labels": entry.labels.model_dump(mode="json") if entry.labels else None,
+        "intensity": entry.intensity.model_dump(mode="json") if entry.intensity else None,
+        "holds": asdict(entry.holds) if entry.holds else None,
+        "prepared_from": PREPARERS[name].source if name in PREPARERS else None,
+    }
+
+
+def classes(entry: "CatalogEntry") -> str:
+    """ "RV, MYO, LV", or "yours"."""
+    return ", ".join(entry.labels.class_names) if entry.labels else "yours"

@@ -1,0 +1,57 @@
+"""`hidiff train FOLDER`: looks at the data, proposes a recipe and says why."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from hidiff.build import RECIPE_FILE
+from hidiff.cli.progress import progress_bar
+from hidiff.cli.recipes import find_recipe
+from hidiff.cli.say import console, say
+from hidiff.data import Splitting
+from hidiff.plan import Plan, list_all, look_at, recognise, run_name
+from hidiff.recipe import Recipe, change_recipe, read_recipe, write_recipe
+
+
+def find_or_plan(recipe: Path, changes: Sequence[str], *, begun_in: Path | None) -> Recipe:
+    """The recipe of a file or a name; of a data folder, the one that is proposed for it.
+
+    A run that was begun below `begun_in` goes on with the plan that was made for it then.
+    """
+    if not recipe.is_dir():
+        return read_recipe(find_recipe(recipe), changes)
+    begun = begun_in / run_name(recipe) / RECIPE_FILE if begun_in else None
+    if begun is not None and begun.is_file():
+        return read_recipe(begun, changes)
+    return plan_folder(recipe, changes)
+
+
+def plan_folder(folder: Path, changes: Sequence[str]) -> Recipe:
+    """Print the plan for a data folder; the recipe, with the user's own changes made to it."""
+    splitting = Splitting()
+    cases = list_all(folder, recognise(folder), splitting)
+    with progress_bar() as bar:
+        task = bar.add_task("looking at the data", total=len(cases))
+        plan = look_at(folder, splitting, done=lambda: bar.advance(task))
+    console.print(plan_table(plan))
+    return change_recipe(plan.recipe, changes)
+
+
+def save_recipe(recipe: Recipe, output: Path, *, overwrite: bool) -> None:
+    """Write the recipe beside where its run will lie, to be edited."""
+    file = output / f"{recipe.name}.yaml"
+    if file.exists() and not overwrite:
+        raise FileExistsError(f"{file} exists already. Train with it, or replace it: --overwrite.")
+    output.mkdir(parents=True, exist_ok=True)
+    write_recipe(recipe, file)
+    say(f"Recipe: {file}")
+    say(f"Train:  hidiff train {shlex.quote(str(file))}")
+
+
+def plan_table(plan: Plan) -> Table:
+    table = Table("setting", "value", "because", title=f"Plan for {plan.recipe.data.path}")
+    for choice in plan.choices:
+        table.add_row(choice.setting, choice.value, choice.reason)
+    return table

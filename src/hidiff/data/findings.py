@@ -1,0 +1,59 @@
+"""The report on a data set: what was counted, and what there is to know or to mend."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to know: `stop` is no go, `warning` is for a second look, `note` says what is."""
+
+    level: Literal["stop", "warning", "note"]
+    text: str
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MaskValue:
+    """A value of the mask files, and how much of it there is."""
+
+    value: int | float
+    share: float
+    """of the pixels of all masks"""
+    masks: int
+    """that hold it"""
+
+
+@dataclass
+class DataReport:
+    """What was found in a data set."""
+
+    place: str
+    cases: dict[str, int] = field(default_factory=dict)
+    """split -> cases"""
+    groups: dict[str, int] = field(default_factory=dict)
+    """split -> patients"""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """rows x columns -> images; the voxels of volumes, as they lie in their files"""
+    spacings: dict[str, int] = field(default_factory=dict)
+    """mm between voxels -> volumes"""
+    channels: dict[int, int] = field(default_factory=dict)
+    """channels -> images"""
+    types: dict[str, int] = field(default_factory=dict)
+    """type of number -> images"""
+    mask_types: dict[str, int] = field(default_factory=dict)
+    """type of number -> masks"""
+    values: list[MaskValue] = field(default_factory=list)
+    """values of the masks, the most frequent first"""
+    reading: str = ""
+    """what the masks' values will be taken for"""
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def go(self) -> bool:
+        """Whether training can begin."""
+        return not any(finding.level == "stop" for finding in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain numbers and words for a program."""
+        return {"go": self.go, **asdict(self)}

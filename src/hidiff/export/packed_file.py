@@ -1,0 +1,120 @@
+"""One file for a packed model: bits, tables, the segmentor, and the recipe."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hidiff import weights
+from hidiff.export.pack import empty_packed
+from hidiff.packed import PackedRefiner
+from hidiff.refiner import Refiner
+
+FORMAT = "hidiff-packed-1"  # of the metadata in the file
+SCALE = "_scale"  # ends the name of what int8 weights are to be multiplied by
+
+
+def _as_float32(name: str, weight: Tensor) -> dict[str, Tensor]:
+    return {name: weight}
+
+
+def _as_half(name: str, weight: Tensor) -> dict[str, Tensor]:
+    return {name: weight.half()}
+
+
+def _as_int8(name: str, weight: Tensor) -> dict[str, Tensor]:
+    """Symmetric, a scale an output channel."""
+    scale = weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-12) / 127
+    rounded = (weight / scale[:, None, None, None]).round().to(torch.int8)
+    return {name: rounded, name + SCALE: scale}
+
+
+STORAGES: dict[str, Callable[[str, Tensor], dict[str, Tensor]]] = {
+    "float32": _as_float32,
+    "half": _as_half,
+    "int8": _as_int8,
+}
+
+
+def save_packed(
+    path: str | Path,
+    segmentor: nn.Module,
+    refiner: PackedRefiner,
+    metadata: Mapping[str, str],
+    storage: str = "float32",
+) -> None:
+    """Write segmentor and packed refiner; `storage` (a key of STORAGES) is that of the condition
+    blocks' convolutions.
+
+    `metadata` is that of the checkpoint that was packed.
+    """
+    if storage not in STORAGES:
+        raise ValueError(f"storage is {storage!r}, but must be one of {', '.join(STORAGES)}")
+    tensors = {f"segmentor.{name}": value for name, value in segmentor.state_dict().items()}
+    for name, value in refiner.state_dict().items():
+        stored = {name: value}
+        if name.startswith("condition_blocks.") and value.ndim == 4:
+            stored = STORAGES[storage](name, value)
+        tensors |= {f"refiner.{key}": each for key, each in stored.items()}
+    words = {
+        **metadata,
+        "format": FORMAT,
+        "condition_storage": storage,
+        "steps": json.dumps(refiner.table.steps),
+    }
+    weights.save(path, tensors, words)
+
+
+def load_packed(
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    segmentor: nn.Module,
+    refiner: Refiner,
+) -> PackedRefiner:
+    """The packed refiner of a file that was read, and the segmentor's weights in their places.
+
+    `refiner` is a float one of the recipe, of which the sizes alone are read: it may lie on torch's
+    meta device. Raises ValueError for a file that does not fit.
+    """
+    ours = _unpacked(_under("refiner.", tensors))
+    try:
+        steps = [int(step) for step in json.loads(metadata["steps"])]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"it does not say for which steps it was packed ({error}). Pack the model again."
+        ) from error
+    packed = empty_packed(refiner)
+    times = ours.get("table.times")
+    packed.table.allocate(steps, None if times is None else times.shape[1])
+    try:
+        segmentor.load_state_dict(_under("segmentor.", tensors))
+        packed.load_state_dict(ours, assign=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"its tensors do not fit its recipe: {str(error).splitlines()[-1].strip()} "
+            "Pack the model again."
+        ) from error
+    return packed.requires_grad_(False).eval()
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Stored weights as float32 again."""
+    found = {}
+    for name, value in tensors.items():
+        if name.endswith(SCALE) and name.removesuffix(SCALE) in tensors:
+            continue
+        if value.dtype == torch.int8:
+            value = _from_int8(value, tensors[name + SCALE])
+        found[name] = value.float() if value.dtype == torch.float16 else value
+    return found
+
+
+def _from_int8(weight: Tensor, scale: Float[Tensor, "o"]) -> Float[Tensor, "o i kh kw"]:
+    return weight.float() * scale[:, None, None, None]

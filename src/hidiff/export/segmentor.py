@@ -1,0 +1,139 @@
+"""A trained segmentor run by another engine on the CPU: ONNX Runtime or OpenVINO."""
+
+import io
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from types import ModuleType
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hidiff.segmentors import Segmentor, SegmentorOutput
+
+TORCH = "torch"  # the segmentor as it was trained, which every other must agree with
+IMAGE = "image"  # the input's name
+EXAMPLES = 2  # images: torch.export takes a batch of one for one that is always so
+
+Run = Callable[[np.ndarray], Sequence[np.ndarray]]
+"""images -> logits and features"""
+
+
+class ExportedSegmentor(nn.Module):
+    """Takes the segmentor's place at prediction, for images of one size; torch has none of it."""
+
+    def __init__(self, segmentor: Segmentor, size: tuple[int, int], run: Run):
+        super().__init__()
+        self.image_channels = segmentor.image_channels
+        self.num_planes = segmentor.num_planes
+        self.feature_channels = segmentor.feature_channels
+        self.input_size = size
+        self._run = run
+
+    def forward(self, image: Float[Tensor, "b c h w"]) -> SegmentorOutput:
+        maps = self._run(np.ascontiguousarray(image.numpy()))
+        logits, *features = (
+            torch.from_numpy(each).contiguous(memory_format=torch.channels_last) for each in maps
+        )
+        return SegmentorOutput(logits, tuple(features))
+
+
+def export_segmentor(segmentor: nn.Module, size: tuple[int, int], runtime: str) -> nn.Module:
+    """The same segmentor in `runtime`, a key of RUNTIMES, for images of `size` alone.
+
+    Takes some seconds to a minute, each time: nothing is kept on the disk. It runs on as many
+    threads as torch has now. Raises ValueError for one that cannot be exported.
+    """
+    if runtime == TORCH:
+        return segmentor
+    if runtime not in RUNTIMES:
+        known = ", ".join((TORCH, *RUNTIMES))
+        raise ValueError(f"segmentor_runtime is {runtime!r}, but must be one of {known}")
+    assert isinstance(segmentor, Segmentor)
+    library, start = RUNTIMES[runtime]
+    for name in ("onnx", "onnxscript", library):
+        _import(name, runtime)
+    return ExportedSegmentor(segmentor, size, start(to_onnx(segmentor, size)))
+
+
+def to_onnx(segmentor: Segmentor, size: tuple[int, int]) -> bytes:
+    """An ONNX model: images of `size`, any number of them -> logits, and the features if any."""
+    bare = _Bare(segmentor).eval()
+    image = torch.zeros(EXAMPLES, segmentor.image_channels, *size)
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)  # it says at length which torchvision operators it lacks
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its own libraries
+            program = torch.onnx.export(
+                bare,
+                (image,),
+                input_names=[IMAGE],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # of whatever kind, as any network may be handed in
+        raise ValueError(
+            f"the segmentor cannot be exported to ONNX ({str(error).strip().splitlines()[0]}). "
+            f"Use segmentor_runtime={TORCH}."
+        ) from error
+    finally:
+        exporter.setLevel(level)
+    assert program is not None
+    file = io.BytesIO()
+    program.save(file)
+    return file.getvalue()
+
+
+class _Bare(nn.Module):
+    """Gives a plain tuple of tensors, as the exporter wants."""
+
+    def __init__(self, segmentor: Segmentor):
+        super().__init__()
+        self.segmentor = segmentor
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        output = self.segmentor(image)
+        return (output.logits, *output.features)
+
+
+def _start_onnxruntime(model: bytes) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(None, {IMAGE: images})
+
+
+def _start_openvino(model: bytes) -> Run:
+    import openvino
+
+    settings = {
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_PRECISION_HINT": "f32",  # left to itself it takes bf16 where it is faster
+    }
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    return lambda images: compiled(images).to_tuple()
+
+
+RUNTIMES: dict[str, tuple[str, Callable[[bytes], Run]]] = {
+    "onnx": ("onnxruntime", _start_onnxruntime),
+    "openvino": ("openvino", _start_openvino),
+}
+"""the extra's name -> its library, and what starts it"""
+
+
+def _import(name: str, extra: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{error.name} is not installed. Do so with: "
+            f"pip install -c constraints.txt 'hidiff[{extra}]'"
+        ) from error

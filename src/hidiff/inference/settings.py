@@ -1,0 +1,39 @@
+"""The settings of a prediction: how much work it is, and how it ends in labels."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PredictionSettings(BaseModel):
+    """How much work a prediction is, and how it ends in labels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    samples: int = Field(default=1, ge=1, description="refinements whose mean is taken")
+    steps: int | None = Field(
+        default=None, ge=1, description="steps of each refinement; left out: all T"
+    )
+    sampler: Literal["ancestral", "ddim"] = "ancestral"
+    temperature: float | None = Field(
+        default=None,
+        ge=0,
+        description="of every draw: 1 draws masks as likely as the model finds them, each like "
+        "another reader's; below 1 a draw keeps closer to the likeliest; at 0 nothing is left to "
+        "chance, and samples are all alike. Left out: 0 for one sample, 0.5 for several",
+    )
+    seed: int = Field(default=0, description="of the draws; the same gives the same masks")
+    rule: Literal["half", "expected_dice"] = Field(
+        default="half",
+        description="half: 0.5, or argmax; expected_dice: the cut of the best expected Dice",
+    )
+    mirror: bool = Field(default=False, description="average over four mirrored looks")
+    overlap: float = Field(default=0.25, ge=0, lt=1, description="share of a window, each way")
+    windows: int = Field(default=8, ge=1, description="windows at once")
+
+    @property
+    def heat(self) -> float:
+        """The temperature, chosen by the number of samples where it is left out."""
+        if self.temperature is not None:
+            return self.temperature
+        return 0.0 if self.samples == 1 else 0.5

@@ -1,0 +1,78 @@
+"""The refiner's float ends, input and output convolution, a strip of rows at a time.
+
+At full size a float tensor is larger than the caches, and new memory of that size costs as much as
+the convolution: strips stay in the caches, and write into memory that is there.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+STRIP = 2**19  # floats; 2 MiB
+
+
+def convolve(
+    layer: nn.Conv2d, x: Float[Tensor, "b i h w"], out: Float[Tensor, "b o h w"]
+) -> Float[Tensor, "b o h w"]:
+    """The 3x3 convolution, into `out`."""
+    padded = functional.pad(x, (0, 0, 1, 1)).contiguous(memory_format=torch.channels_last)
+    for rows in _strips(out):
+        part = padded[:, :, rows.start : rows.stop + 2]
+        out[:, :, rows] = functional.conv2d(part, layer.weight, layer.bias, padding=(0, 1))
+    return out
+
+
+def read_out(
+    norm: nn.GroupNorm, layer: nn.Conv2d, x: Float[Tensor, "b c h w"]
+) -> Float[Tensor, "b k h w"]:
+    """layer(silu(norm(x))), a 3x3 convolution to few channels.
+
+    Those would fill few lanes of a vector: so each pixel gives its nine products first, by a matrix
+    product, and the shifted products are added afterwards.
+    """
+    pixels = x.permute(0, 2, 3, 1)
+    height, width = pixels.shape[1:3]
+    factor, shift = _group_norm(norm, pixels)
+    weight = layer.weight.permute(1, 2, 3, 0).flatten(1)  # c, (row, column, k)
+    taps = x.new_empty(*pixels.shape[:3], weight.shape[1])
+    for rows in _strips(x):
+        strip = torch.addcmul(shift, pixels[:, rows], factor)
+        taps[:, rows] = functional.silu(strip, inplace=True) @ weight
+    taps = functional.pad(taps, (0, 0, 1, 1, 1, 1)).unflatten(3, (3, 3, -1))
+    out = taps[:, :height, :width, 0, 0].clone()
+    for number in range(1, 9):
+        i, j = divmod(number, 3)
+        out += taps[:, i : i + height, j : j + width, i, j]
+    if layer.bias is not None:
+        out += layer.bias
+    return out.permute(0, 3, 1, 2)
+
+
+def _group_norm(
+    norm: nn.GroupNorm, pixels: Float[Tensor, "b h w c"]
+) -> tuple[Float[Tensor, "b 1 1 c"], Float[Tensor, "b 1 1 c"]]:
+    """The norm as x * factor + shift."""
+    batch, height, width, channels = pixels.shape
+    size = channels // norm.num_groups
+
+    def of_groups(sums: Tensor) -> Tensor:
+        means = sums.unflatten(1, (-1, size)).sum(dim=2) / (height * width * size)
+        return means.repeat_interleave(size, dim=1)[:, None, None]
+
+    mean = of_groups(pixels.sum(dim=(1, 2)))
+    squares = pixels.new_zeros(batch, channels)
+    for rows in _strips(pixels.permute(0, 3, 1, 2)):
+        squares += (pixels[:, rows] - mean).square_().sum(dim=(1, 2))
+    factor = norm.weight * torch.rsqrt(of_groups(squares) + norm.eps)
+    return factor, norm.bias - mean * factor
+
+
+def _strips(x: Float[Tensor, "b c h w"]) -> Iterator[slice]:
+    """Rows that make a strip, from the top."""
+    batch, channels, height, width = x.shape
+    count = max(1, STRIP // (batch * channels * width))
+    for first in range(0, height, count):
+        yield slice(first, min(first + count, height))

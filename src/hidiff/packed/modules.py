@@ -1,0 +1,106 @@
+"""Layers of the packed refiner: bits in, floats and the next layers' bits out.
+
+`row` is what the StepTable has for the step; every layer knows its parts of it.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int32
+from torch import Tensor, nn
+
+from hidiff.packed.kernels import conv_block, linear_block, pack
+from hidiff.packed.layout import Epilogue, PackedWeight, num_words
+from hidiff.packed.steps import StepTable
+
+Row = Float[Tensor, "numbers"]
+
+
+class PackedLayer(nn.Module):
+    """A 1-bit layer with the batch norm, shortcut and RPReLU after it: one call of a kernel.
+
+    `threshold` is what is added before the input's sign is taken. Weights are not to be changed
+    once the layer has run.
+    """
+
+    signs: Int32[Tensor, "o taps words"]
+    scale: Float[Tensor, "o"]
+    slope: Float[Tensor, "o"]
+
+    def __init__(
+        self, table: StepTable, in_channels: int, out_channels: int, kernel: int, stride: int = 1
+    ):
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.stride = stride
+        self.threshold = table.reserve(in_channels)
+        self.offset = table.reserve(out_channels)
+        self.after = table.reserve(out_channels)
+        shape = (out_channels, kernel**2, num_words(in_channels))
+        self.register_buffer("signs", torch.empty(shape, dtype=torch.int32))
+        self.register_buffer("scale", torch.empty(out_channels))
+        self.register_buffer("slope", torch.empty(out_channels))
+
+    @cached_property
+    def weight(self) -> PackedWeight:
+        return PackedWeight(self.signs, self.in_channels)
+
+    def forward(
+        self,
+        bits: Int32[Tensor, "b h w words"],
+        shortcuts: Sequence[Float[Tensor, "b _ _ _"]],
+        row: Row,
+        next_bias: Sequence[Float[Tensor, "o"]] = (),
+        out: Float[Tensor, "b o h2 w2"] | None = None,
+    ) -> tuple[Float[Tensor, "b o h2 w2"], Int32[Tensor, "next b h2 w2 out_words"]]:
+        """The block's output, and its signs for each layer that adds `next_bias` to it."""
+        epilogue = self._epilogue(row, next_bias)
+        return conv_block(bits, self.weight, epilogue, shortcuts, self.stride, out)
+
+    def tokens(
+        self,
+        bits: Int32[Tensor, "b n words"],
+        shortcut: Float[Tensor, "b n c"],
+        row: Row,
+        next_bias: Sequence[Float[Tensor, "o"]] = (),
+    ) -> tuple[Float[Tensor, "b n o"], Int32[Tensor, "next b n out_words"]]:
+        """The same on tokens, for a linear layer."""
+        return linear_block(bits, self.weight, self._epilogue(row, next_bias), shortcut)
+
+    def _epilogue(self, row: Row, next_bias: Sequence[Tensor]) -> Epilogue:
+        stacked = torch.stack(list(next_bias)) if next_bias else row.new_empty(0, self.out_channels)
+        return Epilogue(self.scale, row[self.offset], self.slope, row[self.after], stacked)
+
+
+class Affine(nn.Module):
+    """x * scale + shift on tokens: a batch norm that no longer learns."""
+
+    scale: Float[Tensor, "c"]
+    shift: Float[Tensor, "c"]
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.register_buffer("scale", torch.empty(channels))
+        self.register_buffer("shift", torch.empty(channels))
+
+    def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n c"]:
+        return torch.addcmul(self.shift, x, self.scale)
+
+
+class TimeAffine(nn.Module):
+    """x * scale(t) + bias(t) on tokens."""
+
+    def __init__(self, table: StepTable, channels: int):
+        super().__init__()
+        self.scale = table.reserve(channels)
+        self.bias = table.reserve(channels)
+
+    def forward(self, x: Float[Tensor, "b n c"], row: Row) -> Float[Tensor, "b n c"]:
+        return torch.addcmul(row[self.bias], x, row[self.scale])
+
+
+def pack_tokens(x: Float[Tensor, "b n c"], bias: Float[Tensor, "c"]) -> Int32[Tensor, "b n words"]:
+    """The signs of x + bias."""
+    return pack(x[:, None].permute(0, 3, 1, 2), bias)[:, 0]

@@ -1,0 +1,215 @@
+"""The whole refiner on bits: the float one's U-Net, told as a chain of bits.
+
+Every block gives the signs that the next ones read, so that no float is packed twice. What
+stays float (input, output and condition blocks) is handed in.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor, nn
+
+from hidiff.packed.cross_transformer import PackedCrossTransformer
+from hidiff.packed.ends import convolve, read_out
+from hidiff.packed.kernels import pack
+from hidiff.packed.layout import join
+from hidiff.packed.memory import Memory
+from hidiff.packed.modules import PackedLayer, Row
+from hidiff.packed.shape import Shape
+from hidiff.packed.steps import StepTable
+
+FIRST_FUSION = 2  # the level (stride 4) of the first of the fusions
+
+
+class Condition(NamedTuple):
+    """What a condition block gives at a step: the feature, and its signs for the fusion."""
+
+    feature: Tensor
+    bits: Tensor | None
+    """None at stride 32, where the cross transformer reads it"""
+
+
+class PackedRefiner(nn.Module):
+    """Takes the float refiner's place at prediction: see, prepare, condition and denoise.
+
+    `condition_blocks`, at strides 4, 8, 16 and 32, have `image_part(feature)` and
+    `modulated(image_part, factor, shift)`; their factors and shifts of t are in the table.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        input: nn.Conv2d,
+        condition_blocks: Sequence[nn.Module],
+        output_norm: nn.GroupNorm,
+        output: nn.Conv2d,
+        image_encoder: nn.Module | None = None,
+    ):
+        super().__init__()
+        channels = shape.channels
+        self.table = table = StepTable()
+        self.input = input
+        self.condition_blocks = nn.ModuleList(condition_blocks)
+        self.image_encoder = image_encoder
+        self.output_norm = output_norm
+        self.output = output
+        self.modulations = [(table.reserve(c), table.reserve(c)) for c in channels[FIRST_FUSION:]]
+        """factor and shift of each condition block"""
+        self.encoder = nn.ModuleList(PackedLayer(table, c, c, 3) for c in channels[:5])
+        self.fusions = nn.ModuleList(
+            PackedLayer(table, 2 * c, c, 3) for c in channels[FIRST_FUSION:5]
+        )
+        self.downs = nn.ModuleList(PackedLayer(table, a, b, 3, 2) for a, b in pairwise(channels))
+        self.middle1 = PackedLayer(table, channels[5], channels[5], 3)
+        self.cross = PackedCrossTransformer(table, shape)
+        self.middle2 = PackedLayer(table, channels[5], channels[5], 3)
+        upward = list(zip(channels[:0:-1], channels[4::-1], strict=True))
+        self.ups = nn.ModuleList(PackedLayer(table, a, b, 3) for a, b in upward)
+        self.decoder = nn.ModuleList(PackedLayer(table, 2 * b, b, 3) for _, b in upward)
+        self._memory = Memory(())
+
+    def see(
+        self, image: Float[Tensor, "b c h w"], features: Sequence[Float[Tensor, "b _ _ _"]]
+    ) -> Sequence[Float[Tensor, "b _ _ _"]]:
+        """The segmentor's features, or where it gives none, those of the refiner's own encoder."""
+        return features if self.image_encoder is None else self.image_encoder(image)
+
+    def prepare(
+        self, features: Sequence[Float[Tensor, "b _ _ _"]]
+    ) -> tuple[tuple[Tensor, Tensor], ...]:
+        """All work that depends on the image alone: once an image, for all steps and samples."""
+        return tuple(
+            block.image_part(feature)  # pyright: ignore[reportCallIssue]
+            for block, feature in zip(self.condition_blocks, features, strict=True)
+        )
+
+    def condition(
+        self, prepared: tuple[tuple[Tensor, Tensor], ...], t: Integer[Tensor, "b"]
+    ) -> tuple[Condition, ...]:
+        """All work that depends on image and t alone: once a step, for all samples."""
+        row = self.table.row(_step(t))
+        conditions = []
+        for number, (block, part) in enumerate(zip(self.condition_blocks, prepared, strict=True)):
+            factor, shift = (row[each][None, :, None, None] for each in self.modulations[number])
+            feature = block.modulated(part, factor, shift)  # pyright: ignore[reportCallIssue]
+            bits = None
+            if number < len(self.fusions):
+                bits = pack(feature, _second_half(row[self._fusion(number).threshold]))
+            conditions.append(Condition(feature, bits))
+        return tuple(conditions)
+
+    def denoise(
+        self,
+        image: Float[Tensor, "b c h w"],
+        yt: Float[Tensor, "b k h w"],
+        prior: Float[Tensor, "b k h w"],
+        t: Integer[Tensor, "b"],
+        conditions: Sequence[Condition],
+    ) -> Float[Tensor, "b k h w"]:
+        """The raw output for one step, t in 1..T and the same for all of the batch."""
+        row = self.table.row(_step(t))
+        memory = self._memory_for(image)
+        size = (len(image), self.input.out_channels, *image.shape[2:])
+        x = convolve(self.input, torch.cat([image, yt, prior], dim=1), memory.take(size))
+        bits = pack(x, row[self._layer(self.encoder, 0).threshold])
+        x, bits, skips = self._descend(x, bits, conditions, row, memory)
+
+        x, _ = self.middle1(bits, [x], row)
+        x = self.cross(x, conditions[-1].feature, row)
+        bits = pack(x, row[self.middle2.threshold])
+        x, signs = self.middle2(bits, [x], row, [row[self._layer(self.ups, 0).threshold]])
+
+        x = self._ascend(x, signs[0], skips, row, memory)
+        out = read_out(self.output_norm, self.output, x)
+        memory.give(x)
+        return out
+
+    def _descend(
+        self, x: Tensor, bits: Tensor, conditions: Sequence[Condition], row: Row, memory: Memory
+    ) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
+        """Strides 1 to 16: the input of stride 32, its signs, and skips with theirs."""
+        skips = []
+        for level in range(len(self.encoder)):
+            block, down = self._layer(self.encoder, level), self._layer(self.downs, level)
+            decoder = self._layer(self.decoder, len(self.decoder) - 1 - level)
+            readers = [row[down.threshold], _second_half(row[decoder.threshold])]
+            before, out = x, memory.take(x.shape)
+            if level < FIRST_FUSION:
+                x, signs = block(bits, [before], row, readers, out)
+            else:
+                fusion = self._fusion(level - FIRST_FUSION)
+                h, signs = block(bits, [before], row, [_first_half(row[fusion.threshold])], out)
+                feature, feature_bits = conditions[level - FIRST_FUSION]
+                assert feature_bits is not None
+                joined = join(signs[0], feature_bits, h.shape[1], feature.shape[1])
+                x, signs = fusion(joined, [h, feature], row, readers, memory.take(h.shape))
+                memory.give(h)
+            memory.give(before)
+            skips.append((x, signs[1]))
+            following = self.middle1
+            if level + 1 < len(self.encoder):
+                following = self._layer(self.encoder, level + 1)
+            size = (len(x), down.out_channels, x.shape[2] // 2, x.shape[3] // 2)
+            x, signs = down(signs[0], [x], row, [row[following.threshold]], memory.take(size))
+            bits = signs[0]
+        return x, bits, skips
+
+    def _ascend(
+        self, x: Tensor, bits: Tensor, skips: list[tuple[Tensor, Tensor]], row: Row, memory: Memory
+    ) -> Tensor:
+        """Strides 32 to 1, back."""
+        for number in range(len(self.ups)):
+            up, block = self._layer(self.ups, number), self._layer(self.decoder, number)
+            skip, skip_bits = skips.pop()
+            below, repeated = x, bits.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+            reader = _first_half(row[block.threshold])
+            h, signs = up(repeated, [below], row, [reader], memory.take(skip.shape))
+            joined = join(signs[0], skip_bits, h.shape[1], skip.shape[1])
+            readers = []
+            if number + 1 < len(self.ups):
+                readers = [row[self._layer(self.ups, number + 1).threshold]]
+            x, signs = block(joined, [h, skip], row, readers, memory.take(skip.shape))
+            memory.give(h, skip)
+            if number:
+                memory.give(below)
+            bits = signs[0] if readers else bits
+        return x
+
+    def _memory_for(self, image: Tensor) -> Memory:
+        # what is made in inference mode cannot be written to outside of it
+        key = (torch.is_inference_mode_enabled(), *image.shape)
+        memory = self._memory
+        if memory.key != key:
+            memory = self._memory = Memory(key)
+        return memory
+
+    def _fusion(self, number: int) -> PackedLayer:
+        return self._layer(self.fusions, number)
+
+    @staticmethod
+    def _layer(layers: nn.ModuleList, number: int) -> PackedLayer:
+        layer = layers[number]
+        assert isinstance(layer, PackedLayer)
+        return layer
+
+
+def _step(t: Integer[Tensor, "b"]) -> int:
+    step = int(t[0])
+    if (t != step).any():
+        raise ValueError(
+            f"a batch has the steps {t.tolist()}, but the packed refiner works on one step at a "
+            "time. Split the batch by step."
+        )
+    return step
+
+
+def _first_half(x: Float[Tensor, "c"]) -> Float[Tensor, "half"]:
+    return x[: len(x) // 2]
+
+
+def _second_half(x: Float[Tensor, "c"]) -> Float[Tensor, "half"]:
+    return x[len(x) // 2 :]

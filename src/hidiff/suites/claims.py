@@ -1,0 +1,207 @@
+"""The paper's four claims, each with our number, its interval, n, and a verdict by a rule."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hidiff.labels import MEAN
+from hidiff.metrics import Interval
+from hidiff.metrics.format import format_interval, metric_name
+from hidiff.suites.compare import Pair, find_pairs, gains, paired_gap, unpaired_gap
+from hidiff.suites.rows import Results, Row
+from hidiff.suites.suite import HYBRID, PLAIN, SEGMENTOR_ONLY, STAGE1
+
+HOLDS, DOES_NOT, NOT_SHOWN = "holds", "does not hold", "not shown"
+RULE = (
+    "A claim holds on a data set where the 95 % interval of its number lies above 0; it holds as a "
+    "whole where it holds on every data set that was looked at. It does not hold where an interval "
+    "contains 0 or lies below it. Without rows, or with one patient only, it is not shown."
+)
+CHEAP = 2.0  # "at little cost": at most so many times the segmentor's time an image
+SIZE_METRICS = {"objects": "object_dice", "calibre": "sensitivity"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one data set says of a claim."""
+
+    where: str
+    words: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim, and what is found of it."""
+
+    title: str
+    measured: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> str:
+        """By RULE."""
+        looked_at = [each for each in self.findings if each.verdict != NOT_SHOWN]
+        if not looked_at:
+            return NOT_SHOWN
+        return HOLDS if all(each.verdict == HOLDS for each in looked_at) else DOES_NOT
+
+    @property
+    def count(self) -> str:
+        """ "on 2 of 3"."""
+        held = sum(each.verdict == HOLDS for each in self.findings)
+        return f"on {held} of {len(self.findings)}"
+
+
+def judge_claims(suites: Sequence[Results]) -> list[Claim]:
+    """All four, from the rows of every suite that is there."""
+    return [better(suites), small(suites), unseen(suites), cheap(suites)]
+
+
+def better(suites: Sequence[Results]) -> Claim:
+    """1: refined masks beat the segmentor's."""
+    findings = []
+    for pair in unique(find_all(suites, plain)):
+        entry = pair.summary().entry(MEAN, "dice")
+        p = "" if entry.test is None else f", Wilcoxon p = {entry.test.p:.3g} (n = {entry.test.n})"
+        findings.append(
+            Finding(
+                where(pair),
+                said("dice", entry.difference, count(pair)) + p,
+                verdict(entry.difference),
+            )
+        )
+    return Claim(
+        "Refined masks beat the segmentor's",
+        "Dice of the hybrid less that of the segmentor trained on to the same FLOPs",
+        tuple(findings),
+    )
+
+
+def small(suites: Sequence[Results]) -> Claim:
+    """2: most on small objects."""
+    findings = []
+    for pair in unique([each for each in find_all(suites, plain) if each.has_sizes]):
+        metric = SIZE_METRICS[pair.after[0]["size_kind"]]
+        classes = {}
+        for (name, _), rows in pair.bands().items():
+            classes.setdefault(name, []).append(rows)
+        for name, bands in classes.items():
+            place = f"{where(pair)}, {name}"
+            gap = None
+            if len(bands) > 1:
+                gap = paired_gap(gains(bands[-1], metric), gains(bands[0], metric), metric)
+            difference = gap.difference if gap else None
+            n = f"n = {len({row['group'] for row in bands[0]})} with any in the smallest band"
+            findings.append(Finding(place, said(metric, difference, n), verdict(difference)))
+    return Claim(
+        "They do so most on small objects",
+        "gain in the smallest of three bands of size less the gain in the largest, over the cases "
+        "that have both (Dice of objects; sensitivity by calibre)",
+        tuple(findings),
+    )
+
+
+def unseen(suites: Sequence[Results]) -> Claim:
+    """3: most on data that were never seen."""
+    findings = []
+    for home in find_all(suites, plain):
+        others = [
+            pair
+            for pair in find_pairs(home.results, SEGMENTOR_ONLY, HYBRID, out_of_domain)
+            if (pair.data, pair.hardware, pair.seeds) == (home.data, home.hardware, home.seeds)
+        ]
+        own = gains(home.cases(), "dice")
+        found: dict[str, list[dict[tuple[str, str], float]]] = {}
+        for pair in others:
+            found.setdefault(domain(pair.after[0]), []).append(gains(pair.cases(), "dice"))
+        for name, sets in found.items():
+            other = mean_gains(sets)
+            if own.keys() == other.keys():
+                entry = paired_gap(own, other, "dice")
+                gap = entry.difference if entry else None
+            else:
+                gap = unpaired_gap(own, other)
+            n = f"n = {len(other)} cases there, {len(own)} at home"
+            findings.append(Finding(f"{where(home)} to {name}", said("dice", gap, n), verdict(gap)))
+    return Claim(
+        "They do so most on data that were never seen",
+        "gain in Dice out of the domain less the gain in it; of corruptions the mean over all",
+        tuple(findings),
+    )
+
+
+def cheap(suites: Sequence[Results]) -> Claim:
+    """4: at little cost."""
+    findings = []
+    for pair in unique(find_all(suites, plain, before=STAGE1)):
+        before, after = (
+            sum(row["seconds_per_case"] for row in rows) / len(rows)
+            for rows in (pair.before, pair.after)
+        )
+        ratio = after / before
+        words = (
+            f"{ratio:.1f} times ({after:.3f} s against {before:.3f} s, medians over "
+            f"n = {pair.after[0]['num_cases']} cases)"
+        )
+        findings.append(Finding(where(pair), words, HOLDS if ratio <= CHEAP else DOES_NOT))
+    return Claim(
+        "They do so at little cost",
+        f"time of a prediction against the segmentor's alone; little is at most {CHEAP:g} times",
+        tuple(findings),
+    )
+
+
+def find_all(
+    suites: Sequence[Results], wanted: Callable[[Row], bool], before: str = SEGMENTOR_ONLY
+) -> list[Pair]:
+    """The hybrid against a rival, in every suite."""
+    return [pair for results in suites for pair in find_pairs(results, before, HYBRID, wanted)]
+
+
+def unique(pairs: Sequence[Pair]) -> list[Pair]:
+    """Suites share runs: of those of one recipe, the first with the most seeds."""
+    found: dict[tuple, Pair] = {}
+    for pair in pairs:
+        key = pair.after[0]["recipe"], pair.data, pair.hardware
+        if key not in found or len(pair.seeds) > len(found[key].seeds):
+            found[key] = pair
+    return list(found.values())
+
+
+def plain(row: Row) -> bool:
+    return row["evaluation"] == PLAIN
+
+
+def out_of_domain(row: Row) -> bool:
+    return row["evaluation"] != PLAIN and ("data" in row["look"] or "corruption" in row["look"])
+
+
+def domain(row: Row) -> str:
+    """All corruptions are one domain; another data set goes by its evaluation's name."""
+    return "corrupted pictures" if "corruption" in row["look"] else row["evaluation"]
+
+
+def mean_gains(sets: Sequence[dict[tuple[str, str], float]]) -> dict[tuple[str, str], float]:
+    return {case: sum(each[case] for each in sets) / len(sets) for case in sets[0]}
+
+
+def where(pair: Pair) -> str:
+    seeds = f"{len(pair.seeds)} seed" + "s" * (len(pair.seeds) > 1)
+    return f"{pair.data} ({seeds}; {pair.hardware})"
+
+
+def count(pair: Pair) -> str:
+    return f"n = {pair.after[0]['num_groups']} patients"
+
+
+def said(metric: str, interval: Interval | None, n: str) -> str:
+    if interval is None:
+        return f"too few cases ({n})"
+    return f"{metric_name(metric)} {format_interval(metric, interval, signed=True)}, {n}"
+
+
+def verdict(interval: Interval | None) -> str:
+    """By RULE, of one data set."""
+    if interval is None or interval.low is None:
+        return NOT_SHOWN
+    return HOLDS if interval.low > 0 else DOES_NOT

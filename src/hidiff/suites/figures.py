@@ -1,0 +1,82 @@
+"""Figures of a results page, as SVG whose bytes are a function of the numbers alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from hidiff.metrics import Interval
+from hidiff.weights import atomic_write
+
+STYLE = {"svg.hashsalt": "hidiff", "svg.fonttype": "none", "font.size": 9}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A dot with a name, and its interval up."""
+
+    label: str
+    x: float
+    y: Interval
+
+
+def draw_forest(intervals: Mapping[str, Interval], title: str, file: Path) -> None:
+    """Each difference as a dot on its interval, a line a name, zero marked."""
+    figure = Figure(figsize=(6.4, 1.1 + 0.32 * len(intervals)), layout="constrained")
+    axes = figure.add_subplot()
+    for place, each in enumerate(intervals.values()):
+        if each.low is not None and each.high is not None:
+            axes.plot([each.low, each.high], [place, place], color="tab:blue")
+        axes.plot([each.mean], [place], "o", color="tab:blue")
+    axes.axvline(0, color="grey", linewidth=1)
+    axes.set_yticks(range(len(intervals)), list(intervals))
+    axes.set_ylim(len(intervals) - 0.5, -0.5)
+    axes.set_xlabel(title)
+    write_svg(figure, file)
+
+
+def draw_curves(curves: Mapping[str, Mapping[str, Sequence[float]]], y: str, file: Path) -> None:
+    """A panel a name, a line an arm, over the strengths 0 (none), 1, 2, ..."""
+    columns = min(len(curves), 3)
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(2.6 * columns + 0.6, 2.2 * rows + 0.4), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
+    for axes, (name, lines) in zip(panels, curves.items(), strict=False):
+        for arm, values in lines.items():
+            axes.plot(range(len(values)), values, marker="o", markersize=3, label=arm)
+        axes.set_title(name)
+        axes.set_xlabel("strength")
+        axes.set_ylabel(y)
+    for axes in panels[len(curves) :]:
+        axes.set_visible(False)
+    panels[0].legend()
+    write_svg(figure, file)
+
+
+def draw_cost(points: Mapping[str, Sequence[Point]], y: str, file: Path) -> None:
+    """A panel a data set: accuracy up, seconds a case to the right."""
+    columns = min(len(points), 2)
+    rows = -(-len(points) // columns)
+    figure = Figure(figsize=(3.6 * columns + 0.6, 2.8 * rows + 0.4), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axes, (name, dots) in zip(panels, points.items(), strict=False):
+        for dot in dots:
+            low, high = dot.y.low, dot.y.high
+            if low is not None and high is not None:
+                axes.plot([dot.x, dot.x], [low, high], color="lightgrey", zorder=0)
+            axes.plot([dot.x], [dot.y.mean], "o", markersize=5, label=dot.label)
+        axes.set_title(name)
+        axes.set_xlabel("seconds a case (median)")
+        axes.set_ylabel(y)
+        axes.legend(fontsize=6)
+    for axes in panels[len(points) :]:
+        axes.set_visible(False)
+    write_svg(figure, file)
+
+
+def write_svg(figure: Figure, file: Path) -> None:
+    with rc_context(STYLE), atomic_write(file) as temporary:
+        FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None, "Creator": "hidiff"})

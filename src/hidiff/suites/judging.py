@@ -1,0 +1,76 @@
+"""Judges one trained model on one evaluation: rows of its cases, and the time of a prediction."""
+
+import statistics
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from hidiff import build
+from hidiff.data import Case, is_volume, read_files
+from hidiff.data.corruptions import FULL, corrupt
+from hidiff.inference import Predictor, judge, read_truth
+from hidiff.inference.evaluate import predict_case
+from hidiff.inference.studies import SizeStudy
+from hidiff.recipe import Recipe
+from hidiff.suites.suite import Evaluation
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Judged:
+    """What an evaluation found."""
+
+    rows: list[Row] = field(default_factory=list)
+    bands: list[Row] = field(default_factory=list)
+    """by size, where that was asked for"""
+    seconds: list[float] = field(default_factory=list)
+    """of each case's prediction, its image's reading included"""
+
+    @property
+    def seconds_per_case(self) -> float:
+        return statistics.median(self.seconds)
+
+
+def judge_model(
+    model: build.ModelFile,
+    recipe: Recipe,
+    evaluation: Evaluation,
+    cases: list[Case],
+    sizes: str | None,
+    device: torch.device,
+) -> Judged:
+    """Predict and judge the cases as `recipe` says, in place of the model's own."""
+    hybrid = build.load_hybrid(model)
+    predictor = build.make_predictor(hybrid, recipe, device, model.refines)
+    study = SizeStudy(sizes) if sizes else None
+    found = Judged()
+    for case in cases:
+        truth = read_truth(case, predictor)
+        started = time.monotonic()
+        prediction = look_at(predictor, case, evaluation)
+        found.seconds.append(time.monotonic() - started)
+        rows = judge(prediction, truth, case, predictor, tolerance=1.0)
+        found.rows += [row for row in rows if model.refines or row["source"] == "prior"]
+        if study:
+            study.add(case, prediction, truth, predictor.labels, model.refines)
+    if study:
+        found.bands = study.band_rows
+    return found
+
+
+def look_at(predictor: Predictor, case: Case, evaluation: Evaluation):
+    """The prediction of a case, as it is or corrupted."""
+    if evaluation.corruption is None:
+        return predict_case(predictor, case)
+    if is_volume(case.image) or predictor.intensity.kind != "unit":
+        raise ValueError(
+            f"{case.name}: corruptions are of pictures whose intensity is of kind unit. Leave "
+            "them out for this recipe."
+        )
+    scale = FULL / predictor.intensity.full_scale
+    image = read_files(case.image, predictor.channels) * scale
+    image = corrupt(image, evaluation.corruption, evaluation.strength, case.name)
+    return predictor.predict((image / scale).transpose(1, 2, 0), prior=case.prior, name=case.name)

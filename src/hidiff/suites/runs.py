@@ -1,0 +1,134 @@
+"""A suite's runs: each a recipe to train, and the stage 1 that it shares with others."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hidiff.recipe import Recipe, change_recipe, make_recipe, read_recipe
+from hidiff.suites.suite import HYBRID, SEGMENTOR_ONLY, STAGE1, Evaluation, Suite, SuiteError
+
+# What stage 1 reads of the settings of training; whatever else an arm changes, it shares stage 1.
+STAGE1_TRAINING = (
+    "batch_size",
+    "accumulation",
+    "stage1_steps",
+    "stage1_rate",
+    "weight_decay",
+    "decay_power",
+    "clip_norm",
+    "mixed_precision",
+    "save_every",
+    "log_every",
+    "workers",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm of one recipe and seed."""
+
+    suite: str
+    data: str
+    """the name that its recipe goes by in the suite"""
+    arm: str
+    changes: Mapping[str, Any]
+    """of the arm"""
+    seed: int
+    stage1: Recipe
+    recipe: Recipe
+    """of what it is judged as; of the arm stage1 nothing but stage 1 is trained"""
+    evaluations: Mapping[str, Evaluation]
+    sizes: str | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.data}, {self.arm}, seed {self.seed}"
+
+
+def list_runs(suite: Suite, file: Path, find_recipe: Callable[[Path], Path]) -> list[Run]:
+    """Every run of a suite, in its order; recipes are looked for beside the suite's `file` first.
+
+    A seed of all recipes comes before the next seed. Raises RecipeError or SuiteError.
+    """
+    runs = []
+    seeds = dict.fromkeys(
+        seed for each in suite.recipes.values() for seed in each.seeds or suite.seeds
+    )
+    for seed in seeds:
+        for data, each in suite.recipes.items():
+            if seed not in (each.seeds or suite.seeds):
+                continue
+            beside = file.parent / each.recipe
+            place = beside if beside.is_file() else find_recipe(Path(each.recipe))
+            base = read_recipe(place, [*as_words(each.changes), f"seed={seed}"])
+            if base.segmentor.weights or base.training.start_from:
+                raise SuiteError(
+                    f"{file}: recipes.{data} starts from trained weights ({place}), but a suite "
+                    "trains stage 1 itself. Leave segmentor.weights and training.start_from out."
+                )
+            for arm in each.arms or suite.arms:
+                recipe = arm_recipe(base, arm, suite.arms[arm])
+                evaluations = {
+                    name: evaluation
+                    for name, evaluation in each.all_evaluations.items()
+                    if evaluation.arms is None or arm in evaluation.arms
+                }
+                runs.append(
+                    Run(
+                        suite.name,
+                        data,
+                        arm,
+                        suite.arms[arm],
+                        seed,
+                        stage1_of(recipe),
+                        recipe,
+                        evaluations,
+                        each.sizes,
+                    )
+                )
+    return runs
+
+
+def arm_recipe(base: Recipe, arm: str, changes: Mapping[str, Any]) -> Recipe:
+    """The recipe as an arm has it."""
+    if arm == STAGE1:
+        return stage1_of(base).model_copy(update={"prediction": base.prediction})
+    kind = SEGMENTOR_ONLY if arm == SEGMENTOR_ONLY else HYBRID
+    return change_recipe(base, [f"training.arm={kind}", *as_words(changes)])
+
+
+def stage1_of(recipe: Recipe) -> Recipe:
+    """The recipe of the segmentor alone: what it leaves to its defaults, stage 1 does not read."""
+    content = recipe.model_dump(mode="json")
+    training = {name: content["training"][name] for name in STAGE1_TRAINING}
+    kept = {name: content[name] for name in ("name", "seed", "data", "labels", "segmentor")}
+    # the least of refiners, as it is made and counted, but not trained
+    refiner = {"width": 8, "condition": "once"}
+    return make_recipe({**kept, "refiner": refiner, "training": {**training, "stage2_steps": 0}})
+
+
+def judged_recipe(run: Run, evaluation: Evaluation) -> Recipe:
+    """The recipe as one evaluation has it: other data, or more work."""
+    changes = {
+        f"{group}.{name}": value
+        for group in ("data", "prediction")
+        for name, value in getattr(evaluation, group).items()
+    }
+    return change_recipe(run.recipe, as_words(changes)) if changes else run.recipe
+
+
+def recipe_hash(recipe: Recipe, *more: Any) -> str:
+    """Of every setting, defaults too, but the name and where stage 1's weights lie."""
+    content = recipe.model_dump(mode="json")
+    del content["name"]
+    del content["segmentor"]["weights"]
+    text = json.dumps([content, *more], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def as_words(changes: Mapping[str, Any]) -> list[str]:
+    """Changes as `change_recipe` takes them; JSON is YAML too."""
+    return [f"{name}={json.dumps(value)}" for name, value in changes.items()]

@@ -1,0 +1,111 @@
+"""`hidiff predict` of volumes: found in files, folders and channels, written on their own grid."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tests.volumes import Echo, make_grid, make_mask, write_nifti
+
+GRID = make_grid(6, 5, 3)
+
+
+@pytest.fixture
+def echo(monkeypatch):
+    """The command, with a model that answers with the image itself."""
+    from hidiff import build
+
+    model = Echo()
+    schedule = type("", (), {"num_steps": 3})
+    model.hybrid = type("", (), {"schedule": schedule})
+    monkeypatch.setattr(build, "load", lambda *_, **__: model)
+    return model
+
+
+def test_a_folder_of_volumes_becomes_masks_that_other_tools_can_judge(hidiff, echo, tmp_path):
+    images, out = tmp_path / "images", tmp_path / "masks"
+    images.mkdir()
+    for name in ("a_0000", "b_0000"):
+        write_nifti(images / f"{name}.nii.gz", make_mask(GRID), GRID)
+    result = hidiff("predict", "model", images, "--output", out)
+    assert result.exit_code == 0, result.output
+    assert sorted(file.name for file in out.iterdir()) == ["a.nii.gz", "b.nii.gz"]
+    came = nib.load(out / "a.nii.gz")
+    np.testing.assert_array_equal(np.asarray(came.dataobj), make_mask(GRID))
+    again = hidiff("predict", "model", images, "--output", out)
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+
+
+def test_channels_are_put_together_by_their_numbers(hidiff, echo, tmp_path):
+    echo.channels = 2
+    for number in (1, 0):
+        write_nifti(tmp_path / f"a_000{number}.nii.gz", make_mask(GRID, seed=number), GRID)
+    files = (tmp_path / "a_0001.nii.gz", tmp_path / "a_0000.nii.gz")
+    result = hidiff("predict", "model", *files, "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    # of 2 channels the Echo answers with the second
+    came = np.asarray(nib.load(tmp_path / "out" / "a.nii.gz").dataobj)
+    np.testing.assert_array_equal(came, make_mask(GRID, seed=1))
+
+
+def test_a_missing_modality_and_a_bad_volume_are_named(hidiff, echo, tmp_path):
+    echo.channels = 2
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("a_0000", "a_0001", "b_0000"):
+        write_nifti(images / f"{name}.nii.gz", make_mask(GRID), GRID)
+    result = hidiff("predict", "model", images, "--output", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "1 of 2 images are done" in result.stdout
+    assert "b_0000.nii.gz: 1 channels came, but 2 are wanted" in " ".join(result.stderr.split())
+
+
+def test_more_is_written_on_request(hidiff, echo, tmp_path):
+    file = write_nifti(tmp_path / "a.nii.gz", make_mask(GRID), GRID)
+    words = ("--probability", "--uncertainty", "--format", "nifti", "--format", "npz")
+    result = hidiff("predict", "model", file, "--output", tmp_path / "out", *words)
+    assert result.exit_code == 0, result.output
+    assert sorted(each.name for each in (tmp_path / "out").iterdir()) == [
+        "a.nii.gz",
+        "a.npz",
+        "a_probability_0-background.nii.gz",
+        "a_probability_1-rv.nii.gz",
+        "a_probability_2-myo.nii.gz",
+        "a_probability_3-lv.nii.gz",
+        "a_uncertainty.nii.gz",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--format", "png"), "is a volume, which becomes nifti, dicom, npz, not png"),
+        (("--format", "dicom"), "is no DICOM"),
+    ],
+)
+def test_a_format_that_does_not_fit_is_refused_at_once(hidiff, echo, tmp_path, words, said):
+    file = write_nifti(tmp_path / "a.nii.gz", make_mask(GRID), GRID)
+    result = hidiff("predict", "model", file, "--output", tmp_path / "out", *words)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+
+
+def test_a_volume_is_not_replaced_by_its_masks(hidiff, echo, tmp_path):
+    file = write_nifti(tmp_path / "a.nii.gz", make_mask(GRID), GRID)
+    before = file.read_bytes()
+    result = hidiff("predict", "model", file, "--output", tmp_path, "--overwrite")
+    assert result.exit_code == 2
+    assert file.read_bytes() == before
+
+
+def test_a_folder_of_dicom_is_one_volume(hidiff, echo, tmp_path):
+    pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    pytest.importorskip("highdicom", reason="the extra dicom is not installed")
+    from tests.dicom_series import make_slices, write_slices
+
+    grid = type(GRID)(GRID.shape, np.diag([-2.0, -2.0, 3.0, 1.0]))
+    series = write_slices(tmp_path / "ct", make_slices(make_mask(grid).astype(int), grid))
+    result = hidiff("predict", "model", series, "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    seg = pydicom.dcmread(tmp_path / "out" / "ct.dcm")
+    assert seg.Modality == "SEG"

@@ -1,0 +1,96 @@
+"""A packed model as a file: small, whole, and taken like any other."""
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from hidiff import build, weights
+from hidiff.export import STORAGES, pack_refiner, save_packed
+from hidiff.export.pack import empty_packed
+from hidiff.refiner import Refiner, RefinerSettings
+from tests.tiny import make_tiny, shake
+
+
+@pytest.fixture
+def hybrid(tmp_path):
+    recipe = make_tiny(tmp_path, refiner={"condition": "each_step"})
+    return shake(build.make_hybrid(recipe)).eval(), build.checkpoint_metadata(recipe)
+
+
+def write(path, hybrid, metadata, storage="float32", steps=(4, 3, 2, 1)):
+    save_packed(path, hybrid.segmentor, pack_refiner(hybrid.refiner, steps), metadata, storage)
+    return path
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_what_is_read_is_what_was_written(tmp_path, hybrid, storage):
+    hybrid, metadata = hybrid
+    path = write(tmp_path / "a.safetensors", hybrid, metadata, storage)
+    read = build.load_hybrid(build.open_model(path)).refiner
+    packed = pack_refiner(hybrid.refiner, (4, 3, 2, 1))
+    assert read.table.steps == packed.table.steps
+    exact = {"float32": 0, "half": 2**-11, "int8": 1 / 254}[storage]
+    for name, value in packed.state_dict().items():
+        found = read.state_dict()[name]
+        assert found.dtype == value.dtype
+        of_channel = value.abs().flatten(1).amax(dim=1) if value.ndim == 4 else None
+        if name.startswith("condition_blocks.") and of_channel is not None:
+            error = (found - value).abs().flatten(1).amax(dim=1)
+            assert (error <= 1.01 * exact * of_channel).all()
+        else:
+            assert torch.equal(found, value)
+
+
+def test_prediction_is_the_float_models(tmp_path, hybrid):
+    hybrid, metadata = hybrid
+    path = write(tmp_path / "a.safetensors", hybrid, metadata)
+    float_model = build.make_predictor(hybrid, build.load_recipe(path))
+    packed = build.load(path)
+    assert packed.refines
+    image = np.random.default_rng(0).integers(0, 255, (80, 70, 3)).astype(np.uint8)
+    for changes in ({}, {"samples": 3, "temperature": 0.0, "steps": 2}):
+        ours, theirs = (model.predict(image, **changes) for model in (packed, float_model))
+        assert_close(ours.prior, theirs.prior)
+        assert (ours.labels == theirs.labels).mean() > 0.995
+
+
+def test_a_step_that_is_not_in_the_file_is_told(tmp_path, hybrid):
+    path = write(tmp_path / "a.safetensors", *hybrid, steps=(4, 2))
+    with pytest.raises(ValueError, match="packed for the steps 4, 2, but step 3 is asked for"):
+        build.load(path).predict(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_a_packed_model_is_not_trained_further(tmp_path, hybrid):
+    hybrid, metadata = hybrid
+    path = write(tmp_path / "a.safetensors", hybrid, metadata)
+    recipe = make_tiny(tmp_path, training={"start_from": str(path)})
+    with pytest.raises(ValueError, match=r"a\.safetensors.* packed model cannot be trained"):
+        build._start_from(recipe, build.make_hybrid(recipe), print)
+
+
+@pytest.mark.parametrize("lacking", ["steps", "refiner.middle1.signs", "segmentor"])
+def test_a_file_that_lacks_a_part_is_named(tmp_path, hybrid, lacking):
+    hybrid, metadata = hybrid
+    path = write(tmp_path / "a.safetensors", hybrid, metadata)
+    tensors, words = weights.load(path)
+    tensors = {name: value for name, value in tensors.items() if not name.startswith(lacking)}
+    words.pop(lacking, None)
+    weights.save(path, tensors, words)
+    with pytest.raises(ValueError, match=r"a\.safetensors.*Pack the model again"):
+        build.load(path)
+
+
+def test_at_width_128_the_sizes_are_as_promised():
+    with torch.device("meta"):
+        refiner = Refiner(3, 1, (32, 64, 128, 256), RefinerSettings(width=128))
+        packed = empty_packed(refiner)
+        packed.table.allocate(range(10, 0, -1), None)
+    whole = sum(4 * value.numel() for value in refiner.state_dict().values())
+    state = packed.state_dict()
+    blocks = [v for k, v in state.items() if k.startswith("condition_blocks.") and v.ndim == 4]
+    rest = sum(4 * value.numel() for value in state.values()) - 4 * sum(b.numel() for b in blocks)
+    share = {size: (rest + size * sum(b.numel() for b in blocks)) / whole for size in (4, 2, 1)}
+    assert share[4] < 1 / 6
+    assert share[2] < 1 / 10
+    assert share[1] < 1 / 10

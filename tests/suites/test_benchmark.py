@@ -1,0 +1,201 @@
+"""A suite on drawn images: what is done is skipped, a cut-off run goes on, rows make the page."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from hidiff import build
+from hidiff.recipe import write_recipe
+from hidiff.suites import Results, list_runs, read_results, read_suite, run_suite, write_page
+from hidiff.suites import benchmark as machinery
+from hidiff.suites.rows import MEASURED
+from hidiff.training import Trainer
+from tests.tiny import make_tiny, skip_counting
+
+CPU = torch.device("cpu")
+
+
+def write_suite(folder: Path) -> Path:
+    """Two seeds, four arms, and a test under noise; 8 trainings of two or three steps."""
+    write_recipe(make_tiny(folder, prediction={"steps": 2}), folder / "tiny.yaml")
+    content = {
+        "name": "tiny_suite",
+        "seeds": [0, 1],
+        "arms": {
+            "stage1": None,
+            "segmentor_only": None,
+            "hybrid": None,
+            "real": {"refiner.precision": "real"},
+        },
+        "recipes": {
+            "curves": {
+                "recipe": "tiny.yaml",
+                "sizes": "objects",
+                "evaluations": {
+                    "test": None,
+                    "two samples": {"prediction": {"samples": 2}, "arms": ["hybrid"]},
+                },
+                "corruptions": ["noise"],
+                "corrupted_arms": ["segmentor_only", "hybrid"],
+            }
+        },
+    }
+    file = folder / "tiny_suite.yaml"
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return file
+
+
+def run_it(file: Path, results: Path, runs: Path, say=lambda text: None) -> Results:
+    found = read_results(results)
+    run_suite(list_runs(read_suite(file), file, lambda path: path), found, runs, CPU, say)
+    return found
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory):
+    """The suite's file, and the folders of its results and its runs."""
+    folder = tmp_path_factory.mktemp("suite")
+    file = write_suite(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        skip_counting(patch)
+        run_it(file, folder / "results" / "tiny_suite", folder / "runs")
+    return file, folder / "results" / "tiny_suite", folder / "runs"
+
+
+def text_of(results: Path) -> str:
+    return (results / "rows.jsonl").read_text(encoding="utf-8")
+
+
+def test_every_run_and_evaluation_has_a_row(done):
+    rows = read_results(done[1]).rows
+    # of each seed: 4 arms at home, 2 arms under noise of 5 strengths, two samples of the hybrid
+    assert len(rows) == 2 * (4 + 2 * 5 + 1)
+    assert {row["arm"] for row in rows} == {"stage1", "segmentor_only", "hybrid", "real"}
+    assert all((done[1] / row["cases"]).is_file() for row in rows)
+
+
+def test_stage_1_is_trained_once_a_seed_and_shared(done):
+    trained = [folder.name for folder in done[2].iterdir()]
+    assert sum("_stage1_" in name for name in trained) == 2
+    assert len(trained) == 2 * 4
+
+
+def test_all_arms_begin_with_the_same_stage_1_and_the_baseline_has_the_hybrids_budget(done):
+    rows = [row for row in read_results(done[1]).rows if row["evaluation"] == "test"]
+    by_arm = {row["arm"]: row for row in rows if row["seed"] == 0}
+    assert by_arm["stage1"]["steps"] == {"stage1": 2}
+    # tests/tiny.py has a segmentor's step cost 2, and one in turns 3
+    assert by_arm["hybrid"]["flops"] == {"stage1": 4, "in_turns": 6}
+    assert by_arm["segmentor_only"]["flops"] == {"stage1": 4, "segmentor_only": 6}
+    assert by_arm["segmentor_only"]["images"] == {"stage1": 4, "segmentor_only": 6}
+
+
+def test_twice_gives_the_same_rows_and_trains_nothing(done, monkeypatch):
+    before = text_of(done[1])
+    monkeypatch.setattr(Trainer, "run", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(machinery, "judge_model", lambda *_: pytest.fail("judged again"))
+    said = []
+    run_it(*done, say=said.append)
+    assert text_of(done[1]) == before
+    assert all(text.endswith("done before") for text in said)
+
+
+def test_a_row_that_is_lost_is_judged_again_without_training(done, tmp_path, monkeypatch):
+    file, results, runs = done
+    shutil.copytree(results, tmp_path / "results")
+    lines = text_of(results).splitlines(keepends=True)
+    (tmp_path / "results" / "rows.jsonl").write_text("".join(lines[:-1]), encoding="utf-8")
+    monkeypatch.setattr(Trainer, "run", lambda *_: pytest.fail("trained again"))
+    again = run_it(file, tmp_path / "results", runs).rows[-1]
+    assert without_times(again) == without_times(json.loads(lines[-1]))
+
+
+def without_times(row: dict) -> dict:
+    return {name: value for name, value in row.items() if name not in MEASURED}
+
+
+def test_a_run_that_was_cut_off_goes_on_to_the_same_row(done, tmp_path, monkeypatch):
+    """Killed after the first step in turns of seed 0, with a checkpoint of every step."""
+    file = write_suite(tmp_path)
+    recipe = make_tiny(tmp_path, prediction={"steps": 2}, training={
+        "batch_size": 2, "stage1_steps": 2, "stage2_steps": 2, "log_every": 1, "save_every": 1,
+    })  # fmt: skip
+    write_recipe(recipe, tmp_path / "tiny.yaml")
+    content = yaml.safe_load(file.read_text())
+    content["seeds"], content["arms"] = [0], {"hybrid": None}
+    content["recipes"]["curves"] = {"recipe": "tiny.yaml"}
+    file.write_text(yaml.safe_dump(content))
+    skip_counting(monkeypatch)
+    whole = run_it(file, tmp_path / "whole", tmp_path / "runs_whole").rows
+
+    step, calls = Trainer.step, []
+
+    def dying(self, stage, number, batches):
+        calls.append((stage, number))
+        if (stage, number) == ("in_turns", 1) and calls.count((stage, number)) == 1:
+            raise KeyboardInterrupt
+        return step(self, stage, number, batches)
+
+    monkeypatch.setattr(Trainer, "step", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run_it(file, tmp_path / "cut", tmp_path / "runs_cut")
+    assert not (tmp_path / "cut" / "rows.jsonl").is_file()
+    rows = run_it(file, tmp_path / "cut", tmp_path / "runs_cut").rows
+    assert calls == [
+        ("stage1", 0),
+        ("stage1", 1),
+        ("in_turns", 0),
+        ("in_turns", 1),
+        ("in_turns", 1),
+    ]
+    assert [without_times(row) for row in rows] == [without_times(row) for row in whole]
+
+
+def test_the_page_comes_byte_for_byte_from_the_rows(done, tmp_path):
+    pages = []
+    for name in ("one", "two"):
+        page = tmp_path / name / "results.md"
+        write_page([read_results(done[1])], page)
+        files = sorted(file for file in page.parent.rglob("*") if file.is_file())
+        pages.append({file.relative_to(page.parent): file.read_bytes() for file in files})
+    assert pages[0] == pages[1]
+    assert {file.suffix for file in pages[0]} == {".md", ".svg"}
+
+
+def test_the_page_holds_the_numbers_of_the_rows(done, tmp_path):
+    write_page([read_results(done[1])], tmp_path / "results.md")
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    row = read_results(done[1]).rows[0]
+    assert f"{row['hardware']['processor']}" in text
+    for title in (
+        "claims",
+        "Training",
+        "Scores",
+        "Paired differences",
+        "Spread",
+        "By size",
+        "Corr",
+    ):
+        assert title in text
+    for link in [part.split(")")[0] for part in text.split("](")[1:]]:
+        assert (tmp_path / link).is_file()
+
+
+def test_another_split_makes_the_row_anew(done, monkeypatch):
+    file, results, _ = done
+    run = list_runs(read_suite(file), file, lambda path: path)[0]
+    evaluation = run.evaluations["test"]
+    found = read_results(results)
+    assert found.find(machinery.row_key(run, "test", evaluation))
+    listed = build.list_splits
+
+    def other(recipe):
+        splits = listed(recipe)
+        return {**splits, "test": splits["test"] + splits["validation"], "validation": []}
+
+    monkeypatch.setattr(build, "list_splits", other)
+    assert found.find(machinery.row_key(run, "test", evaluation)) is None

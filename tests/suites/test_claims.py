@@ -1,0 +1,115 @@
+"""Verdicts follow from the rows: made-up patients whose gains are known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hidiff.metrics import write_csv
+from hidiff.suites import Results
+from hidiff.suites.claims import DOES_NOT, HOLDS, NOT_SHOWN, judge_claims
+from hidiff.suites.compare import find_pairs, unpaired_gap
+from hidiff.suites.rows import VERSION
+from hidiff.suites.tables import apart
+
+HERE = {"processor": "P", "threads": 1, "torch": "2", "gpu": "none"}
+BANDS = ("up to 9 px", "over 9 px")
+
+
+def add(results: Results, arm: str, gain: float, **changes) -> None:
+    """A row of 20 patients whose Dice is their own plus `gain`, and more in the smallest band."""
+    row = {
+        "version": VERSION, "data": "eyes", "arm": arm, "seed": 0, "evaluation": "test",
+        "recipe": "eyes", "hardware": HERE, "judged_sha256": "same", "look": {}, "unit": "px",
+        "num_cases": 20, "num_groups": 20, "hidiff": "0", "size_kind": "objects",
+        "seconds_per_case": 1.0, **changes,
+    }  # fmt: skip
+    own = np.random.default_rng(0).uniform(0.5, 0.7, 20)
+    jitter = np.random.default_rng(len(results.rows)).normal(0, 0.005, 20)
+    keys = [
+        {"case": f"{row['evaluation']}{n}", "group": str(n), "class": "vessel", "source": "prior"}
+        for n in range(20)
+    ]
+    file = f"{len(results.rows)}.csv"
+    cases = [{**key, "dice": own[n] + gain + jitter[n]} for n, key in enumerate(keys)]
+    write_csv(cases, results.folder / "cases" / file)
+    extra = changes.get("small", 0.0)
+    sizes = [
+        {**key, "band": band, "count": 3, "object_recall": 0.5, "object_dice": dice}
+        for n, key in enumerate(keys)
+        for band, dice in zip(BANDS, (own[n] + extra + jitter[n], own[n]), strict=True)
+    ]
+    write_csv(sizes, results.folder / "sizes" / file)
+    results.add({**row, "cases": f"cases/{file}", "sizes": f"sizes/{file}"})
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    return Results(tmp_path / "made_up")
+
+
+def test_gains_that_are_there_hold(results):
+    away = {"evaluation": "other eyes", "look": {"data": {"path": "x"}}}
+    add(results, "stage1", 0.0)
+    add(results, "segmentor_only", 0.0)
+    add(results, "hybrid", 0.02, small=0.05, seconds_per_case=1.5)
+    add(results, "segmentor_only", 0.0, **away)
+    add(results, "hybrid", 0.1, **away)
+    claims = judge_claims([results])
+    assert [claim.verdict for claim in claims] == [HOLDS] * 4
+    assert "Dice +0.02" in claims[0].findings[0].words
+    assert "n = 20 patients" in claims[0].findings[0].words
+
+
+def test_gains_that_are_not_there_do_not_hold(results):
+    away = {"evaluation": "other eyes", "look": {"data": {"path": "x"}}}
+    add(results, "stage1", 0.0)
+    add(results, "segmentor_only", 0.05)
+    add(results, "hybrid", 0.0, small=-0.05, seconds_per_case=9.0)
+    add(results, "segmentor_only", 0.1, **away)
+    add(results, "hybrid", 0.0, **away)
+    assert [claim.verdict for claim in judge_claims([results])] == [DOES_NOT] * 4
+
+
+def test_without_rows_nothing_is_shown(results):
+    add(results, "hybrid", 0.0)
+    assert [claim.verdict for claim in judge_claims([results])] == [NOT_SHOWN] * 4
+
+
+def test_two_kinds_of_hardware_are_never_compared(results):
+    add(results, "segmentor_only", 0.0)
+    add(results, "hybrid", 0.1, hardware={**HERE, "threads": 2})
+    assert find_pairs(results, "segmentor_only", "hybrid") == []
+    assert "not compared" in apart(results)[0] and "2 threads" in apart(results)[0]
+
+
+def test_other_cases_are_never_compared(results):
+    add(results, "segmentor_only", 0.0)
+    add(results, "hybrid", 0.1, judged_sha256="other")
+    assert find_pairs(results, "segmentor_only", "hybrid") == []
+
+
+def test_only_seeds_that_both_arms_have_are_paired(results):
+    for seed in (0, 1):
+        add(results, "segmentor_only", 0.0, seed=seed)
+    add(results, "hybrid", 0.1, seed=1)
+    [pair] = find_pairs(results, "segmentor_only", "hybrid")
+    assert pair.seeds == (1,)
+
+
+def test_the_last_row_of_a_run_counts(results):
+    add(results, "hybrid", 0.0)
+    add(results, "hybrid", 0.1, judged_sha256="newer")
+    assert [row["judged_sha256"] for row in results.latest()] == ["newer"]
+
+
+def test_an_unpaired_gap_has_the_spread_of_both_sides():
+    """The variance of a difference is the sum of the variances: 1.96 deviations either way."""
+    draws = np.random.default_rng(0)
+    less, more = (
+        {(str(n), str(n)): x for n, x in enumerate(draws.normal(m, 1, 400))} for m in (0, 1)
+    )
+    gap = unpaired_gap(less, more)
+    means = [np.mean(list(each.values())) for each in (less, more)]
+    assert gap.mean == pytest.approx(means[1] - means[0])
+    assert gap.high - gap.low == pytest.approx(2 * 1.96 * np.sqrt(2 / 400), rel=0.1)

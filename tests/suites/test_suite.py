@@ -1,0 +1,74 @@
+"""Suites are read with clear errors, and those that come with HiDiff hold."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from hidiff.cli.recipes import find_recipe
+from hidiff.suites import SuiteError, find_suite, list_runs, read_suite, shipped_suites
+from hidiff.suites.runs import recipe_hash
+
+ROOT = Path(__file__).parents[2]
+NAMES = sorted(file.stem for file in (ROOT / "suites").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_suite_holds_and_is_called_like_its_file(name):
+    file = find_suite(Path(name))
+    suite = read_suite(file)
+    assert suite.name == name
+    assert list_runs(suite, file, find_recipe)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_suites_stay_within_the_small_budget(name):
+    file = find_suite(Path(name))
+    for run in list_runs(read_suite(file), file, find_recipe):
+        assert run.recipe.refiner.width <= 16
+        assert max(run.recipe.data.patch_size) <= 128
+
+
+def test_all_arms_but_those_that_change_it_share_stage_1():
+    file = find_suite(Path("main"))
+    runs = list_runs(read_suite(file), file, find_recipe)
+    for data in {run.data for run in runs}:
+        hashes = {recipe_hash(run.stage1) for run in runs if (run.data, run.seed) == (data, 0)}
+        assert len(hashes) == 1
+
+
+def test_a_wheel_carries_the_suites():
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]["wheel"]
+    assert wheel["force-include"]["suites"] == "hidiff/suites/files"
+    assert list(shipped_suites()) == NAMES
+
+
+GOOD = "name: mine\nrecipes:\n  eyes: {recipe: drive}\n"
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (GOOD + "seed: 1\n", r"mine.yaml: seed is no key of a suite. Known here: name, seeds"),
+        (GOOD.replace("recipe:", "recipy:"), r"recipes.eyes.recipy is no key.*Known here: recipe"),
+        ("name: mine\n", "recipes is missing"),
+        ("- 1\n", "holds no suite"),
+        ("a: [\n", "is not YAML"),
+        (GOOD + "arms: {hybrid: {refiner.width: 8}}\n", "arm hybrid changes nothing"),
+        (GOOD.replace("drive}", "drive, arms: [best]}"), "wants the arm 'best'"),
+        (
+            GOOD.replace("drive}", "drive, corruptions: [fog]}"),
+            "corruption is 'fog', but must be one of blur",
+        ),
+    ],
+)
+def test_what_does_not_hold_is_said_with_its_place(text, message, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(SuiteError, match=message):
+        read_suite(file)
+
+
+def test_an_unknown_suite_is_refused_with_those_that_there_are():
+    with pytest.raises(FileNotFoundError, match=r"no suite at mian.*main"):
+        find_suite(Path("mian"))

@@ -1,0 +1,155 @@
+"""A plan is a recipe that holds, chosen for reasons that can be read."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis.strategies import booleans, floats, integers, lists, sampled_from, tuples
+from PIL import Image
+
+from hidiff.data import DataError, Grid, Splitting, write_synthetic
+from hidiff.data.fingerprint import Fingerprint
+from hidiff.plan import Layout, Machine, look_at, propose, recognise
+from tests.nnunet_sets import write_nnunet
+
+LAPTOP, SERVER = Machine(2, 24.0, 0.0), Machine(16, 128.0, 80.0)
+FOLDER = Layout("folder", None, ())
+
+
+def grid(spacing: tuple[float, float, float], shape=(100, 100, 30)) -> Grid:
+    return Grid(shape, np.diag([*spacing, 1.0]))
+
+
+def pictures(**changes) -> Fingerprint:
+    known = {
+        "cases": 20,
+        "groups": 20,
+        "channels": Counter({3: 20}),
+        "types": Counter({"uint8": 20}),
+        "sizes": [(300, 400)] * 20,
+        "low": 0.0,
+        "high": 255.0,
+        "values": {0: 0.9, 255: 0.1},
+    }
+    return Fingerprint(**{**known, **changes})
+
+
+def volumes(*spacings: tuple[float, float, float], **changes) -> Fingerprint:
+    known = {
+        "cases": len(spacings),
+        "groups": len(spacings),
+        "volumes": True,
+        "channels": Counter({1: len(spacings)}),
+        "types": Counter({"int16": len(spacings)}),
+        "grids": [grid(spacing) for spacing in spacings],
+        "low": 0.0,
+        "high": 900.0,
+        "foreground": (20.0, 700.0),
+        "values": {0: 0.9, 1: 0.06, 2: 0.04},
+    }
+    return Fingerprint(**{**known, **changes})
+
+
+def plan(found: Fingerprint, machine: Machine = LAPTOP, layout: Layout = FOLDER):
+    return propose(Path("mine"), layout, found, machine).recipe
+
+
+def test_large_objects_are_seen_whole_and_thin_ones_in_patches():
+    assert plan(pictures()).data.size == (128, 128)
+    thin = plan(pictures(values={0: 0.99, 255: 0.01}))
+    assert thin.data.size is None
+    assert thin.data.patch_size == (128, 128)
+
+
+def test_volumes_of_large_objects_are_made_smaller_without_changing_their_shape():
+    recipe = plan(volumes((1.0, 1.0, 5.0), grids=[grid((1.0, 1.0, 5.0), (200, 256, 9))]))
+    assert recipe.data.spacing_mm == (2.0, 2.0)
+    assert recipe.data.patch_size == (128, 128)
+
+
+def test_ct_gets_the_window_of_what_lies_under_the_masks():
+    found = volumes((1.0, 1.0, 3.0), low=-1024.0, foreground=(-93.6, 211.2))
+    assert plan(found).data.intensity.window == (-94.0, 211.0)
+    assert plan(volumes((1.0, 1.0, 3.0))).data.intensity.kind == "zscore"
+
+
+def test_volumes_are_sliced_the_way_they_were_scanned():
+    assert plan(volumes((1.0, 1.0, 5.0))).data.plane == "axial"
+    assert plan(volumes((5.0, 1.0, 1.0))).data.plane == "sagittal"
+    assert plan(volumes((1.0, 5.0, 1.0))).data.plane == "coronal"
+
+
+def test_neighbours_are_seen_where_slices_lie_close():
+    assert plan(volumes((1.0, 1.0, 1.0))).data.neighbours == 1
+    assert plan(volumes((1.0, 1.0, 8.0))).data.neighbours == 0
+
+
+def test_spacings_that_differ_are_brought_to_their_median():
+    assert plan(volumes((1.0, 1.0, 5.0), (1.0, 1.0, 5.0))).data.spacing_mm is None
+    mixed = plan(volumes((0.5, 0.5, 5.0), (1.0, 1.0, 5.0), (2.0, 2.0, 5.0)))
+    assert mixed.data.spacing_mm == (1.0, 1.0)
+
+
+def test_a_gpu_gets_the_papers_sizes():
+    recipe = plan(pictures(sizes=[(256, 256)] * 20), SERVER)
+    assert (recipe.refiner.width, recipe.training.batch_size) == (128, 32)
+    assert plan(pictures()).refiner.width == 16
+
+
+def test_values_of_masks_become_classes():
+    assert plan(pictures(values={0: 0.9, 1: 0.05, 255: 0.05})).labels.kind == "one_class"
+    several = plan(pictures(values={0: 0.9, 1: 0.05, 4: 0.05})).labels
+    assert several.classes == {"class_1": (1,), "class_4": (4,)}
+    with pytest.raises(DataError, match="every mask is empty"):
+        plan(pictures(values={0: 1.0}))
+
+
+@given(
+    spacings=lists(tuples(*[floats(0.2, 8.0)] * 3), min_size=1, max_size=4),
+    shape=tuples(*[integers(1, 900)] * 3),
+    low=floats(-1100, 0),
+    machine=sampled_from([LAPTOP, SERVER, Machine(8, 32.0, 11.0)]),
+)
+def test_whatever_the_volumes_the_recipe_holds(spacings, shape, low, machine):
+    found = volumes(*spacings, low=low, grids=[grid(spacing, shape) for spacing in spacings])
+    recipe = plan(found, machine)
+    assert all(side % 32 == 0 for side in recipe.data.patch_size)
+
+
+@given(
+    sizes=lists(tuples(integers(1, 3000), integers(1, 3000)), min_size=1, max_size=5),
+    share=floats(1e-4, 0.9),
+    eight_bits=booleans(),
+)
+def test_whatever_the_pictures_the_recipe_holds(sizes, share, eight_bits):
+    kind = "uint8" if eight_bits else "uint16"
+    found = pictures(
+        sizes=sizes, values={0: 1 - share, 1: share}, types=Counter({kind: len(sizes)})
+    )
+    assert plan(found).data.channels == 3
+
+
+def test_a_folder_of_pictures_is_planned_from_its_files(tmp_path):
+    write_synthetic(tmp_path / "mine", num_cases=6, size=64)
+    proposed = look_at(tmp_path / "mine", Splitting())
+    assert proposed.recipe.data.source == "folder"
+    assert proposed.recipe.labels.kind == "one_class"
+    assert {choice.setting for choice in proposed.choices} >= {"intensity", "patch_size"}
+    assert all(choice.reason for choice in proposed.choices)
+
+
+def test_nnunets_layout_is_planned_from_its_files(tmp_path):
+    root = write_nnunet(tmp_path / "Dataset001_Heart")
+    assert recognise(root).channel_names == ("MRI",)
+    recipe = look_at(root, Splitting()).recipe
+    assert recipe.name == "Dataset001_Heart"
+    assert recipe.data.source == "nnunet"
+    assert recipe.labels.classes == {"wall": (1,), "blood": (2,)}
+
+
+def test_an_unknown_layout_is_named_with_those_that_are_wanted(tmp_path):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"imagesTr/"):
+        recognise(tmp_path)

@@ -1,0 +1,143 @@
+"""A segmentor that may not change: the refiner alone is trained, and is resumed like any other."""
+
+import copy
+import json
+from itertools import islice
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import hidiff
+from hidiff import build, weights
+from hidiff.diffusion import LossWeights
+from hidiff.segmentors import HookedSegmentor
+from hidiff.training import count_flops
+from hidiff.training.steps import look_frozen
+from tests.tiny import make_tiny, same_tensors, skip_counting
+
+FROZEN = {"segmentor": "frozen", "stage2_steps": 4, "save_every": 2, "validate_every": 3}
+
+
+class Mine(nn.Module):
+    """With batch norm and dropout, which show whether it is in eval mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, stride=4, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.drop = nn.Dropout(0.5)
+        self.head = nn.Conv2d(4, 1, 1)
+        self.modes: set[bool] = set()
+
+    def forward(self, image):
+        self.modes.add(self.training)
+        return self.head(self.drop(self.norm(self.stem(image))))
+
+
+@pytest.fixture
+def quick_start(monkeypatch):
+    skip_counting(monkeypatch)
+
+
+def train(folder, recipe, module=None, stop=None, **options):
+    module = hidiff.wrap(copy.deepcopy(module or Mine()), {4: "norm"})
+    trainer = build.make_trainer(recipe, folder, segmentor=module, cpu=True, **options)
+    if stop is not None:
+        whole = trainer.batches
+        trainer.batches = lambda stage, step: islice(whole(stage, step), stop - step)
+    return trainer
+
+
+@pytest.mark.usefixtures("quick_start")
+def test_only_the_refiner_moves_and_the_segmentor_is_at_rest(tmp_path):
+    recipe = make_tiny(tmp_path, training=FROZEN)
+    mine = Mine()
+    trainer = train(tmp_path / "run", recipe, mine)
+    segmentor = trainer.hybrid.segmentor
+    refiner = copy.deepcopy(trainer.hybrid.refiner.state_dict())
+    segmentor.network.modes.clear()
+    assert trainer.stages == {"refiner_only": 4}
+    path = trainer.run()
+    assert set(trainer.optimizers) == {"refiner"}
+    assert same_tensors(segmentor.network.state_dict(), mine.state_dict())
+    assert segmentor.network.modes == {False}
+    assert all(parameter.grad is None for parameter in segmentor.parameters())
+    moved = trainer.hybrid.refiner.state_dict()
+    assert not torch.equal(moved["output.weight"], refiner["output.weight"])
+    _, metadata = weights.load(path)
+    assert metadata["stage"] == "refiner_only"
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    assert {row["stage"] for row in rows} == {"refiner_only"}
+    assert "dice_refined" in rows[-1] and "segmentor" not in rows[1]
+
+
+@pytest.mark.usefixtures("quick_start")
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path):
+    recipe, mine = make_tiny(tmp_path, training=FROZEN), Mine()
+    whole = train(tmp_path / "whole", recipe, mine, validate=False).run()
+    with pytest.raises((StopIteration, RuntimeError)):
+        train(tmp_path / "run", recipe, mine, stop=3, validate=False).run()
+    # it comes back with other weights: those of the run are in its state
+    again = train(tmp_path / "run", recipe, Mine(), resume=True, validate=False).run(resume=True)
+    assert same_tensors(weights.load(again)[0], weights.load(whole)[0])
+
+
+@pytest.mark.usefixtures("quick_start")
+def test_the_model_refines_when_it_is_loaded(tmp_path):
+    recipe = make_tiny(tmp_path, training={**FROZEN, "stage2_steps": 1})
+    build.train(recipe, tmp_path / "run", segmentor=hidiff.wrap(Mine()), cpu=True, validate=False)
+    assert hidiff.load(tmp_path / "run", segmentor=Mine()).refines
+
+
+@pytest.mark.parametrize("features", [{4: "norm"}, {}])
+def test_the_budget_is_one_look_and_the_refiners_own_step(tmp_path, features):
+    """No way back through the segmentor, and no second half."""
+    recipe = make_tiny(tmp_path)
+    hybrid = build.make_hybrid(
+        recipe.model_copy(
+            update={"segmentor": recipe.segmentor.model_copy(update={"name": "own"})}
+        ),
+        hidiff.wrap(Mine(), features),
+    )
+    arguments = ((64, 64), 2, LossWeights(), 1.0)
+    frozen, both = count_flops(hybrid, *arguments, True), count_flops(hybrid, *arguments)
+    with FlopCounterMode(display=False) as one_look:
+        look_frozen(hybrid, torch.zeros(2, 3, 64, 64))
+    assert frozen.segmentor_only == frozen.in_turns == 0
+    assert frozen.of("refiner_only") == frozen.refiner_only
+    # in turns: the same, the segmentor's way back, and the second half
+    assert one_look.get_total_flops() < frozen.refiner_only < both.in_turns
+    alone = count_flops(hybrid, *arguments[:3], 0.0)
+    assert frozen.refiner_only - one_look.get_total_flops() == alone.in_turns - alone.segmentor_only
+
+
+@pytest.mark.usefixtures("quick_start")
+def test_a_segmentor_without_features_lends_the_refiner_its_own_eyes(tmp_path):
+    recipe = make_tiny(tmp_path, training=FROZEN)
+    module = hidiff.wrap(Mine(), features={})
+    trainer = build.make_trainer(recipe, tmp_path / "run", segmentor=module, cpu=True)
+    before = copy.deepcopy(trainer.hybrid.refiner.state_dict())
+    path = trainer.run()
+    after = trainer.hybrid.refiner.state_dict()
+    encoder = [name for name in after if name.startswith("image_encoder")]
+    weights_of = [name for name in encoder if name.endswith("weight") and "norm" not in name]
+    assert weights_of and not any(torch.equal(before[n], after[n]) for n in weights_of)
+    # what predicts is the average, and the encoder's is in it
+    stored, _ = weights.load(path)
+    ema = trainer.predicting().refiner.state_dict()
+    assert all(torch.equal(stored[f"refiner.{name}"], ema[name]) for name in encoder)
+
+
+def test_a_baseline_cannot_be_frozen(tmp_path):
+    with pytest.raises(ValueError, match="arm segmentor_only trains the segmentor, so it cannot"):
+        make_tiny(tmp_path, training={"arm": "segmentor_only", "segmentor": "frozen"})
+
+
+def test_random_weights_are_not_frozen_unsaid(tmp_path, monkeypatch):
+    skip_counting(monkeypatch)
+    recipe = make_tiny(tmp_path, training=FROZEN)
+    with pytest.warns(UserWarning, match=r"frozen, and neither segmentor\.weights nor"):
+        trainer = build.make_trainer(recipe, tmp_path, cpu=True)
+    assert isinstance(trainer.hybrid.segmentor, HookedSegmentor)
