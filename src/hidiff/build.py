@@ -259,6 +259,7 @@ def load(
     device: torch.device | str = "cpu",
     *,
     segmentor: nn.Module | None = None,
+    segmentor_runtime: str = export.TORCH,
 ) -> Predictor:
     """A trained model, from a checkpoint (.safetensors) or a run's folder (its best one).
 
@@ -266,19 +267,28 @@ def load(
     without a trained refiner (stage 1, or arm segmentor_only) gives its prior as the answer. Of
     several paths, such as the folds of a cross-validation, the mean of all is the answer.
     `segmentor` is for a model that was trained with your own module: one of the same class, which
-    gets the trained weights; wrapped or not. Raises ValueError, naming the file, for one that is
-    not a HiDiff model.
+    gets the trained weights; wrapped or not. `segmentor_runtime` is torch, onnx or openvino (on the
+    CPU alone, and after an export that takes a while). Raises ValueError, naming the file, for one
+    that is not a HiDiff model.
     """
     if not isinstance(path, str | Path):
         if segmentor is not None:
             raise ValueError("segmentor= is for one model: load each, and pass them to Ensemble.")
-        return Ensemble([load(each, device) for each in path])
+        return Ensemble([load(each, device, segmentor_runtime=segmentor_runtime) for each in path])
     model = open_model(path)
-    hybrid = load_hybrid(model, segmentor)
     if model.packed and torch.device(device).type != "cpu":
         warnings.warn(f"{model.path} is packed, so it runs on the CPU.", stacklevel=2)
         device = "cpu"
-    return make_predictor(hybrid, model.recipe, device, model.refines)
+    if segmentor_runtime != export.TORCH and torch.device(device).type != "cpu":
+        raise ValueError(
+            f"the segmentor runs in {segmentor_runtime} on the CPU only, but {device} is asked for "
+            "(auto takes a GPU). Choose the device cpu, or leave the runtime out."
+        )
+    hybrid = load_hybrid(model, segmentor)
+    predictor = make_predictor(hybrid, model.recipe, device, model.refines)
+    size = model.recipe.data.patch_size
+    hybrid.segmentor = export.export_segmentor(hybrid.segmentor, size, segmentor_runtime)
+    return predictor
 
 
 def find_folds(run: Path) -> list[Path]:

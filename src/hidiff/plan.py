@@ -151,7 +151,7 @@ def propose(root: Path, layout: Layout, found: Fingerprint, machine: Machine) ->
             "data": data,
             "labels": labels.model_dump(),
             "segmentor": {"name": "unet", "options": {"width": sizes["segmentor"]}},
-            "refiner": {"width": sizes["refiner"], "condition": "once"},
+            "refiner": {"width": sizes["refiner"]},
             "training": {
                 "batch_size": sizes["batch"],
                 "stage1_steps": stage1,

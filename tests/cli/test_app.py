@@ -8,7 +8,10 @@ import pytest
 
 from hidiff import __version__
 
-COMMANDS = ["demo", "train", "predict", "evaluate", "info", "settings", "import-published"]
+COMMANDS = [
+    "demo", "train", "predict", "evaluate", "benchmark", "results", "info", "settings",
+    "import-published",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

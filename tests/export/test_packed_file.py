@@ -55,6 +55,35 @@ def test_prediction_is_the_float_models(tmp_path, hybrid):
         assert (ours.labels == theirs.labels).mean() > 0.995
 
 
+def test_asked_for_on_a_gpu_it_warns_and_runs_on_the_processor(tmp_path, hybrid):
+    path = write(tmp_path / "a.safetensors", *hybrid)
+    with pytest.warns(UserWarning, match=r"a\.safetensors is packed, so it runs on the CPU"):
+        predictor = build.load(path, "cuda")
+    assert predictor.device.type == "cpu"
+    image = np.zeros((64, 64, 3), np.uint8)
+    again = build.load(path).predict(image)
+    assert np.array_equal(predictor.predict(image).probability, again.probability)
+
+
+def test_one_that_refines_priors_from_files_predicts_as_the_float_model(tmp_path):
+    recipe = make_tiny(
+        tmp_path,
+        segmentor={"name": "files", "options": {}},
+        training={"segmentor": "frozen", "stage1_steps": 0},
+    )
+    hybrid = shake(build.make_hybrid(recipe)).eval()
+    path = write(tmp_path / "a.safetensors", hybrid, build.checkpoint_metadata(recipe))
+    packed, float_model = build.load(path), build.make_predictor(hybrid, recipe)
+    assert packed.hybrid.refiner.image_encoder is not None
+    draws = np.random.default_rng(0)
+    image = draws.integers(0, 255, (80, 70, 3)).astype(np.uint8)
+    prior = draws.random((1, 80, 70)).astype(np.float32)
+    ours, theirs = (model.predict(image, prior=prior) for model in (packed, float_model))
+    assert_close(ours.prior, theirs.prior)
+    assert not np.array_equal(ours.labels, ours.prior_labels)
+    assert (ours.labels == theirs.labels).mean() > 0.995
+
+
 def test_a_step_that_is_not_in_the_file_is_told(tmp_path, hybrid):
     path = write(tmp_path / "a.safetensors", *hybrid, steps=(4, 2))
     with pytest.raises(ValueError, match="packed for the steps 4, 2, but step 3 is asked for"):

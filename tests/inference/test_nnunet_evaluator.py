@@ -1,37 +1,76 @@
-"""Masks of volumes, judged by nnU-Net's own evaluator: it takes them, and its Dice is ours."""
+"""Masks of volumes before nnU-Net's own evaluator: it takes them, and its Dice is ours."""
 
 import json
 import subprocess
 import sys
 from importlib.util import find_spec
 
-import numpy as np
 import pytest
 
-from hidiff.data.nnunet import list_nnunet, read_dataset
-from hidiff.data.volume import read_any_volume
+from hidiff.data.nnunet import list_nnunet
 from hidiff.inference import evaluate
 from hidiff.inference.write_volume import write_volume
-from hidiff.metrics import summarise
-from tests.nnunet_sets import LABELS, write_nnunet
-from tests.volumes import Echo
+from tests.volumes import LABELS, Echo, make_grid, make_mask, write_nifti
 
 pytestmark = pytest.mark.skipif(find_spec("nnunetv2") is None, reason="nnunetv2 is not installed")
 
-SHAPES = ((12, 10, 4), (9, 14, 1), (8, 8, 3))
-REGIONS = {"background": 0, "whole": [1, 2], "blood": 2}
-# In a process of its own, as nnU-Net imports much, and one of its libraries looks for CUDA.
+GRIDS = [make_grid(12, 10, 4), make_grid(9, 14, 1), make_grid(8, 8, 3)]
+# The command nnUNetv2_evaluate_folder, which need not be on the path.
 JUDGE = """
-import sys, torch
-library = torch.library.Library("torchvision", "DEF")  # its wheel finds no CUDA libraries here
-library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder2
-truth, masks, dataset, plans, output = sys.argv[1:]
-compute_metrics_on_folder2(truth, masks, dataset, plans, output, num_processes=1)
+from nnunetv2.evaluation.evaluate_predictions import evaluate_folder_entry_point
+evaluate_folder_entry_point()
 """
 PLANS = {"plans_name": "nnUNetPlans", "image_reader_writer": "NibabelIO", "configurations": {}}
 
 
-@pytest.mark.parametrize("labels", [LABELS, REGIONS], ids=["exclusive", "regions"])
-def test_nnunets_evaluator_takes_our_masks_and_finds_our_dice(tmp_path, labels):
-    ...
+def write_set(root, kind):
+    """Images that the Echo answers with themselves, and truths that differ from them."""
+    classes = {name: list(values) for name, values in LABELS[kind].classes.items()}
+    if kind == "exclusive":
+        classes = {name: value for name, (value,) in classes.items()}
+    content = {
+        "channel_names": {"0": "MRI"},
+        "labels": {"background": 0, **classes},
+        "file_ending": ".nii.gz",
+        **({"regions_class_order": [2, 1, 4]} if kind == "regions" else {}),
+    }
+    for folder in ("imagesTr", "labelsTr"):
+        (root / folder).mkdir(parents=True)
+    (root / "dataset.json").write_text(json.dumps(content))
+    (root / "plans.json").write_text(json.dumps(PLANS))
+    for number, grid in enumerate(GRIDS):
+        seen, truth = make_mask(grid, kind, seed=number), make_mask(grid, kind, seed=9 + number)
+        write_nifti(root / "imagesTr" / f"p{number}_0000.nii.gz", seen, grid)
+        write_nifti(root / "labelsTr" / f"p{number}.nii.gz", truth, grid)
+    return root
+
+
+@pytest.mark.parametrize("kind", ["exclusive", "regions"])
+def test_nnunets_dice_of_our_files_is_ours(tmp_path, kind):
+    root, masks, echo = write_set(tmp_path / "set", kind), tmp_path / "masks", Echo(kind)
+    cases = list_nnunet(root, "Tr")
+    for case in cases:
+        prediction = echo.predict_volume(case.image, name=case.name)
+        write_volume(prediction, masks, stem=case.name, source=case.image, labels=echo.labels)
+    words = [root / "labelsTr", masks, "-djfile", root / "dataset.json"]
+    words += ["-pfile", root / "plans.json", "-o", tmp_path / "summary.json", "-np", "1"]
+    subprocess.run([sys.executable, "-c", JUDGE, *map(str, words)], check=True, timeout=300)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+
+    names = {values: name for name, values in echo.labels.classes.items()}
+    theirs = {
+        (
+            each["prediction_file"].rpartition("/")[2].removesuffix(".nii.gz"),
+            names[values_of(key)],
+        ): numbers["Dice"]
+        for each in summary["metric_per_case"]
+        for key, numbers in each["metrics"].items()
+    }
+    rows = [row for row in evaluate(echo, cases) if row["source"] == "refined"]
+    assert theirs == {(row["case"], row["class"]): pytest.approx(row["dice"]) for row in rows}
+    assert len(theirs) == len(GRIDS) * len(names)
+
+
+def values_of(key):
+    """(1, 2, 4) of "(1, 2, 4)", (1,) of "1"."""
+    return tuple(int(value) for value in key.strip("()").split(",") if value)

@@ -14,12 +14,14 @@ from hidiff.cli.options import (
     Mirror,
     Overwrite,
     RuleOption,
+    Runtime,
     Samples,
     Seed,
+    SegmentorRuntime,
     Steps,
     Temperature,
     Threads,
-    choose_device,
+    load_model,
     prediction_changes,
     use_threads,
 )
@@ -69,6 +71,7 @@ def evaluate(
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
+    segmentor_runtime: SegmentorRuntime = Runtime.TORCH,
 ) -> None:
     """Compare the segmentor's prior and the refined masks with the truth.
 
@@ -98,7 +101,7 @@ def evaluate(
     cases = find_cases(file, data, split)
     folder = output or (model if folds or model.is_dir() else model.parent) / split
     check_free(folder, overwrite)
-    predictor = build.load(models if folds else model, choose_device(device))
+    predictor = load_model(models if folds else model, device, segmentor_runtime)
     facts = describe(file, predictor, data, split, cases, changes)
     judge_into(
         folder, predictor, cases, file.recipe.name, facts, changes,

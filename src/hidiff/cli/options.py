@@ -1,14 +1,20 @@
 """Options that several commands share, and the device and threads that they choose."""
 
+import time
+from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hidiff.cli.errors import Mistake
+from hidiff.cli.say import say
 
 if TYPE_CHECKING:
     import torch
+
+    from hidiff.inference import Predictor
 
 
 class Device(StrEnum):
@@ -17,6 +23,14 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+class Runtime(StrEnum):
+    """What runs the segmentor: torch, or a key of hidiff.export.RUNTIMES."""
+
+    TORCH = "torch"
+    ONNX = "onnx"
+    OPENVINO = "openvino"
 
 
 class Rule(StrEnum):
@@ -42,6 +56,14 @@ Threads = Annotated[
     int | None,
     typer.Option(
         "--threads", min=1, metavar="N", help="Processor threads; left out: as torch chooses."
+    ),
+]
+SegmentorRuntime = Annotated[
+    Runtime,
+    typer.Option(
+        "--segmentor-runtime",
+        help="What runs the segmentor, on the processor: onnx and openvino can be faster there, "
+        "after an export of some seconds to a minute; each needs the extra of its name.",
     ),
 ]
 Samples = Annotated[
@@ -106,6 +128,20 @@ def choose_device(device: Device) -> "torch.device":
         )
     cuda = device is Device.CUDA or (device is Device.AUTO and torch.cuda.is_available())
     return torch.device("cuda" if cuda else "cpu")
+
+
+def load_model(
+    path: Path | Sequence[Path], device: Device, segmentor_runtime: Runtime
+) -> "Predictor":
+    """The model as these options want it; an export that takes its time is told."""
+    from hidiff import build
+
+    start = time.perf_counter()
+    predictor = build.load(path, choose_device(device), segmentor_runtime=segmentor_runtime.value)
+    if segmentor_runtime is not Runtime.TORCH:
+        seconds = time.perf_counter() - start
+        say(f"loaded, its segmentor exported for {segmentor_runtime.value}, in {seconds:.0f} s")
+    return predictor
 
 
 def prediction_changes(

@@ -14,12 +14,14 @@ from hidiff.cli.options import (
     Mirror,
     Overwrite,
     RuleOption,
+    Runtime,
     Samples,
     Seed,
+    SegmentorRuntime,
     Steps,
     Temperature,
     Threads,
-    choose_device,
+    load_model,
     prediction_changes,
     use_threads,
 )
@@ -71,6 +73,7 @@ def predict(
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
+    segmentor_runtime: SegmentorRuntime = Runtime.TORCH,
 ) -> None:
     """Write labels, probability and uncertainty of images and volumes, on their own grid.
 
@@ -91,7 +94,8 @@ def predict(
     from hidiff import build
 
     use_threads(threads)
-    predictor = build.load(build.find_folds(model) if folds else model, choose_device(device))
+    models = build.find_folds(model) if folds else model
+    predictor = load_model(models, device, segmentor_runtime)
     if not predictor.refines:
         warn(f"{model} has no trained refiner: the segmentor's own masks are written.")
     changes = prediction_changes(

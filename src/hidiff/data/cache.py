@@ -7,7 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ TENSORS = ("image", "y0", "field_of_view", "raters")
 DETACHED = (".mhd", ".nhdr")  # heads, whose voxels lie in a file beside
 
 
+@runtime_checkable
 class Load(Protocol):
     """From a case to its item; `arguments` are all that the result depends on beside the files."""
 
@@ -54,8 +55,9 @@ class DiskCache(Dataset[Any]):
     """Items out of a folder of arrays, mapped into memory; what is not there is read and put there.
 
     An item is found by its files' paths, sizes and times and by the settings that it was read with,
-    so none is ever stale. Several processes may share the folder, and it may be deleted at any
-    time. (MONAI's PersistentDataset does the like, but unpickles what it finds.)
+    so a changed one is read again; voxels that lie in a file beside their head (MHD, NHDR) must
+    share its stem. Several processes may share the folder, and it may be deleted at any time.
+    (MONAI's PersistentDataset does the like, but unpickles what it finds.)
     """
 
     def __init__(self, cases: Sequence[Case], load: Load, folder: Path | None = None) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -81,6 +82,16 @@ def load_volume_mask(
 
     Raises DataError for a mask that does not fit.
     """
+    mask = mask_of(case)
+    values = to_slices(read_volume_mask(mask, grid, first_file(case.image)), grid, plane)
+    try:
+        return torch.from_numpy(labels.encode_bool(np.ascontiguousarray(values)))
+    except ValueError as error:
+        raise DataError(f"{mask}: {error}") from None
+
+
+def mask_of(case: Case) -> Path | str:
+    """The mask of a volume, where it is one and all there is beside the image, else DataError."""
     if case.mask is None:
         raise DataError(
             f"case {case.name} has no mask, but training and evaluation want one. Add it, or "
@@ -96,11 +107,7 @@ def load_volume_mask(
             f"case {case.name} has a field of view, {case.field_of_view}, but of volumes none is "
             "read. Take it out."
         )
-    values = to_slices(read_volume_mask(case.mask, grid, first_file(case.image)), grid, plane)
-    try:
-        return torch.from_numpy(labels.encode_bool(np.ascontiguousarray(values)))
-    except ValueError as error:
-        raise DataError(f"{case.mask}: {error}") from None
+    return case.mask
 
 
 def show_slice(

@@ -18,6 +18,7 @@ from hidiff.data.read import (
     read_mask,
     read_planes,
 )
+from hidiff.data.slices import mask_of
 from hidiff.data.volume import is_volume, read_any_volume, read_volume, read_volume_mask
 from hidiff.data.voxels import Volume
 from hidiff.labels import Labels
@@ -83,15 +84,12 @@ class Tally:
     def _look_at_volume(self, case: Case, split: str) -> None:
         file = first_file(case.image)
         volume = self._try(file, lambda: self._look_at_voxels(case, split))
-        if volume is None:  # without its grid no mask can be judged
+        if volume is None or case.mask is None:  # without its grid no mask can be judged
             return
-        for mask in map(Path, case.masks):
-            self._try(
-                mask,
-                lambda mask=mask: self._count_mask(
-                    mask, read_volume_mask(mask, volume.grid, volume.path)
-                ),
-            )
+        mask = self._try(file, lambda: Path(mask_of(case)))
+        if mask is not None:
+            grid = volume.grid
+            self._try(mask, lambda: self._count_mask(mask, read_volume_mask(mask, grid, file)))
 
     def _look_at_voxels(self, case: Case, split: str) -> Volume:
         wanted = self.wanted_channels

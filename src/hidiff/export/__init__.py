@@ -2,5 +2,15 @@
 
 from hidiff.export.pack import pack_refiner
 from hidiff.export.packed_file import FORMAT, STORAGES, load_packed, save_packed
+from hidiff.export.segmentor import RUNTIMES, TORCH, export_segmentor
 
-__all__ = ["FORMAT", "STORAGES", "load_packed", "pack_refiner", "save_packed"]
+__all__ = [
+    "FORMAT",
+    "RUNTIMES",
+    "STORAGES",
+    "TORCH",
+    "export_segmentor",
+    "load_packed",
+    "pack_refiner",
+    "save_packed",
+]

@@ -1,11 +1,9 @@
 """A trained segmentor run by another engine on the CPU: ONNX Runtime or OpenVINO."""
 
-import io
 import logging
 import warnings
 from collections.abc import Callable, Sequence
-from importlib import import_module
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hidiff.segmentors import Segmentor, SegmentorOutput
+from hidiff.segmentors.extras import import_extra
 
 TORCH = "torch"  # the segmentor as it was trained, which every other must agree with
 IMAGE = "image"  # the input's name
@@ -41,8 +40,9 @@ class ExportedSegmentor(nn.Module):
         return SegmentorOutput(logits, tuple(features))
 
 
-def export_segmentor(segmentor: nn.Module, size: tuple[int, int], runtime: str) -> nn.Module:
-    """The same segmentor in `runtime`, a key of RUNTIMES, for images of `size` alone.
+def export_segmentor(segmentor: Segmentor, size: tuple[int, int], runtime: str) -> Any:
+    """The same segmentor in `runtime`, a key of RUNTIMES, for images of `size` alone; for TORCH,
+    itself. An nn.Module that is a Segmentor: Python has no type for both.
 
     Takes some seconds to a minute, each time: nothing is kept on the disk. It runs on as many
     threads as torch has now. Raises ValueError for one that cannot be exported.
@@ -52,11 +52,11 @@ def export_segmentor(segmentor: nn.Module, size: tuple[int, int], runtime: str) 
     if runtime not in RUNTIMES:
         known = ", ".join((TORCH, *RUNTIMES))
         raise ValueError(f"segmentor_runtime is {runtime!r}, but must be one of {known}")
-    assert isinstance(segmentor, Segmentor)
-    library, start = RUNTIMES[runtime]
-    for name in ("onnx", "onnxscript", library):
-        _import(name, runtime)
-    return ExportedSegmentor(segmentor, size, start(to_onnx(segmentor, size)))
+    name, start = RUNTIMES[runtime]
+    for needed in ("onnx", "onnxscript"):
+        import_extra(needed, runtime)
+    library = import_extra(name, runtime)
+    return ExportedSegmentor(segmentor, size, start(library, to_onnx(segmentor, size)))
 
 
 def to_onnx(segmentor: Segmentor, size: tuple[int, int]) -> bytes:
@@ -85,9 +85,7 @@ def to_onnx(segmentor: Segmentor, size: tuple[int, int]) -> bytes:
     finally:
         exporter.setLevel(level)
     assert program is not None
-    file = io.BytesIO()
-    program.save(file)
-    return file.getvalue()
+    return program.model_proto.SerializeToString()
 
 
 class _Bare(nn.Module):
@@ -102,38 +100,25 @@ class _Bare(nn.Module):
         return (output.logits, *output.features)
 
 
-def _start_onnxruntime(model: bytes) -> Run:
-    import onnxruntime
-
+def _start_onnxruntime(onnxruntime: Any, model: bytes) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {IMAGE: images})
 
 
-def _start_openvino(model: bytes) -> Run:
-    import openvino
-
+def _start_openvino(openvino: Any, model: bytes) -> Run:
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "INFERENCE_PRECISION_HINT": "f32",  # left to itself it takes bf16 where it is faster
+        "INFERENCE_PRECISION_HINT": "f32",  # left to itself it takes less where that is faster
     }
-    compiled = openvino.Core().compile_model(model, "CPU", settings)
+    core = openvino.Core()
+    compiled = core.compile_model(core.read_model(model), "CPU", settings)
     return lambda images: compiled(images).to_tuple()
 
 
-RUNTIMES: dict[str, tuple[str, Callable[[bytes], Run]]] = {
+RUNTIMES: dict[str, tuple[str, Callable[[Any, bytes], Run]]] = {
     "onnx": ("onnxruntime", _start_onnxruntime),
     "openvino": ("openvino", _start_openvino),
 }
 """the extra's name -> its library, and what starts it"""
-
-
-def _import(name: str, extra: str) -> ModuleType:
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"{error.name} is not installed. Do so with: "
-            f"pip install -c constraints.txt 'hidiff[{extra}]'"
-        ) from error

@@ -193,5 +193,5 @@ def _empty_refiner(state: Mapping[str, Tensor]) -> Refiner:
         image_channels=inputs - 2 * planes,
         num_planes=planes,
         feature_channels=[state[f"{block}.conv1.weight"].shape[1] for block in blocks],
-        settings=RefinerSettings(width=width, published_layout=True),
+        settings=RefinerSettings(width=width, condition="each_step", published_layout=True),
     )

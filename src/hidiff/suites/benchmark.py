@@ -1,7 +1,6 @@
 """Runs a suite: trains what is not trained yet, judges what is not judged yet, keeps the rows."""
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from hidiff.metrics import Summary, summarise, write_csv
 from hidiff.recipe import Recipe
 from hidiff.suites.hardware import describe_hardware
 from hidiff.suites.judging import Judged, judge_model
-from hidiff.suites.rows import VERSION, Results, Row
+from hidiff.suites.rows import VERSION, Results, Row, file_name
 from hidiff.suites.runs import Run, judged_recipe, recipe_hash
 from hidiff.suites.suite import SEGMENTOR_ONLY, STAGE1, Evaluation
 from hidiff.training.log import METRICS_FILE
@@ -66,11 +65,6 @@ def row_key(run: Run, name: str, evaluation: Evaluation) -> Row:
         "split_sha256": trained,
         "judged_sha256": judged,
     }
-
-
-def file_name(*words: str) -> str:
-    """Words as one name of a file, whatever they hold."""
-    return re.sub(r"[^\w.-]+", "_", "_".join(words))
 
 
 def split_hash(recipe: Recipe) -> str:

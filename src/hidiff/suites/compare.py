@@ -10,7 +10,7 @@ from hidiff.metrics import Entry, Interval, Summary, average_seeds, pair_arms, s
 from hidiff.metrics.table import KEYS, NUM_RESAMPLES
 from hidiff.suites.rows import CaseRow, Results, Row, kind
 
-Cases = list[Row]
+Cases = list[CaseRow]
 
 
 @dataclass(frozen=True)

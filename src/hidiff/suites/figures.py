@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from hidiff.metrics import Interval
 from hidiff.weights import atomic_write
 
-STYLE = {"svg.hashsalt": "hidiff", "svg.fonttype": "none", "font.size": 9}
+MARKERS = "osD^"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, Sequence[float]]], y: str, fil
         for arm, values in lines.items():
             axes.plot(range(len(values)), values, marker="o", markersize=3, label=arm)
         axes.set_title(name)
+        axes.set_xticks(range(max(map(len, lines.values()))))
         axes.set_xlabel("strength")
         axes.set_ylabel(y)
     for axes in panels[len(curves) :]:
@@ -63,11 +64,12 @@ def draw_cost(points: Mapping[str, Sequence[Point]], y: str, file: Path) -> None
     figure = Figure(figsize=(3.6 * columns + 0.6, 2.8 * rows + 0.4), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, (name, dots) in zip(panels, points.items(), strict=False):
-        for dot in dots:
+        for number, dot in enumerate(dots):
             low, high = dot.y.low, dot.y.high
+            marker = MARKERS[number // 10 % len(MARKERS)]  # there are ten colours
             if low is not None and high is not None:
                 axes.plot([dot.x, dot.x], [low, high], color="lightgrey", zorder=0)
-            axes.plot([dot.x], [dot.y.mean], "o", markersize=5, label=dot.label)
+            axes.plot([dot.x], [dot.y.mean], marker, markersize=5, label=dot.label)
         axes.set_title(name)
         axes.set_xlabel("seconds a case (median)")
         axes.set_ylabel(y)
@@ -78,5 +80,7 @@ def draw_cost(points: Mapping[str, Sequence[Point]], y: str, file: Path) -> None
 
 
 def write_svg(figure: Figure, file: Path) -> None:
-    with rc_context(STYLE), atomic_write(file) as temporary:
+    """Without a date, and with names that are no draw of chance."""
+    style = rc_context({"svg.hashsalt": "hidiff", "svg.fonttype": "none"})
+    with style, atomic_write(file) as temporary:
         FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None, "Creator": "hidiff"})

@@ -8,7 +8,7 @@ from hidiff.metrics.format import format_number, markdown
 from hidiff.suites.claims import RULE, judge_claims
 from hidiff.suites.compare import Pair, single
 from hidiff.suites.figures import Point, draw_cost, draw_curves, draw_forest
-from hidiff.suites.rows import Results, Row, kind, kinds, read_results
+from hidiff.suites.rows import Results, Row, file_name, kind, kinds, read_results
 from hidiff.suites.suite import PLAIN, SEGMENTOR_ONLY
 from hidiff.suites.tables import (
     apart,
@@ -114,7 +114,7 @@ def figure_parts(
     parts: list[str] = []
 
     def show(what: str, title: str) -> Path:
-        file = figures / f"{stem}_{what}.svg"
+        file = figures / f"{file_name(stem, what)}.svg"
         parts.append(f"![{title}]({figures.name}/{file.name})")
         return file
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,3 +97,8 @@ def kind(row: Row) -> str:
 def kinds(rows: Sequence[Row]) -> list[str]:
     """Every kind of hardware in the rows."""
     return list(dict.fromkeys(map(kind, rows)))
+
+
+def file_name(*words: str) -> str:
+    """Words as one name of a file, whatever they hold."""
+    return re.sub(r"[^\w.-]+", "_", "_".join(words))

@@ -1,0 +1,96 @@
+"""A segmentor in another runtime: what it says, and what is told where it cannot run."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from hidiff import build, weights
+from hidiff.export import RUNTIMES, export_segmentor, segmentor
+from tests.tiny import make_tiny, shake
+
+SIZE = (64, 64)
+
+
+def need(*modules):
+    for module in modules:
+        pytest.importorskip(module, reason=f"{module} comes with an extra")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A checkpoint, and its networks."""
+    folder = tmp_path_factory.mktemp("runtimes")
+    recipe = make_tiny(folder)
+    hybrid = shake(build.make_hybrid(recipe)).eval()
+    tensors = {f"segmentor.{k}": v for k, v in hybrid.segmentor.state_dict().items()}
+    tensors |= {f"refiner.{k}": v for k, v in hybrid.refiner.state_dict().items()}
+    weights.save(folder / "model.safetensors", tensors, build.checkpoint_metadata(recipe))
+    return folder / "model.safetensors", hybrid
+
+
+@pytest.fixture(scope="module")
+def onnx_model(saved):
+    """Exported once for all, which takes seconds."""
+    need("onnx", "onnxscript")
+    return segmentor.to_onnx(saved[1].segmentor, SIZE)
+
+
+@pytest.fixture
+def exported(onnx_model, monkeypatch):
+    monkeypatch.setattr(segmentor, "to_onnx", lambda *_: onnx_model)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@torch.inference_mode()
+def test_logits_and_features_are_those_of_torch(runtime, saved, exported):
+    need(RUNTIMES[runtime][0])
+    theirs = saved[1].segmentor
+    ours = export_segmentor(theirs, SIZE, runtime)
+    assert ours.feature_channels == theirs.feature_channels
+    for batch in (1, 3):
+        image = torch.randn(batch, 3, *SIZE).contiguous(memory_format=torch.channels_last)
+        found, truth = ours(image), theirs(image)
+        assert_close(found.logits, truth.logits, rtol=0, atol=1e-4)
+        for feature, wanted in zip(found.features, truth.features, strict=True):
+            assert_close(feature, wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_model_predicts_the_same_with_it(runtime, saved, exported):
+    need(RUNTIMES[runtime][0])
+    image = np.random.default_rng(0).integers(0, 255, (80, 70, 3)).astype(np.uint8)
+    ours = build.load(saved[0], segmentor_runtime=runtime).predict(image, steps=2)
+    theirs = build.load(saved[0]).predict(image, steps=2)
+    assert_close(ours.prior, theirs.prior, rtol=0, atol=1e-4)
+    # a 1-bit refiner turns a sign within rounding of zero
+    assert (ours.labels == theirs.labels).mean() > 0.995
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_missing_extra_is_told_in_a_line(runtime, saved, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ValueError, match=rf"onnx is not installed.*hidiff\[{runtime}\]"):
+        build.load(saved[0], segmentor_runtime=runtime)
+
+
+def test_another_device_or_name_is_refused(saved):
+    with pytest.raises(ValueError, match="on the CPU only, but cuda is asked for"):
+        build.load(saved[0], "cuda", segmentor_runtime="onnx")
+    with pytest.raises(ValueError, match="'tensorrt', but must be one of torch, onnx, openvino"):
+        build.load(saved[0], segmentor_runtime="tensorrt")
+
+
+def test_a_segmentor_that_cannot_be_exported_is_told(saved):
+    need("onnx", "onnxscript")
+
+    class Lasting(torch.nn.Module):
+        image_channels, num_planes, feature_channels = 3, 1, ()
+
+        def forward(self, image):
+            raise RuntimeError("not for export")
+
+    with pytest.raises(ValueError, match=r"cannot be exported to ONNX.*segmentor_runtime=torch"):
+        segmentor.to_onnx(Lasting(), SIZE)
