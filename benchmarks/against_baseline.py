@@ -26,11 +26,30 @@ from hidiff.metrics import METRICS, Summary, summarise
 from hidiff.metrics.format import format_test
 from hidiff.metrics.table import MEAN
 
-CURVES = """![Dice against steps](curves.png)
+# What other benchmarks left beside the table: file -> title and words.
+BESIDE = {
+    "curves.png": (
+        "Steps, samples and temperature",
+        """![Dice against steps](curves.png)
 
 `steps_and_samples.py` makes it. At temperature 1 a sample is a mask as likely as the model finds
 it, like another reader's, and agrees less with the truth than the likeliest mask; the mean of
-several comes back toward it. At temperature 0 the chain keeps to the likeliest mask."""
+several comes back toward it. At temperature 0 the chain keeps to the likeliest mask.""",
+    ),
+    "raters.png": (
+        "Samples against raters",
+        """![Energy distance and matched IoU against the number of samples](raters.png)
+
+`raters.py` makes it ([numbers](raters.json), 95 % intervals over patients). Each sample, drawn at
+temperature 1 and cut at 0.5, is compared with every rater's own mask; beside them the baseline's
+single mask, and masks drawn from the hybrid's prior pixel by pixel.""",
+    ),
+    "sizes.md": (
+        "By size",
+        """[sizes.md](sizes.md), the hybrid's prior against its refined masks: `hidiff evaluate
+--sizes objects` makes it.""",
+    ),
+}
 Row = dict[str, Any]
 PER_CLASS = ("dice", "hd95")  # the metrics that are shown of each class too
 TITLES = {"half": "cut at 0.5", "expected_dice": "cut of the best expected Dice"}
@@ -68,8 +87,9 @@ def main() -> None:
         writer.writerows(rows)
     facts = describe(args, recipe, len(cases), len({case.group for case in cases}))
     page = [f"# {recipe.name}: hybrid against baseline", facts, *tables]
-    if (args.output / "curves.png").is_file():
-        page += ["### Steps, samples and temperature", CURVES]
+    for name, (title, words) in BESIDE.items():
+        if (args.output / name).is_file():
+            page += [f"### {title}", words]
     (args.output / "README.md").write_text("\n\n".join(page) + "\n", encoding="utf-8")
     print("\n\n".join(page))
 
