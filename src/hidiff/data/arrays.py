@@ -123,7 +123,7 @@ def _said(path: Path):
         yield
     except DataError:
         raise
-    except Exception as error:
+    except Exception as error:  # numpy, zipfile and h5py have one for each way to be wrong
         raise DataError(
             f"{path} cannot be read as an array ({error}). It may be cut off, or hold Python "
             "objects, which are never unpickled. Save it again as plain numbers."

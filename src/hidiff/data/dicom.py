@@ -77,7 +77,7 @@ def _read_series(path: Path) -> list[tuple[Path, Any]]:
             continue
         try:
             found.append((file, pydicom.dcmread(file, specific_tags=list(HEADS))))
-        except Exception as error:
+        except Exception as error:  # pydicom has one for each way to be wrong
             raise DataError(
                 f"{file} cannot be read as DICOM ({error}). Copy it again, or take it out."
             ) from None

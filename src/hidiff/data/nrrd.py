@@ -56,7 +56,7 @@ def _read_header(path: Path) -> dict[str, Any]:
     nrrd = import_extra("nrrd", "formats", path)
     try:
         return dict(nrrd.read_header(str(path)))
-    except Exception as error:
+    except Exception as error:  # pynrrd lets zlib's, EOF and its own through
         raise DataError(
             f"{path} cannot be read as NRRD ({error}). It may be cut off or another kind of file: "
             "copy it again, or take it out."
