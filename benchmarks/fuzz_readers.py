@@ -1,18 +1,18 @@
 """Can any bytes make a reader do other than read, or refuse in words?
 
-    pip install atheris        # not a requirement of HiDiff
+    pip install atheris 'hidiff[dicom,formats]'        # atheris is no requirement of HiDiff
     python benchmarks/fuzz_readers.py [--seconds 3600] [--corpus FOLDER]
 
 Atheris (libFuzzer) changes small files of every format, guided by the branches they reach in our
-readers and in the Python code of Pillow, numpy, PyYAML and safetensors. The first byte chooses the
-reader. An error other than the reader's own (DataError for images and lists, ValueError for
+readers and in the Python code of the libraries beneath them. The first byte chooses the reader. An
+error other than the reader's own (DataError for images, volumes and lists, ValueError for
 checkpoints, RecipeError for recipes), one that does not name the file, a crash, a hang of 30 s and
 2 GiB of memory are findings: the first file of each kind is kept below FOLDER/findings, and the
-work goes on.
+work goes on. Seconds are those of the clock; what of them the processor gave is in the result,
+in all (the fuzzer's own work too) and inside each reader.
 """
 
 import argparse
-import io
 import json
 import os
 import re
@@ -23,12 +23,22 @@ import tempfile
 import time
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 WORK = "HIDIFF_FUZZ_FOLDER"  # set for the process that libFuzzer works in
 LIMITS = ("-timeout=30", "-rss_limit_mb=3500", "-malloc_limit_mb=2048", "-max_len=4096")
-MOST_PIXELS = 2**18  # in place of the reader's own limit: 80 million pixels take seconds to clear
+# In place of the readers' own limits: 80 million pixels, and this machine's memory, take seconds to
+# clear.
+MOST_PIXELS = 2**18
+MOST_BYTES = 2**24
+PICTURES = (".png", ".jpg", ".tif", ".gif", ".bmp", ".npy", ".npz")
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".npy", ".npz", ".h5")
+COUNTED = "readers.json"  # in FOLDER
+LIBRARIES = ["PIL", "yaml", "safetensors", "nibabel", "nrrd", "pydicom", "h5py"]
 
 
 def main() -> None:
@@ -58,8 +68,9 @@ def main() -> None:
     result = {
         "question": "bytes that make a reader do other than read, or refuse in words",
         "seconds": round(time.monotonic() - started),
-        "processor_seconds": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime),
+        "processor_seconds": processor_seconds(),
         "runs": runs,
+        "readers": json.loads((folder / COUNTED).read_text()),
         "kept_files": len(list((folder / "files").iterdir())),
         "errors_of_another_kind": sorted(
             file.read_text().splitlines()[-1] for file in (folder / "findings").glob("*.txt")
@@ -71,39 +82,89 @@ def main() -> None:
     write({**result, **machine()}, "fuzz")
 
 
+def processor_seconds() -> int:
+    """Of all processes that have worked and ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return round(used.ru_utime + used.ru_stime)
+
+
+class Reader(NamedTuple):
+    """How content comes to lie on the disk, what reads it, and all that may come of that."""
+
+    file: str
+    error: type[Exception]
+    reads: list[Callable[[Path], object]]
+    named: str = ""
+    """in an error, in place of the file"""
+
+
 def fuzz(folder: Path) -> None:
     """Let libFuzzer work on every reader, by the words of the command line."""
     import atheris
 
-    with atheris.instrument_imports(include=["PIL", "numpy.lib", "yaml", "safetensors", "hidiff"]):
-        readers = make_readers()
+    place = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    with atheris.instrument_imports(include=LIBRARIES):
+        import_libraries()
+    import accelerate  # noqa: F401  large, and nothing of it reads files
+    import monai.data  # noqa: F401
+
+    with atheris.instrument_imports(include=["hidiff"]):
+        readers = make_readers(place)
 
     warnings.simplefilter("ignore")
-    place = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    counted = Tally(folder / COUNTED)
     seen: set[str] = set()
 
     def read_one(content: bytes) -> None:
         if not content:
             return
-        suffix, wanted, reads = readers[content[0] % len(readers)]
-        path = place / f"train{suffix}"
+        name = list(readers)[content[0] % len(readers)]
+        reader = readers[name]
+        path = place / name / reader.file
         path.write_bytes(content[1:])
-        for read in reads:
+        started = time.process_time()
+        for read in reader.reads:
             try:
                 read(path)
-            except wanted as error:
-                if path.name not in str(error):
+            except reader.error as error:
+                if (reader.named or path.name) not in str(error):
                     keep(folder, seen, content, error)
             except Exception as error:  # what is looked for
                 keep(folder, seen, content, error)
+        counted.add(name, time.process_time() - started)
 
     corpus = Path(sys.argv[1])
     if not corpus.is_dir():
+        from small_files import good_files
+
         corpus.mkdir(parents=True)
-        for number, content in enumerate(good_files()):
-            (corpus / f"good-{number:02}").write_bytes(content)
+        for number, (name, content) in enumerate(good_files()):
+            first = bytes([list(readers).index(name)])
+            (corpus / f"good-{number:03}").write_bytes(first + content)
     atheris.Setup(sys.argv, read_one)
     atheris.Fuzz()
+
+
+class Tally:
+    """Files and seconds of every reader, written now and then, as libFuzzer ends without a word."""
+
+    EVERY = 500
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        before = json.loads(file.read_text()) if file.is_file() else {}
+        self.files = Counter({name: each["files"] for name, each in before.items()})
+        self.seconds = Counter({name: each["processor_seconds"] for name, each in before.items()})
+
+    def add(self, name: str, seconds: float) -> None:
+        self.files[name] += 1
+        self.seconds[name] += seconds
+        if self.files.total() % self.EVERY == 0:
+            content = {
+                each: {"files": count, "processor_seconds": round(self.seconds[each], 1)}
+                for each, count in sorted(self.files.items())
+            }
+            self.file.write_text(json.dumps(content))
 
 
 def keep(folder: Path, seen: set[str], content: bytes, error: Exception) -> None:
@@ -118,22 +179,38 @@ def keep(folder: Path, seen: set[str], content: bytes, error: Exception) -> None
         path.with_suffix(".txt").write_text(f"{text}\n{kind}: {str(error)[:200]!r}\n")
 
 
-Readers = list[tuple[str, type[Exception], list[Callable[[Path], object]]]]
+def import_libraries() -> None:
+    """Those whose branches are counted, before any other library imports them."""
+    import h5py  # noqa: F401
+    import nibabel  # noqa: F401
+    import nrrd  # noqa: F401
+    import PIL.Image
+    import pydicom.pixels  # noqa: F401
+    import safetensors  # noqa: F401
+    import yaml  # noqa: F401
+
+    PIL.Image.init()  # its formats
 
 
-def make_readers() -> Readers:
-    """A file's ending, what its readers may raise, and the readers."""
+def make_readers(place: Path) -> dict[str, Reader]:
+    """Every reader by its name. Its folder in `place` gets all that it needs beside the file."""
     from PIL import Image
+    from small_files import VOXELS, ExplicitVRLittleEndian, dicom
 
-    from hidiff import build, weights
-    from hidiff.data import Case, DataError, read_field_of_view, read_image, read_mask
+    from hidiff import build, plan, weights
+    from hidiff.data import Case, DataError, read_field_of_view, read_image, read_mask, voxels
     from hidiff.data import read as reading
+    from hidiff.data.grid import PLANES
+    from hidiff.data.msd import list_msd
+    from hidiff.data.nnunet import list_nnunet, read_dataset
     from hidiff.data.read import read_planes, read_size
     from hidiff.data.splits import read_lists
+    from hidiff.data.volume import is_volume, read_any_volume, read_grid, read_volume_mask
     from hidiff.recipe import RecipeError, read_recipe
     from hidiff.training.state import read_progress
 
     reading.MOST_PIXELS = Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+    voxels.psutil = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(total=MOST_BYTES))
     cases = [Case(name, name, name, None, name) for name in ("a", "b")]
     images = [
         lambda path: read_image(path, 3),
@@ -143,57 +220,39 @@ def make_readers() -> Readers:
         read_mask,
         read_field_of_view,
     ]
-    endings = (".png", ".jpg", ".tif", ".gif", ".bmp", ".npy", ".npz")
-    return [
-        *((ending, DataError, images) for ending in endings),
-        (".safetensors", ValueError, [weights.load, build.open_model, read_progress]),
-        (".pt", ValueError, [weights.load_foreign]),
-        (".yaml", RecipeError, [read_recipe]),
-        (".txt", DataError, [lambda path: read_lists(path.parent, cases)]),
+    volumes = [
+        is_volume,
+        read_any_volume,
+        lambda path: read_volume_mask(path, read_grid(path), path),
+        lambda path: [read_grid(path).slice_spacing_mm(plane) for plane in PLANES],
     ]
-
-
-def good_files() -> list[bytes]:
-    """Good small files of each kind, behind the byte that chooses their reader."""
-    import numpy as np
-    import torch
-    import yaml
-    from PIL import Image
-    from safetensors.torch import save
-
-    from hidiff.recipe import make_recipe
-
-    pixels = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
-    recipe = {"name": "a", "data": {"path": "x"}}
-    recipe["labels"] = {"kind": "one_class", "classes": {"a": [1]}}
-    found = []
-
-    def add(kind: int, write: Callable[[io.BytesIO], object]) -> None:
-        buffer = io.BytesIO()
-        write(buffer)
-        found.append(bytes([kind]) + buffer.getvalue())
-
-    for kind, format in enumerate(("PNG", "JPEG", "TIFF", "GIF", "BMP")):
-        for mode in ("RGB", "L", "1") if format == "JPEG" else ("RGB", "L", "P", "1"):
-            image = Image.fromarray(pixels).convert(mode)
-            add(kind, lambda to, image=image, format=format: image.save(to, format))
-    deep = Image.fromarray(pixels[..., 0].astype(np.uint16))
-    add(0, lambda to: deep.save(to, "PNG"))
-    add(2, lambda to: deep.save(to, "TIFF", compression="tiff_lzw"))
-    for kind, write in ((5, np.save), (6, np.savez), (6, np.savez_compressed)):
-        add(kind, lambda to, write=write: write(to, pixels))
-        add(kind, lambda to, write=write: write(to, pixels[0] / 2))
-    words = {
-        "format": "hidiff-1",
-        "recipe": make_recipe(recipe).model_dump_json(),
-        "progress": json.dumps({"stage": "stage1", "step": 1}),
+    datasets = [
+        lambda path: plan.recognise(path.parent),
+        lambda path: read_dataset(path.parent),
+        lambda path: list_nnunet(path.parent, "Tr"),
+        lambda path: list_msd(path.parent),
+    ]
+    series = [lambda path, read=read: read(path.parent) for read in volumes]
+    checkpoints = [weights.load, build.open_model, read_progress]
+    readers = {
+        **{f"image{end}": Reader(f"image{end}", DataError, images) for end in PICTURES},
+        **{f"volume{end}": Reader(f"volume{end}", DataError, volumes) for end in VOLUMES},
+        "slice.dcm": Reader("slice.dcm", DataError, volumes),
+        "series.dcm": Reader("slice.dcm", DataError, series, named="series.dcm"),
+        "model.safetensors": Reader("model.safetensors", ValueError, checkpoints),
+        "weights.pt": Reader("weights.pt", ValueError, [weights.load_foreign]),
+        "recipe.yaml": Reader("recipe.yaml", RecipeError, [read_recipe]),
+        "train.txt": Reader("train.txt", DataError, [lambda path: read_lists(path.parent, cases)]),
+        "dataset.json": Reader("dataset.json", DataError, datasets, named="/dataset.json/"),
     }
-    add(7, lambda to: to.write(save({"a": torch.zeros(2)}, words)))
-    add(7, lambda to: to.write(save({"a": torch.zeros(2)})))
-    add(8, lambda to: torch.save({"state_dict": {"a": torch.zeros(2)}}, to))
-    add(9, lambda to: to.write(yaml.safe_dump(recipe).encode()))
-    add(10, lambda to: to.write(b"# a list\na\n\nb\n"))
-    return found
+    for name in readers:
+        (place / name).mkdir()
+    (place / "volume.mhd" / "data.raw").write_bytes(VOXELS.tobytes())
+    (place / "series.dcm" / "first.dcm").write_bytes(dicom(0, ExplicitVRLittleEndian))
+    for file in ("imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"):
+        (place / "dataset.json" / file).parent.mkdir()
+        (place / "dataset.json" / file).touch()
+    return readers
 
 
 if __name__ == "__main__":

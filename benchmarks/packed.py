@@ -5,7 +5,7 @@
 Random images and weights: time depends on neither. `step` is one step of the refiner with the work
 on the image done before, against the real twin (float32, channels-last) and the 1-bit model in
 floats, all in turn. `refinement` is a whole one, segmentor included, by part. Parts run alone add
-to what benchmarks/results/packed.json holds already.
+to what benchmarks/results/packed.json holds already. `packed_page.py` makes a page of it.
 """
 
 import argparse
@@ -18,10 +18,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
 from timing import in_turn, machine, peak_memory_mib, write
 
@@ -34,7 +30,6 @@ from hidiff.packed.modules import PackedLayer
 from hidiff.recipe import Recipe, make_recipe
 
 HERE = Path(__file__).parent
-IMAGES = HERE.parent / "docs" / "images"
 STEPS = list(range(10, 0, -1))
 SEGMENTOR_WIDTH = 32
 # width, height and width in pixels, batch, condition
@@ -267,7 +262,7 @@ def measure_memory(args: argparse.Namespace) -> dict[str, object]:
     return {"width": width, "size": size, "refinement_peak_mib": found}
 
 
-def measure_scaling(args: argparse.Namespace) -> dict[str, dict[str, float]]:
+def measure_scaling(args: argparse.Namespace) -> dict[str, object]:
     """Seconds of a packed step (or refinement, for samples) against one size at a time."""
     width, size = (16, 64) if args.quick else (128, 256)
     widths = (8, 16) if args.quick else (16, 32, 64, 96, 128)
@@ -278,7 +273,8 @@ def measure_scaling(args: argparse.Namespace) -> dict[str, dict[str, float]]:
         run = a_step(packed_of(make_hybrid(make(width, size, "each_step")).eval()), size, 1)
         return in_turn({"step": run}, args.rounds)["step"]
 
-    result = {"pixels": {str(side**2): step_seconds(width, side) for side in sides}}
+    result: dict[str, dict[str, float]] = {}
+    result["pixels"] = {str(side**2): step_seconds(width, side) for side in sides}
     result["width"] = {str(each): step_seconds(each, size) for each in widths}
     hybrid = packed_of(make_hybrid(make(width, size, "each_step")).eval())
     samples = {str(n): a_refinement(hybrid, size, n) for n in (1, 2, 4, 8)}
@@ -287,34 +283,7 @@ def measure_scaling(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     for count in range(1, most + 1):
         torch.set_num_threads(count)
         result["threads"][str(count)] = step_seconds(width, size)
-    draw(result, width, size, Path(tempfile.gettempdir()) if args.quick else IMAGES)
-    return result
-
-
-def draw(result: dict[str, dict[str, float]], width: int, size: int, folder: Path) -> None:
-    """Four panels: pixels, width, samples, threads."""
-    titles = {
-        "pixels": f"a step, width {width}",
-        "width": f"a step, {size}x{size}",
-        "samples": f"10 steps, width {width}, {size}x{size}",
-        "threads": f"a step, width {width}, {size}x{size}",
-    }
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), constrained_layout=True)
-    for axis, (name, title) in zip(axes, titles.items(), strict=True):
-        x, y = [float(key) for key in result[name]], list(result[name].values())
-        axis.plot(x, y, marker="o")
-        axis.set_xlabel(name)
-        axis.set_ylabel("seconds")
-        axis.set_title(title, fontsize=10)
-        if name == "pixels":
-            axis.set_xscale("log", base=4)
-            axis.set_yscale("log")
-        else:
-            axis.set_xticks(x, [f"{each:g}" for each in x])
-            axis.set_ylim(bottom=0)
-        axis.grid(alpha=0.3)
-    folder.mkdir(exist_ok=True)
-    figure.savefig(folder / "packed_scaling.png", dpi=110)
+    return {"width": width, "size": size, "seconds": result}
 
 
 PARTS = {

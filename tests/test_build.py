@@ -11,7 +11,9 @@ from safetensors.torch import save_file
 
 import hidiff
 from hidiff import build, weights
+from hidiff.data import DataError
 from hidiff.recipe import read_recipe
+from tests.nnunet_sets import write_nnunet
 from tests.tiny import make_tiny, same_tensors, shake, skip_counting
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
@@ -270,3 +272,32 @@ def test_the_baseline_continues_from_the_same_stage_1(run, tmp_path):
     tensors, _ = weights.load(folder / "stage1.safetensors")
     for name, value in trainer.hybrid.segmentor.state_dict().items():
         assert torch.equal(value, tensors[f"segmentor.{name}"])
+
+
+def recipe_of(root, source="nnunet"):
+    labels = {"kind": "exclusive", "classes": {"wall": [1], "blood": [2]}}
+    data = {"source": source, "path": str(root), "channels": 1, "intensity": {"kind": "zscore"}}
+    return build.make_recipe({"name": "a", "data": data, "labels": labels})
+
+
+def test_a_data_set_without_test_cases_is_listed(tmp_path):
+    root = write_nnunet(tmp_path, shapes=((4, 4, 1),) * 4)
+    (root / "train.txt").write_text("p0\np1\n")
+    (root / "validation.txt").write_text("p2\n")
+    splits = build.list_splits(recipe_of(root))
+    assert {split: len(cases) for split, cases in splits.items()} == {
+        "train": 2, "validation": 1, "test": 0,
+    }  # fmt: skip
+    for place in ("train/images", "train/masks", "validation/images", "validation/masks"):
+        (tmp_path / "polyps" / place).mkdir(parents=True)
+        (tmp_path / "polyps" / place / "a.png").touch()
+    assert build.list_splits(recipe_of(tmp_path / "polyps", "kvasir_seg"))["test"] == []
+
+
+def test_what_is_wrong_with_the_test_cases_is_said_before_training(tmp_path):
+    root = write_nnunet(tmp_path, shapes=((4, 4, 1),) * 4)
+    write_nnunet(root, part="Ts", shapes=((4, 4, 1),) * 2)
+    (root / "labelsTs" / "q1.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"q1\.nii\.gz is not there"):
+        build.list_splits(recipe_of(root))
+    assert build.list_cases(recipe_of(root), "train")

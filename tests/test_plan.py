@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis.strategies import booleans, floats, integers, lists, sampled_from, tuples
 from PIL import Image
 
+from hidiff import plan as plans
 from hidiff.data import DataError, Grid, Splitting, write_synthetic
 from hidiff.data.fingerprint import Fingerprint
-from hidiff.plan import Layout, Machine, look_at, propose, recognise
+from hidiff.plan import Layout, Machine, list_all, look_at, propose, recognise
 from tests.nnunet_sets import write_nnunet
 
 LAPTOP, SERVER = Machine(2, 24.0, 0.0), Machine(16, 128.0, 80.0)
@@ -153,3 +154,22 @@ def test_an_unknown_layout_is_named_with_those_that_are_wanted(tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"imagesTr/"):
         recognise(tmp_path)
+
+
+def test_a_folder_is_listed_once_and_every_case_is_told(tmp_path, monkeypatch):
+    root = write_nnunet(tmp_path / "Dataset001_Heart")
+    listed, told = [], []
+
+    def count_lists(*words):
+        listed.append(words)
+        return list_all(*words)
+
+    monkeypatch.setattr(plans, "list_all", count_lists)
+
+    def begin(count):
+        told.append(count)
+        return lambda: told.append("done")
+
+    look_at(root, Splitting(), begin)
+    assert len(listed) == 1
+    assert told == [4, *["done"] * 4]

@@ -18,11 +18,11 @@ from hidiff import __version__, export, seeding, weights
 from hidiff.data import (
     SPLITS_FILE,
     Case,
-    DataError,
     Draws,
     Intensity,
     LoadedCases,
     LoadedVolumes,
+    MissingSplit,
     Priors,
     TrainingPatches,
     collate,
@@ -38,6 +38,7 @@ from hidiff.data.splits import SPLITS, Split
 from hidiff.hybrid import HybridSegmentor
 from hidiff.inference import Ensemble, Predictor, evaluate
 from hidiff.metrics import summarise
+from hidiff.models import shipped_models
 from hidiff.recipe import Recipe, make_recipe, write_recipe
 from hidiff.refiner import Refiner
 from hidiff.segmentors import (
@@ -206,32 +207,50 @@ def list_cases(recipe: Recipe, split: str) -> list[Case]:
 
 
 def list_splits(recipe: Recipe) -> dict[Split, list[Case]]:
-    """The cases of every split; only that of the tests may be empty."""
+    """The cases of every split; only that of the tests may be missing."""
     splits: dict[Split, list[Case]] = {}
     for split in SPLITS:
         try:
             splits[split] = list_cases(recipe, split)
-        except DataError:
+        except MissingSplit:
             if split != "test":
                 raise
             splits[split] = []
     return splits
 
 
+def find_model(path: str | Path) -> Path:
+    """The checkpoint that is meant: that file, the best one of a run's folder, or a model that
+    comes with HiDiff, by its name. What lies at the path wins over a name.
+    """
+    path, shipped = Path(path), shipped_models()
+    if path.is_dir():
+        found = [path / name for name in MODELS if (path / name).is_file()]
+        if found:
+            return found[0]
+        named = shipped.get(str(path))
+        instead = f"; HiDiff's own model of that name is {named.file}" if named else ""
+        raise ValueError(
+            f"{path} holds none of {', '.join(MODELS)}, so no model was trained there yet. "
+            f"Run hidiff train, or give a checkpoint's path{instead}."
+        )
+    if not path.exists() and str(path) in shipped:
+        return shipped[str(path)].file
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is not a file. Give the path of a .safetensors checkpoint, a run's folder, or "
+            f"a model that comes with HiDiff: {', '.join(shipped)}."
+        )
+    return path
+
+
 def open_model(path: str | Path) -> ModelFile:
-    """What lies in a checkpoint (.safetensors), or in the best one of a run's folder.
+    """What lies in a checkpoint (.safetensors), in the best one of a run's folder, or in a model
+    that comes with HiDiff.
 
     Raises ValueError, naming the file, for one that is not a HiDiff model.
     """
-    path = Path(path)
-    if path.is_dir():
-        found = [path / name for name in MODELS if (path / name).is_file()]
-        if not found:
-            raise ValueError(
-                f"{path} holds none of {', '.join(MODELS)}, so no model was trained there yet. "
-                "Run hidiff train, or give a checkpoint's path."
-            )
-        path = found[0]
+    path = find_model(path)
     tensors, metadata = weights.load(path)
     if metadata.get("format") not in (FORMAT, export.FORMAT):
         raise ValueError(
@@ -260,21 +279,26 @@ def load(
     *,
     segmentor: nn.Module | None = None,
     segmentor_runtime: str = export.TORCH,
+    compiled: bool = False,
 ) -> Predictor:
-    """A trained model, from a checkpoint (.safetensors) or a run's folder (its best one).
+    """A trained model: a checkpoint (.safetensors), a run's folder (its best one), or one that
+    comes with HiDiff, by its name (hidiff models lists them).
 
     `.predict(image)` of what comes back gives labels, probability, uncertainty and prior. A model
     without a trained refiner (stage 1, or arm segmentor_only) gives its prior as the answer. Of
     several paths, such as the folds of a cross-validation, the mean of all is the answer.
     `segmentor` is for a model that was trained with your own module: one of the same class, which
     gets the trained weights; wrapped or not. `segmentor_runtime` is torch, onnx or openvino (on the
-    CPU alone, and after an export that takes a while). Raises ValueError, naming the file, for one
-    that is not a HiDiff model.
+    CPU alone, and after an export that takes a while). `compiled` runs a float refiner's steps
+    through torch.compile, which needs a C++ compiler (on a GPU: Triton) and takes a minute at the
+    first window of each size. Raises ValueError, naming the file, for one that is not a HiDiff
+    model.
     """
     if not isinstance(path, str | Path):
         if segmentor is not None:
             raise ValueError("segmentor= is for one model: load each, and pass them to Ensemble.")
-        return Ensemble([load(each, device, segmentor_runtime=segmentor_runtime) for each in path])
+        options = {"segmentor_runtime": segmentor_runtime, "compiled": compiled}
+        return Ensemble([load(each, device, **options) for each in path])
     model = open_model(path)
     if model.packed and torch.device(device).type != "cpu":
         warnings.warn(f"{model.path} is packed, so it runs on the CPU.", stacklevel=2)
@@ -288,6 +312,13 @@ def load(
     predictor = make_predictor(hybrid, model.recipe, device, model.refines)
     size = model.recipe.data.patch_size
     hybrid.segmentor = export.export_segmentor(hybrid.segmentor, size, segmentor_runtime)
+    if compiled:
+        if model.packed:
+            raise ValueError(
+                f"{model.path} is packed: its kernels are compiled already. Compile the checkpoint "
+                "that it was made from, or leave that out."
+            )
+        hybrid.refiner.denoise = torch.compile(hybrid.refiner.denoise)
     return predictor
 
 
@@ -398,6 +429,7 @@ def make_trainer(
         settings.loss,
         settings.diffusion_weight,
         settings.segmentor == "frozen",
+        settings.segmentor == "joint",
     )
     loaded = load_cases(recipe, "train")
     return Trainer(
@@ -455,7 +487,7 @@ def check_memory(recipe: Recipe, device: torch.device, own: nn.Module | None = N
             raise
         return  # not every module of a user's own runs without the content of its tensors
     beside = MemoryNeed(0, 0, need.cache)
-    on_device = MemoryNeed(need.weights, need.activations, 0)
+    on_device = MemoryNeed(need.weights, need.activations, 0, libraries=0)
     wanted = [("cuda", on_device), ("cpu", beside)] if device.type == "cuda" else [("cpu", need)]
     for kind, each in wanted:
         whole, free = memory_of(torch.device(kind))

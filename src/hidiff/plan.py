@@ -68,11 +68,18 @@ class Layout:
     channel_names: tuple[str, ...]
 
 
-def look_at(root: Path, splitting: Splitting, done: Callable[[], object] = lambda: None) -> Plan:
-    """The plan for a data folder on this machine. Raises DataError, naming the file."""
+def look_at(
+    root: Path,
+    splitting: Splitting,
+    begin: Callable[[int], Callable[[], object]] = lambda _: lambda: None,
+) -> Plan:
+    """The plan for a data folder on this machine. Raises DataError, naming the file.
+
+    `begin` is told how many cases there are, and what it returns is called after each.
+    """
     layout = recognise(root)
     cases = list_all(root, layout, splitting)
-    return propose(root, layout, take_fingerprint(cases, done), this_machine())
+    return propose(root, layout, take_fingerprint(cases, begin(len(cases))), this_machine())
 
 
 def recognise(root: Path) -> Layout:

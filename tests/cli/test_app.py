@@ -9,7 +9,7 @@ import pytest
 from hidiff import __version__
 
 COMMANDS = [
-    "demo", "train", "predict", "evaluate", "benchmark", "results", "info", "settings",
+    "demo", "train", "predict", "evaluate", "benchmark", "results", "models", "info", "settings",
     "import-published",
 ]  # fmt: skip
 

@@ -85,15 +85,16 @@ def test_a_missing_modality_is_said_once(check, root):
     (root / "dataset.json").write_text(json.dumps(content))
     report = check(root)
     assert not report.go
-    assert sum("Add the missing modality" in text for text in told(report, "stop")) == 1
+    assert sum("Add the missing modalities" in text for text in told(report, "stop")) == 1
 
 
-def test_test_cases_that_do_not_hold_are_a_warning(check, root):
+def test_test_cases_that_do_not_hold_are_no_go(check, root):
+    """Training lists them before it begins."""
     write_nnunet(root, part="Ts", shapes=(SHAPE,) * 2)
     (root / "labelsTs" / "q1.nii.gz").unlink()
     report = check(root)
-    assert report.go
-    (text,) = told(report, "warning")
+    assert not report.go
+    (text,) = told(report, "stop")
     assert "q1.nii.gz is not there" in text
 
 

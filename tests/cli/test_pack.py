@@ -6,15 +6,14 @@ import shutil
 
 def test_a_packed_model_is_taken_like_any_other(hidiff, trained, data, tmp_path):
     file = tmp_path / "small.safetensors"
-    words = ("--steps", "2", "--condition-storage", "int8")
+    words = ("--steps", "2", "--condition-storage", "int8", "--segmentor-storage", "half")
     result = hidiff("pack", trained, "--output", file, *words)
     assert result.exit_code == 0, result.output
     assert "times smaller" in result.stdout
 
     described = hidiff("info", file)
-    assert "packed for the steps 3, 2, condition blocks in int8" in described.stdout.replace(
-        "\n", " "
-    )
+    told = "packed for the steps 3, 2, condition blocks in int8, segmentor in half"
+    assert told in described.stdout.replace("\n", " ")
     image = sorted((data / "images").iterdir())[0]
     result = hidiff("predict", file, image, "--output", tmp_path / "masks")
     assert result.exit_code == 0, result.output

@@ -80,7 +80,6 @@ def test_what_is_no_image_is_passed_over_and_said(hidiff, trained, images, tmp_p
         (("nowhere.png", "--output", "out"), "nothing lies at nowhere.png"),
         (("empty", "--output", "out"), "holds no image"),
         (("image.png", "--output", "out", "--steps", "99"), "T = 3"),
-        (("image.png",), "--output"),
     ],
 )
 def test_bad_usage_ends_at_once(hidiff, trained, tmp_path, monkeypatch, words, said):

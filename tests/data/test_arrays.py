@@ -57,7 +57,7 @@ def test_arrays_of_unknown_names_are_told(tmp_path):
 def test_python_objects_are_never_unpickled(tmp_path):
     file = tmp_path / "bad.npz"
     np.savez(file, image=np.array([[[[{"a": 1}]]]], dtype=object))
-    with pytest.raises(DataError, match=r"bad.npz cannot be read as an array"):
+    with pytest.raises(DataError, match=r"bad.npz holds object, but one number a voxel"):
         read_volume(file, 1)
 
 
@@ -72,3 +72,35 @@ def test_a_file_of_another_kind_is_named(tmp_path, ending):
 def test_two_axes_are_no_volume(tmp_path):
     with pytest.raises(DataError, match=r"has the shape \(3, 4\)"):
         read_volume(write(tmp_path / "flat.h5", image=IMAGE[:, :, 0]), 1)
+
+
+def test_a_word_of_two_gigabytes_is_refused_before_it_is_read(tmp_path):
+    file = tmp_path / "long.npy"
+    with file.open("wb") as opened:
+        head = {"descr": "|S2000000000", "fortran_order": False, "shape": (1, 1, 1, 1)}
+        np.lib.format.write_array_header_1_0(opened, head)
+    with pytest.raises(DataError, match=r"long\.npy holds .*one number a voxel is wanted"):
+        read_volume(file, 1)
+
+
+def external(file, secret):
+    file.create_dataset("image", IMAGE.shape, "f4", external=[(secret, 0, IMAGE.nbytes)])
+
+
+def linked(file, secret):
+    file["image"] = h5py.ExternalLink(secret, "image")
+
+
+def virtual(file, secret):
+    layout = h5py.VirtualLayout(IMAGE.shape, "f4")
+    layout[:] = h5py.VirtualSource(secret, "image", IMAGE.shape)
+    file.create_virtual_dataset("image", layout)
+
+
+@pytest.mark.parametrize("lead_out", [external, linked, virtual])
+def test_an_array_of_another_file_is_not_read(tmp_path, lead_out):
+    secret = str(write(tmp_path / "secret.h5", image=IMAGE))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        lead_out(file, secret)
+    with pytest.raises(DataError, match=r"a\.h5"):
+        read_volume(tmp_path / "a.h5", 1)

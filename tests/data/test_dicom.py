@@ -13,7 +13,12 @@ from tests.volumes import grids, make_grid
 
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 
-from pydicom.uid import MPEG4HP41, JPEGLosslessSV1, generate_uid  # noqa: E402
+from pydicom.uid import (  # noqa: E402
+    MPEG4HP41,
+    DeflatedExplicitVRLittleEndian,
+    JPEGLosslessSV1,
+    generate_uid,
+)
 
 from tests.dicom_series import make_slices, write_slices  # noqa: E402
 
@@ -190,3 +195,41 @@ def test_a_series_larger_than_memory_is_refused_before_it_is_read(folder, slices
     monkeypatch.setattr(voxels.psutil, "virtual_memory", lambda: type("", (), {"total": 50}))
     with pytest.raises(DataError, match="this machine has"):
         read_volume(series, 1)
+
+
+def test_a_file_that_is_packed_as_a_whole_is_refused(folder, slices):
+    for each in slices:
+        each.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    series = write_slices(folder / "deflated", slices)
+    with pytest.raises(DataError, match="is deflated DICOM, which is not read"):
+        read_volume(series, 1)
+
+
+def test_a_head_whose_numbers_are_none_is_named(folder, slices):
+    """pydicom looks at a number only when it is asked for it."""
+    series = write_slices(folder / "no_number", slices)
+    first = sorted(series.iterdir())[0]
+    spacing = "\\".join(map(str, slices[0].PixelSpacing)).encode()
+    content = first.read_bytes()
+    assert content.count(spacing) == 1
+    first.write_bytes(content.replace(spacing, b"x" * len(spacing)))
+    for read in (read_grid, lambda path: read_volume(path, 1)):
+        with pytest.raises(DataError, match="no_number has a head that does not hold"):
+            read(series)
+
+
+@pytest.mark.parametrize(
+    ("there", "instead"),
+    [
+        (b"\x02\x00\x10\x00UI", b"\x02\x00\x16\x00UI"),  # another element
+        (b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.1\0\0\0"),  # a UID of something else
+    ],
+)
+def test_a_file_that_does_not_say_how_it_is_written_is_named(folder, slices, there, instead):
+    file = folder / "unsaid.dcm"
+    slices[0].save_as(file, enforce_file_format=True)
+    content = file.read_bytes()
+    assert content.count(there) == 1
+    file.write_bytes(content.replace(there, instead))
+    with pytest.raises(DataError, match=r"unsaid\.dcm"):
+        read_volume(file, 1)

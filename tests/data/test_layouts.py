@@ -92,6 +92,9 @@ def test_a_missing_sequence_is_named(tmp_path):
     (tmp_path / "BraTS2021_00003" / "BraTS2021_00003_t2.nii.gz").unlink()
     with pytest.raises(DataError, match=r"BraTS2021_00003 holds no BraTS2021_00003_t2\.nii\.gz"):
         load("brats", tmp_path, "train")
+    (tmp_path / "BraTS2021_00003" / "BraTS2021_00003_seg.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"_t2\.nii\.gz, BraTS2021_00003_seg\.nii\.gz, but"):
+        load("brats", tmp_path, "train")
 
 
 def test_the_frames_of_a_sequence_stay_together(tmp_path):

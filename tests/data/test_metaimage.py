@@ -81,6 +81,12 @@ BAD = {
     "holds MET_STRING": lambda file: write(file, ElementType="MET_STRING"),
     "but its header says": lambda file: write(file, DimSize="4 3 3"),
     "DimSize 4 3": lambda file: write(file, DimSize="4 3"),
+    "DimSize '4 inf 2', but whole": lambda file: write(file, DimSize="4 inf 2"),
+    "DimSize ''": lambda file: write(file, DimSize=""),
+    "Channels 'nan', but whole": lambda file: write(file).write_bytes(
+        b"ElementNumberOfChannels = nan\n" + file.read_bytes()
+    ),
+    "has its data in xxx": lambda file: write(file, ElementDataFile="x" * 300),
     "cannot be inverted": lambda file: write(file, ElementSpacing="1 0 1"),
     "NaN or infinite": lambda file: write(file, Offset="0 nan 0"),
     "numbers are wanted": lambda file: write(file, Offset="a b c"),

@@ -86,7 +86,7 @@ def test_lists_go_before_the_folders(tmp_path):
 @pytest.mark.parametrize(
     ("gone", "said"),
     [
-        ("imagesTr/p1_0001.nii.gz", r"p1_0001\.nii\.gz is not there, .* channel 1 \(T2\)"),
+        ("imagesTr/p1_0001.nii.gz", r"imagesTr lacks p1_0001\.nii\.gz \(T2\), but"),
         ("labelsTr/p2.nii.gz", r"labelsTr/p2\.nii\.gz is not there, but its image is"),
         ("dataset.json", r"dataset\.json cannot be read"),
     ],
@@ -126,3 +126,23 @@ def test_what_is_no_dataset_json_is_refused(tmp_path, content):
     (root / "dataset.json").write_bytes(content)
     with pytest.raises(DataError, match=r"dataset\.json"):
         read_dataset(root)
+
+
+def test_all_missing_modalities_are_named(tmp_path):
+    root = write_nnunet(tmp_path, channels=("T1", "T2", "FLAIR"))
+    for gone in ("p1_0000", "p1_0002", "p3_0001"):
+        (root / "imagesTr" / f"{gone}.nii.gz").unlink()
+    said = (
+        r"lacks p1_0000\.nii\.gz \(T1\), p1_0002\.nii\.gz \(FLAIR\), p3_0001\.nii\.gz \(T2\), but"
+    )
+    with pytest.raises(DataError, match=said):
+        list_nnunet(root, "Tr")
+
+
+def test_of_very_many_the_first_are_named_and_the_others_counted(tmp_path):
+    root = write_nnunet(tmp_path, shapes=((4, 4, 1),) * 12)
+    content = json.loads((root / "dataset.json").read_text())
+    content["channel_names"]["1"] = "T2"
+    (root / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"p0_0001\.nii\.gz \(T2\), .* \(T2\) and 2 more, but"):
+        list_nnunet(root, "Tr")

@@ -1,5 +1,8 @@
 """NRRD, as pynrrd writes it and as ITK understands it."""
 
+import bz2
+import gzip
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,3 +80,60 @@ def test_a_file_that_is_cut_off_is_named(folder, length):
     file.write_bytes(file.read_bytes()[:length])
     with pytest.raises(DataError, match=r"cut\.nrrd"):
         read_volume(file, 1)
+
+
+HEAD = """NRRD0004
+type: short
+dimension: 3
+space: left-posterior-superior
+sizes: 4 3 2
+space directions: (1,0,0) (0,1,0) (0,0,1)
+endian: little
+encoding: {encoding}
+"""
+VALUES = np.arange(24, dtype="<i2")
+
+
+def head(encoding="raw", *more):
+    return (HEAD.format(encoding=encoding) + "".join(f"{line}\n" for line in more)).encode() + b"\n"
+
+
+PACK = {"gzip": gzip.compress, "bzip2": bz2.compress}
+
+
+@pytest.mark.parametrize("encoding", PACK)
+@pytest.mark.parametrize("skip", [0, 5, -1])
+def test_packed_voxels_are_those_that_pynrrd_packs_and_what_is_skipped_lies_before(
+    folder, encoding, skip
+):
+    packed = PACK[encoding](b"x" * max(skip, 0) + VALUES.tobytes())
+    more = (f"byte skip: {skip}", "line skip: 2") if skip else ()
+    lines = b"one\ntwo\n" if skip else b""
+    (folder / "packed.nrrd").write_bytes(head(encoding, *more) + lines + packed)
+    came = read_volume(folder / "packed.nrrd", 1).values[0]
+    np.testing.assert_array_equal(came, VALUES.reshape(4, 3, 2, order="F"))
+
+
+@pytest.mark.parametrize("encoding", PACK)
+def test_a_file_that_unpacks_to_more_than_it_says_is_refused(folder, encoding):
+    (folder / "bomb.nrrd").write_bytes(head(encoding) + PACK[encoding](bytes(10**7)))
+    with pytest.raises(DataError, match=r"bomb\.nrrd unpacks to more"):
+        read_volume(folder / "bomb.nrrd", 1)
+
+
+def test_lines_that_are_not_there_are_not_looked_for(folder):
+    """pynrrd asks for each of them, which would take an hour."""
+    (folder / "busy.nrrd").write_bytes(head("raw", "line skip: 9999999999") + VALUES.tobytes())
+    with pytest.raises(DataError, match=r"busy\.nrrd skips 9999999999 lines"):
+        read_volume(folder / "busy.nrrd", 1)
+
+
+def test_the_data_lie_beside_their_head_and_nowhere_else(folder):
+    (folder / "data.raw").write_bytes(VALUES.tobytes())
+    (folder / "apart.nhdr").write_bytes(head("raw", "data file: data.raw"))
+    came = read_volume(folder / "apart.nhdr", 1).values[0]
+    np.testing.assert_array_equal(came, VALUES.reshape(4, 3, 2, order="F"))
+    for name in (folder / "data.raw", "../data.raw", "gone.raw", "x" * 300):
+        (folder / "out.nhdr").write_bytes(head("raw", f"data file: {name}"))
+        with pytest.raises(DataError, match=r"out\.nhdr has its data in .* one file beside it"):
+            read_volume(folder / "out.nhdr", 1)

@@ -84,6 +84,13 @@ def flat_affine(file):
     nib.Nifti1Image(np.asarray(image.dataobj), None, image.header).to_filename(file)
 
 
+def nearly_flat_affine(file):
+    """Its determinant is far from 0, but to a computer two of its axes point one way."""
+    affine = 1e6 * np.array([[1, 1, 0, 0], [0, 1e-16, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1e-6]])
+    image = nib.Nifti2Image(np.zeros(GRID.shape, np.uint8), affine)
+    file.write_bytes(gzip.compress(image.to_bytes()))
+
+
 def cut_off(file):
     write_nifti(file, np.random.default_rng(0).random((20, 20, 20)), make_grid(20, 20, 20))
     file.write_bytes(file.read_bytes()[:5000])
@@ -93,6 +100,13 @@ def too_large(file):
     header = nib.Nifti1Header()
     header.set_data_dtype(np.uint8)
     header.set_data_shape((30000, 30000, 30000))
+    file.write_bytes(gzip.compress(header.binaryblock + bytes(4)))
+
+
+def more_than_64_bits_count(file):
+    header = nib.Nifti2Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape((2**31, 2**31, 4))
     file.write_bytes(gzip.compress(header.binaryblock + bytes(4)))
 
 
@@ -113,8 +127,10 @@ def complex_numbers(file):
 BAD = {
     nan_affine: "affine with NaN",
     flat_affine: "cannot be inverted",
+    nearly_flat_affine: "cannot be inverted",
     cut_off: "cannot be read",
     too_large: "unpacks to",
+    more_than_64_bits_count: "unpacks to",
     five_axes: r"has the shape \(2, 2, 2, 2, 2\)",
     not_finite: "1 voxels that are NaN",
     complex_numbers: "one number a voxel",

@@ -1,12 +1,14 @@
 """A packed model as a file: small, whole, and taken like any other."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
 from hidiff import build, weights
-from hidiff.export import STORAGES, pack_refiner, save_packed
+from hidiff.export import STORAGES, load_packed, pack_refiner, save_packed
 from hidiff.export.pack import empty_packed
 from hidiff.refiner import Refiner, RefinerSettings
 from tests.tiny import make_tiny, shake
@@ -40,6 +42,53 @@ def test_what_is_read_is_what_was_written(tmp_path, hybrid, storage):
             assert (error <= 1.01 * exact * of_channel).all()
         else:
             assert torch.equal(found, value)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_the_segmentors_weights_come_back_as_floats(tmp_path, hybrid, storage):
+    hybrid, metadata = hybrid
+    packed = pack_refiner(hybrid.refiner, (4, 3, 2, 1))
+    path = tmp_path / "a.safetensors"
+    save_packed(path, hybrid.segmentor, packed, metadata, segmentor_storage=storage)
+    read = build.load_hybrid(build.open_model(path)).segmentor.state_dict()
+    exact = {"float32": 0, "half": 2**-11, "int8": 1 / 254}[storage]
+    for name, value in hybrid.segmentor.state_dict().items():
+        assert read[name].dtype == value.dtype
+        if value.ndim < 2:  # of batch norms, biases, slopes
+            assert torch.equal(read[name], value)
+            continue
+        of_first = value.abs().flatten(1).amax(dim=1)
+        error = (read[name] - value).abs().flatten(1).amax(dim=1)
+        assert (error <= 1.01 * exact * of_first).all()
+    written = weights.load(path)[0]
+    assert {v.dtype for k, v in written.items() if k.startswith("segmentor.") and v.ndim == 4} == {
+        {"float32": torch.float32, "half": torch.float16, "int8": torch.int8}[storage]
+    }
+
+
+def test_a_segmentors_own_integers_and_scales_are_left_alone(tmp_path, hybrid):
+    hybrid, metadata = hybrid
+    segmentor = hybrid.segmentor
+    segmentor.register_buffer("table", torch.arange(6, dtype=torch.int8).reshape(2, 3))
+    segmentor.register_parameter("logit", torch.nn.Parameter(torch.rand(3)))
+    segmentor.register_parameter("logit_scale", torch.nn.Parameter(torch.rand(3)))
+    packed = pack_refiner(hybrid.refiner, (4, 3, 2, 1))
+    path = tmp_path / "a.safetensors"
+    save_packed(path, segmentor, packed, metadata, segmentor_storage="half")
+    tensors, words = weights.load(path)
+    expected, again = segmentor.state_dict(), copy.deepcopy(segmentor)
+    for each in again.parameters():
+        torch.nn.init.zeros_(each)
+    load_packed(tensors, words, again, hybrid.refiner)
+    for name in ("table", "logit", "logit_scale"):
+        assert torch.equal(again.state_dict()[name], expected[name])
+
+
+def test_an_unknown_storage_is_refused(tmp_path, hybrid):
+    hybrid, metadata = hybrid
+    packed = pack_refiner(hybrid.refiner, (4, 3, 2, 1))
+    with pytest.raises(ValueError, match=r"storage is 'quarter', but must be one of float32"):
+        save_packed(tmp_path / "a", hybrid.segmentor, packed, metadata, segmentor_storage="quarter")
 
 
 def test_prediction_is_the_float_models(tmp_path, hybrid):

@@ -94,3 +94,12 @@ def test_a_segmentor_that_cannot_be_exported_is_told(saved):
 
     with pytest.raises(ValueError, match=r"cannot be exported to ONNX.*segmentor_runtime=torch"):
         segmentor.to_onnx(Lasting(), SIZE)
+
+
+def test_the_steps_of_a_float_refiner_are_compiled_on_request(saved, monkeypatch):
+    # what is compiled is the benchmark's to show: torch cannot trace the tests' checks of shapes
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or function)
+    image = np.zeros((80, 100, 3), dtype=np.uint8)
+    build.load(saved[0], compiled=True).predict(image, steps=2)
+    assert [each.__name__ for each in compiled] == ["denoise"]

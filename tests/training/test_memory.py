@@ -39,6 +39,13 @@ def test_weights_count_with_gradient_moments_and_average():
     assert count_weights(a, b) == 4 * (4 * 12 + 5 * 30)
 
 
+def test_what_libraries_take_is_main_memory_and_said(tmp_path):
+    need = build.estimate_memory(make_tiny(tmp_path))
+    parts = need.weights + need.activations + need.cache
+    assert need.total == parts + memory.LIBRARIES
+    assert memory.gib(memory.LIBRARIES) in str(need)
+
+
 def test_the_cache_is_what_the_images_take(tmp_path):
     recipe = make_tiny(tmp_path)
     cases = build.list_cases(recipe, "train")

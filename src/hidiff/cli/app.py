@@ -11,6 +11,7 @@ from hidiff.cli.demo import demo
 from hidiff.cli.errors import ClearErrors
 from hidiff.cli.evaluate import evaluate
 from hidiff.cli.info import info
+from hidiff.cli.models import models
 from hidiff.cli.pack import pack
 from hidiff.cli.predict import predict
 from hidiff.cli.published import import_published
@@ -36,6 +37,7 @@ app.command()(evaluate)
 app.command()(pack)
 app.command()(benchmark)
 app.command()(results)
+app.command()(models)
 app.command()(info)
 app.command()(settings)
 app.command("import-published")(import_published)

@@ -8,10 +8,12 @@ import typer
 
 from hidiff.cli.errors import Mistake
 from hidiff.cli.options import (
+    Compiled,
     Device,
     DeviceOption,
     Folds,
     Mirror,
+    ModelArgument,
     Overwrite,
     RuleOption,
     Runtime,
@@ -35,7 +37,7 @@ class Sizes(StrEnum):
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A run's folder, or a checkpoint (.safetensors).")],
+    model: ModelArgument,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -72,6 +74,7 @@ def evaluate(
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     segmentor_runtime: SegmentorRuntime = Runtime.TORCH,
+    compiled: Compiled = False,
 ) -> None:
     """Compare the segmentor's prior and the refined masks with the truth.
 
@@ -80,10 +83,12 @@ def evaluate(
 
     [dim]hidiff evaluate runs/drive
     hidiff evaluate runs/drive --samples 4 --steps 5 --output runs/drive/test_4x5
-    hidiff evaluate runs/drive --data other_eyes --output other_eyes_judged[/dim]
+    hidiff evaluate runs/drive --data other_eyes --output other_eyes_judged
+    hidiff evaluate vessels --data my_eyes --output my_eyes_judged[/dim]
     """
     from hidiff import build
     from hidiff.cli.judging import check_free, describe, find_cases, judge_into
+    from hidiff.models import FOLDER
 
     use_threads(threads)
     if folds and split != "test":
@@ -98,10 +103,12 @@ def evaluate(
         samples=samples, steps=steps, seed=seed, temperature=temperature,
         mirror=mirror, rule=rule,
     )  # fmt: skip
+    if output is None and file.path.parent == FOLDER:
+        raise Mistake(f"{model} comes with HiDiff: say with --output where the results shall go.")
     cases = find_cases(file, data, split)
     folder = output or (model if folds or model.is_dir() else model.parent) / split
     check_free(folder, overwrite)
-    predictor = load_model(models if folds else model, device, segmentor_runtime)
+    predictor = load_model(models if folds else model, device, segmentor_runtime, compiled)
     facts = describe(file, predictor, data, split, cases, changes)
     judge_into(
         folder, predictor, cases, file.recipe.name, facts, changes,

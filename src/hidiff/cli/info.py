@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from hidiff import __version__
+from hidiff.cli.models import format_dice
 from hidiff.cli.recipes import shipped_recipes
 from hidiff.cli.say import console, say
+from hidiff.models import FOLDER, ShippedModel, shipped_models
 
 LIBRARIES = ("torch", "monai", "accelerate", "numpy", "safetensors")
 # The package whose presence tells that an extra of pyproject.toml is installed.
@@ -33,13 +35,17 @@ EXTRAS = {
 
 def info(
     model: Annotated[
-        Path | None, typer.Argument(help="A run's folder, or a checkpoint (.safetensors).")
+        Path | None,
+        typer.Argument(
+            help="A run's folder, a checkpoint (.safetensors), or a model of hidiff models."
+        ),
     ] = None,
 ) -> None:
     """Show versions, devices and extras; of a model, its recipe and where its training stood.
 
     [dim]hidiff info
-    hidiff info runs/drive[/dim]
+    hidiff info runs/drive
+    hidiff info vessels[/dim]
     """
     if model is None:
         show(describe_machine())
@@ -72,6 +78,7 @@ def describe_machine() -> dict[str, str]:
         "data": f"{os.environ.get(DATA_VARIABLE, 'unset')} (${DATA_VARIABLE}); sources: "
         f"{', '.join(CATALOG)}",
         "recipes": ", ".join(shipped_recipes()),
+        "models": ", ".join(shipped_models()),
     }
 
 
@@ -81,6 +88,18 @@ def version_of(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return ""
+
+
+def show_card(path: Path) -> dict[str, str]:
+    """Of a model that comes with HiDiff: what it says of itself, and how well it did."""
+    if path.parent != FOLDER:
+        return {}
+    model = ShippedModel(path)
+    return {
+        "notice": model.facts["notice"],
+        **{test["name"]: f"Dice {format_dice(test)}" for test in model.facts["tests"]},
+        "card": str(model.card),
+    }
 
 
 def show_model(path: Path) -> None:
@@ -100,7 +119,8 @@ def show_model(path: Path) -> None:
     if model.packed:
         packed = (
             f", packed for the steps {', '.join(map(str, json.loads(model.metadata['steps'])))}, "
-            f"condition blocks in {model.metadata['condition_storage']}"
+            f"condition blocks in {model.metadata['condition_storage']}, segmentor in "
+            f"{model.metadata.get('segmentor_storage', 'float32')}"
         )
     show(
         {
@@ -113,6 +133,7 @@ def show_model(path: Path) -> None:
             "refiner": f"{refiner.precision}, width {refiner.width}, condition "
             f"{refiner.condition}, {counts['refiner'] / 1e6:.2f} M numbers{packed}",
             "classes": ", ".join(model.recipe.labels.class_names),
+            **show_card(model.path),
         }
     )
     say("\nrecipe")

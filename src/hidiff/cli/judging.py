@@ -88,7 +88,7 @@ def describe(
         "HiDiff": __version__,
     }
     if predictor.refines:
-        taken = min(used.steps or num_steps, num_steps)
+        taken = used.steps_of(num_steps)
         facts |= {
             "refiner": f"{recipe.refiner.precision}, width {recipe.refiner.width}",
             "steps": f"{taken} of T = {num_steps}, {used.sampler}",

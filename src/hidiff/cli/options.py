@@ -40,6 +40,12 @@ class Rule(StrEnum):
     EXPECTED_DICE = "expected_dice"
 
 
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(
+        help="A run's folder, a checkpoint (.safetensors), or a model of hidiff models."
+    ),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option(
@@ -64,6 +70,14 @@ SegmentorRuntime = Annotated[
         "--segmentor-runtime",
         help="What runs the segmentor, on the processor: onnx and openvino can be faster there, "
         "after an export of some seconds to a minute; each needs the extra of its name.",
+    ),
+]
+Compiled = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Run the refiner's steps through torch.compile: for long work on checkpoints that are "
+        "not packed. Needs a C++ compiler, and a minute first.",
     ),
 ]
 Samples = Annotated[
@@ -131,13 +145,24 @@ def choose_device(device: Device) -> "torch.device":
 
 
 def load_model(
-    path: Path | Sequence[Path], device: Device, segmentor_runtime: Runtime
+    path: Path | Sequence[Path], device: Device, segmentor_runtime: Runtime, compiled: bool
 ) -> "Predictor":
-    """The model as these options want it; an export that takes its time is told."""
-    from hidiff import build
+    """The model as these options want it; what it says of itself is told, and an export too, as
+    that takes its time.
+    """
+    from hidiff import build, weights
 
+    if isinstance(path, Path) and (
+        notice := weights.load_metadata(build.find_model(path)).get("notice")
+    ):
+        say(notice)
     start = time.perf_counter()
-    predictor = build.load(path, choose_device(device), segmentor_runtime=segmentor_runtime.value)
+    predictor = build.load(
+        path,
+        choose_device(device),
+        segmentor_runtime=segmentor_runtime.value,
+        compiled=compiled,
+    )
     if segmentor_runtime is not Runtime.TORCH:
         seconds = time.perf_counter() - start
         say(f"loaded, its segmentor exported for {segmentor_runtime.value}, in {seconds:.0f} s")

@@ -14,7 +14,7 @@ DEFAULT_NAME = "packed.safetensors"
 
 
 class Storage(StrEnum):
-    """How the condition blocks' convolutions lie in the file; they compute in float32."""
+    """How float weights lie in the file; they compute in float32."""
 
     FLOAT32 = "float32"
     HALF = "half"
@@ -39,6 +39,9 @@ def pack(
             "--condition-storage", help="Of the float weights that read the image's features."
         ),
     ] = Storage.FLOAT32,
+    segmentor_storage: Annotated[
+        Storage, typer.Option("--segmentor-storage", help="Of the segmentor's weights.")
+    ] = Storage.FLOAT32,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a model whose refiner works on bits: smaller, and many times faster on processors.
@@ -46,7 +49,8 @@ def pack(
     predict, evaluate and info take it like any other; it cannot be trained further.
 
     [dim]hidiff pack runs/drive
-    hidiff pack runs/drive --steps 5 --condition-storage int8 --output drive_small.safetensors[/dim]
+    hidiff pack runs/drive --steps 5 --condition-storage int8 --output drive_small.safetensors
+    hidiff pack runs/drive --condition-storage half --segmentor-storage half[/dim]
     """
     from hidiff import build, export
     from hidiff.diffusion import subset
@@ -70,7 +74,8 @@ def pack(
     hybrid = build.load_hybrid(file)
     packed = export.pack_refiner(hybrid.refiner, subset(num_steps, steps or num_steps))
     metadata = {**file.metadata, "recipe": recipe.model_dump_json()}
-    export.save_packed(output, hybrid.segmentor, packed, metadata, condition_storage.value)
+    storages = (condition_storage.value, segmentor_storage.value)
+    export.save_packed(output, hybrid.segmentor, packed, metadata, *storages)
     before, after = (path.stat().st_size for path in (file.path, output))
     say(f"wrote {output}: {after / 2**20:.1f} MiB, {before / after:.1f} times smaller")
 

@@ -1,7 +1,7 @@
 """`hidiff train FOLDER`: looks at the data, proposes a recipe and says why."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -11,7 +11,7 @@ from hidiff.cli.progress import progress_bar
 from hidiff.cli.recipes import find_recipe
 from hidiff.cli.say import console, say
 from hidiff.data import Splitting
-from hidiff.plan import Plan, list_all, look_at, recognise, run_name
+from hidiff.plan import Plan, look_at, run_name
 from hidiff.recipe import Recipe, change_recipe, read_recipe, write_recipe
 
 
@@ -30,11 +30,13 @@ def find_or_plan(recipe: Path, changes: Sequence[str], *, begun_in: Path | None)
 
 def plan_folder(folder: Path, changes: Sequence[str]) -> Recipe:
     """Print the plan for a data folder; the recipe, with the user's own changes made to it."""
-    splitting = Splitting()
-    cases = list_all(folder, recognise(folder), splitting)
     with progress_bar() as bar:
-        task = bar.add_task("looking at the data", total=len(cases))
-        plan = look_at(folder, splitting, done=lambda: bar.advance(task))
+
+        def begin(count: int) -> Callable[[], object]:
+            task = bar.add_task("looking at the data", total=count)
+            return lambda: bar.advance(task)
+
+        plan = look_at(folder, Splitting(), begin)
     console.print(plan_table(plan))
     return change_recipe(plan.recipe, changes)
 

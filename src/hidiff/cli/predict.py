@@ -8,10 +8,12 @@ import typer
 from hidiff.cli.errors import MISTAKE
 from hidiff.cli.inputs import check_free, find_inputs
 from hidiff.cli.options import (
+    Compiled,
     Device,
     DeviceOption,
     Folds,
     Mirror,
+    ModelArgument,
     Overwrite,
     RuleOption,
     Runtime,
@@ -39,7 +41,7 @@ from hidiff.cli.say import say, warn
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A run's folder, or a checkpoint (.safetensors).")],
+    model: ModelArgument,
     inputs: Annotated[
         list[Path],
         typer.Argument(
@@ -48,7 +50,9 @@ def predict(
             "CASE_0000, CASE_0001, ... are its channels.",
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", help="The folder to write to.")],
+    output: Annotated[Path, typer.Option("--output", help="The folder to write to.")] = Path(
+        "masks"
+    ),
     formats: Annotated[
         list[Format] | None,
         typer.Option(
@@ -74,13 +78,15 @@ def predict(
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     segmentor_runtime: SegmentorRuntime = Runtime.TORCH,
+    compiled: Compiled = False,
 ) -> None:
     """Write labels, probability and uncertainty of images and volumes, on their own grid.
 
     An image that does not read is named at the end, with exit code 1 (2 if none could be done);
     all others are done.
 
-    [dim]hidiff predict runs/drive eye.png --output masks
+    [dim]hidiff predict vessels eye.jpg
+    hidiff predict runs/drive eye.png --output masks
     hidiff predict runs/drive eyes/ --output masks --samples 4 --format npz --format png
     hidiff predict runs/acdc Dataset027_ACDC/imagesTs --output masks --uncertainty
     hidiff predict runs/ct dicom_folder/ --output masks --format dicom --format nifti[/dim]
@@ -95,7 +101,7 @@ def predict(
 
     use_threads(threads)
     models = build.find_folds(model) if folds else model
-    predictor = load_model(models, device, segmentor_runtime)
+    predictor = load_model(models, device, segmentor_runtime, compiled)
     if not predictor.refines:
         warn(f"{model} has no trained refiner: the segmentor's own masks are written.")
     changes = prediction_changes(

@@ -15,7 +15,7 @@ from hidiff.cli.options import Device, choose_device
 from hidiff.cli.say import error_console, say, warn
 from hidiff.data.splits import SPLITS
 from hidiff.inference.results import result_files
-from hidiff.recipe import Recipe
+from hidiff.recipe import Recipe, make_recipe
 from hidiff.training.state import find_state, has_state
 
 BOARD = "tensorboard"
@@ -37,8 +37,7 @@ def train_into(
 ) -> None:
     """Train in a folder that is free for it; `words` are the command's, to go on after Ctrl-C."""
     choose_device(device)  # says so at once if there is none
-    for split in ("train", "validation"):  # before anything is removed
-        build.list_cases(settings, split)
+    build.list_splits(settings)  # before anything is removed
     make_room(settings, folder, resume=resume, overwrite=overwrite)
     try:
         build.train(settings, folder, resume=resume, cpu=device is Device.CPU)
@@ -97,7 +96,8 @@ def check_resumed(recipe: Recipe, folder: Path) -> None:
         warn(f"{folder} holds no run to go on with, so this one starts from the beginning.")
         return
     metadata = weights.load_metadata(state)
-    before = flat(json.loads(metadata.get("recipe", "{}")))
+    # as a recipe, for the defaults of settings that are younger than the run
+    before = flat(make_recipe(json.loads(metadata["recipe"]), str(state)).model_dump(mode="json"))
     now = flat(recipe.model_dump(mode="json"))
     changed = sorted(
         name for name in before.keys() | now.keys() if before.get(name) != now.get(name)

@@ -1,7 +1,14 @@
 """Images and masks: from files to batches of tensors."""
 
 from hidiff.data.brain import BRAIN_LABELS, write_brain
-from hidiff.data.case import Case, DataError, ImageFiles, MaskFiles, first_file
+from hidiff.data.case import (
+    Case,
+    DataError,
+    ImageFiles,
+    MaskFiles,
+    MissingSplit,
+    first_file,
+)
 from hidiff.data.catalog import CATALOG, CatalogEntry, Contents, load_split
 from hidiff.data.dataset import (
     LoadedCases,
@@ -66,6 +73,7 @@ __all__ = [
     "LoadedCases",
     "LoadedVolumes",
     "MaskFiles",
+    "MissingSplit",
     "Prepared",
     "Priors",
     "SlicedVolume",

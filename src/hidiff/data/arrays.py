@@ -6,8 +6,9 @@ A file of several arrays, as Synapse has them, holds the image as `image` or `da
 
 import contextlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -26,11 +27,20 @@ HDF5 = (".h5", ".hdf5")
 AFFINE = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
 
 
+class Head(NamedTuple):
+    """What is known of an array before it is read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
 def read_array_volume(path: Path, holds: Holds) -> Volume:
     """The image's array, or the mask's."""
-    key, shape = _choose(path, holds)
-    grid = _grid(path, shape)
-    check_memory(path, int(np.prod(shape, dtype=np.float64)) * 4)
+    key, head = _choose(path, holds)
+    grid = _grid(path, head.shape)
+    check_numbers(path, np.empty(0, head.dtype))  # one word may be of any length
+    bytes_each = max(4, head.dtype.itemsize)
+    check_memory(path, int(np.prod(head.shape, dtype=np.float64)) * bytes_each)
     with _said(path):
         values = _load(path, key)
     return Volume(check_numbers(path, values).reshape(-1, *grid.shape), grid, path)
@@ -38,13 +48,13 @@ def read_array_volume(path: Path, holds: Holds) -> Volume:
 
 def read_array_grid(path: Path, holds: Holds) -> Grid:
     """From the head alone."""
-    return _grid(path, _choose(path, holds)[1])
+    return _grid(path, _choose(path, holds)[1].shape)
 
 
 def is_array_volume(path: Path) -> bool:
     """Of .npy and .npz: whether it holds (c, d, h, w), or (d, h, w) beside a mask like it."""
     with contextlib.suppress(DataError):
-        shapes = _shapes(path)
+        shapes = {key: head.shape for key, head in _heads(path).items()}
         image = next((shapes[key] for key in KEYS["image"] if key in shapes), None)
         mask = next((shapes[key] for key in KEYS["mask"] if key in shapes), None)
         if len(shapes) == 1:
@@ -53,46 +63,63 @@ def is_array_volume(path: Path) -> bool:
     return False
 
 
-def _choose(path: Path, holds: Holds) -> tuple[str, tuple[int, ...]]:
-    shapes = _shapes(path)
-    if len(shapes) == 1:
-        return next(iter(shapes.items()))
+def _choose(path: Path, holds: Holds) -> tuple[str, Head]:
+    heads = _heads(path)
+    if len(heads) == 1:
+        return next(iter(heads.items()))
     for key in KEYS[holds]:
-        if key in shapes:
-            return key, shapes[key]
+        if key in heads:
+            return key, heads[key]
     raise DataError(
-        f"{path} holds the arrays {', '.join(shapes) or 'none'}, but its {holds} is looked for as "
+        f"{path} holds the arrays {', '.join(heads) or 'none'}, but its {holds} is looked for as "
         f"{' or '.join(KEYS[holds])}. Rename it, or save it in a file of its own."
     )
 
 
-def _shapes(path: Path) -> Mapping[str, tuple[int, ...]]:
-    """Every array of a file and its shape, from the heads."""
+def _heads(path: Path) -> Mapping[str, Head]:
+    """Every array of a file by its name."""
     if not path.is_file():
         raise DataError(f"{path} is not there, or is no file. Check the data folder's path.")
     suffix = path.suffix.lower()
     with _said(path):
         if suffix in HDF5:
             with h5py.File(path, "r") as file:
-                return {k: v.shape for k, v in file.items() if isinstance(v, h5py.Dataset)}
+                return {name: Head(each.shape, each.dtype) for name, each in _own(path, file)}
         if suffix == ".npy":
             with open(path, "rb") as file:
-                return {path.stem: _npy_shape(file)}
+                return {path.stem: _npy_head(file)}
         with zipfile.ZipFile(path) as archive:
-            shapes = {}
+            heads = {}
             for name in archive.namelist():
                 with archive.open(name) as file:
-                    shapes[name.removesuffix(".npy")] = _npy_shape(file)
-            return shapes
+                    heads[name.removesuffix(".npy")] = _npy_head(file)
+            return heads
 
 
-def _npy_shape(file) -> tuple[int, ...]:
+def _own(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+    """The arrays that lie in the file itself: HDF5 may lead into any other, by three ways."""
+    for name in map(str, file):
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+            continue
+        found = file[name]
+        if not isinstance(found, h5py.Dataset):
+            continue
+        if found.external or found.is_virtual:
+            raise DataError(
+                f"{path} has the numbers of {name} in another file, where they are not read. "
+                "Copy them into it."
+            )
+        yield name, found
+
+
+def _npy_head(file) -> Head:
     version = np.lib.format.read_magic(file)
     read = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
     }[version]
-    return read(file)[0]
+    shape, _, dtype = read(file)
+    return Head(shape, dtype)
 
 
 def _load(path: Path, key: str) -> np.ndarray:

@@ -18,6 +18,10 @@ class DataError(ValueError):
     """A file or a folder that is not as it should be; the message names it and says what to do."""
 
 
+class MissingSplit(DataError):
+    """A split without a case, or without its folder: that of the tests may be missing."""
+
+
 @dataclass(frozen=True)
 class Case:
     """An image and what belongs to it.

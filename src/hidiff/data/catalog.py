@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hidiff.data import layouts
 from hidiff.data.brain import BRAIN_LABELS, write_brain
-from hidiff.data.case import Case, DataError
+from hidiff.data.case import Case, DataError, MissingSplit
 from hidiff.data.intensity import Intensity
 from hidiff.data.splits import SPLITS, Split, Splitting, fold_of
 from hidiff.data.synthetic import SYNTHETIC_LABELS, write_synthetic
@@ -73,7 +73,7 @@ def load_split(
         )
     cases = _list_cases(name, root, split, splitting)
     if not cases:
-        raise DataError(
+        raise MissingSplit(
             f"the split {split} of {root} is empty. Check splitting.fractions or "
             f"splitting.validation_cases, or list its cases in {split}.txt (data set folder)."
         )

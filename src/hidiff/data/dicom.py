@@ -1,6 +1,7 @@
 """DICOM: a folder of single slices of one series, put in order by where they lie."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,13 @@ def read_dicom(path: Path, holds: Holds) -> Volume:
 
     MONAI's reader sorts by instance number and warns of uneven slices, so pydicom is asked itself.
     """
-    series = _read_series(path)
+    with _said(path):
+        series = _read_series(path)
+        grid = _grid(path, series)
+        _check_decoder(series[0][0])
     dcmread = import_extra("pydicom", "dicom", path).dcmread
     apply_rescale = import_extra("pydicom.pixels", "dicom", path).apply_rescale
-    grid = _grid(path, series)
     check_memory(path, int(np.prod(grid.shape, dtype=np.float64)) * 4)
-    _check_decoder(series[0][0])
     columns, rows, depth = grid.shape
     values = np.empty((depth, rows, columns), dtype=np.float32)
     for place, (file, _) in zip(values, series, strict=True):
@@ -59,12 +61,28 @@ def read_dicom(path: Path, holds: Holds) -> Volume:
 
 def read_dicom_grid(path: Path, holds: Holds) -> Grid:
     """From the heads of all slices."""
-    return _grid(path, _read_series(path))
+    with _said(path):
+        return _grid(path, _read_series(path))
 
 
 def dicom_files(path: Path) -> list[Path]:
     """The slices' files in the order of the volume's z."""
-    return [file for file, _ in _read_series(path)]
+    with _said(path):
+        return [file for file, _ in _read_series(path)]
+
+
+@contextlib.contextmanager
+def _said(path: Path) -> Iterator[None]:
+    """What pydicom raises of a head that does not hold, as a DataError that names the file."""
+    try:
+        yield
+    except (DataError, ImportError):
+        raise
+    except Exception as error:  # pydicom reads a number only when asked for it, and has many errors
+        raise DataError(
+            f"{path} has a head that does not hold ({type(error).__name__}: {error}). Copy it "
+            "again, or take it out."
+        ) from None
 
 
 def _read_series(path: Path) -> list[tuple[Path, Any]]:
@@ -76,7 +94,10 @@ def _read_series(path: Path) -> list[tuple[Path, Any]]:
         if not is_dicom(file) or file.is_dir() or file.name == "DICOMDIR":
             continue
         try:
+            _check_packing(file)
             found.append((file, pydicom.dcmread(file, specific_tags=list(HEADS))))
+        except DataError:
+            raise
         except Exception as error:  # pydicom has one for each way to be wrong
             raise DataError(
                 f"{file} cannot be read as DICOM ({error}). Copy it again, or take it out."
@@ -88,6 +109,17 @@ def _read_series(path: Path) -> list[tuple[Path, Any]]:
     _check_one_series(path, found)
     normal = _normal(found[0][1])
     return sorted(found, key=lambda each: float(normal @ _position(each[1])))
+
+
+def _check_packing(file: Path) -> None:
+    """Raise DataError for a file that is packed as a whole: pydicom unpacks it without an end."""
+    uids = import_extra("pydicom.uid", "dicom", file)
+    read_meta = import_extra("pydicom.filereader", "dicom", file).read_file_meta_info
+    if read_meta(file).get("TransferSyntaxUID") == uids.DeflatedExplicitVRLittleEndian:
+        raise DataError(
+            f"{file} is deflated DICOM, which is not read, as a small file may hold more than the "
+            "memory holds. Unpack it, e.g. with dcmconv."
+        )
 
 
 def _check_slice(file: Path, head: Any) -> None:

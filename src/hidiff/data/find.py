@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hidiff.data.case import Case, DataError, ImageFiles, MaskFiles, first_file
+from hidiff.data.case import Case, DataError, ImageFiles, MaskFiles, MissingSplit, first_file
 from hidiff.data.read import ARRAYS, PICTURES
 from hidiff.data.volume import is_volume, volume_stem
 
@@ -80,6 +80,17 @@ def _add(found: dict[str, Path], key: str, file: Path) -> None:
             "wanted. Take one out."
         )
     found[key] = file
+
+
+def find_part(root: Path, name: str) -> Path:
+    """The folder of a split, in a data set that has one for it."""
+    folder = root / name
+    if not folder.is_dir():
+        raise MissingSplit(
+            f"no folder at {folder.absolute()}. Check the path: it must lead to the data set's own "
+            "folder, unpacked as its publisher packed it."
+        )
+    return folder
 
 
 def find_folders(root: Path, pattern: str) -> list[Path]:

@@ -12,6 +12,7 @@ from hidiff.data.find import (
     find_folders,
     find_images,
     find_masks,
+    find_part,
     find_volumes,
     pair,
 )
@@ -27,9 +28,10 @@ Layout = Callable[[Path, Split, Splitting], list[Case]]
 def list_drive(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     """training/ and test/ are official; validation is held out of training. First observer."""
     part = "test" if split == "test" else "training"
-    images = find_files(root / part / "images", rf"(\d+)_{part}")
-    masks = find_files(root / part / "1st_manual", r"(\d+)_manual1")
-    fields = find_files(root / part / "mask", rf"(\d+)_{part}_mask")
+    folder = find_part(root, part)
+    images = find_files(folder / "images", rf"(\d+)_{part}")
+    masks = find_files(folder / "1st_manual", r"(\d+)_manual1")
+    fields = find_files(folder / "mask", rf"(\d+)_{part}_mask")
     cases = pair(images, masks, fields, group_of=str)
     return cases if split == "test" else _hold_out(cases, split, splitting, 4)
 
@@ -52,8 +54,9 @@ def list_kvasir_seg(root: Path, split: Split, splitting: Splitting) -> list[Case
     """images/ and masks/, as published; or the two in each of train/, validation/ and test/."""
     if (root / "images").is_dir():
         return list_folder(root, split, splitting)
-    images = find_files(root / split / "images", "(.+)")
-    masks = find_files(root / split / "masks", "(.+)")
+    folder = find_part(root, split)
+    images = find_files(folder / "images", "(.+)")
+    masks = find_files(folder / "masks", "(.+)")
     return [
         Case(f"{split}_{case.name}", case.image, case.mask, None, f"{split}_{case.group}")
         for case in pair(images, masks, None, group_of=str)
@@ -117,7 +120,8 @@ def list_brain(root: Path, split: Split, splitting: Splitting) -> list[Case]:
 def list_synapse(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     """images/ and masks/ hold the training slices; test/ has the two with volumes, of others."""
     if split == "test":
-        images, masks = (find_volumes(root / "test" / kind) for kind in ("images", "masks"))
+        folder = find_part(root, "test")
+        images, masks = (find_volumes(folder / kind) for kind in ("images", "masks"))
         cases = pair(images, masks, None, group_of=str)
         return [replace(case, has_spacing=False) for case in cases]
     images, masks = (find_files(root / kind, "(.+)") for kind in ("images", "masks"))
@@ -160,12 +164,12 @@ _BRATS = ("t1", "t1ce", "t2", "flair", "seg")
 def _case_of(place: Path, stems: Sequence[str], name: str, group: str) -> Case:
     """A case whose channels, and at the end its mask, are the files of these stems."""
     found = find_volumes(place)
-    for stem in stems:
-        if stem not in found:
-            raise DataError(
-                f"{place} holds no {stem}.nii.gz, but {', '.join(stems)} are wanted. Add it, or "
-                "take the folder out."
-            )
+    missing = [f"{stem}.nii.gz" for stem in stems if stem not in found]
+    if missing:
+        raise DataError(
+            f"{place} holds no {', '.join(missing)}, but {', '.join(stems)} are wanted. Add what "
+            "is missing, or take the folder out."
+        )
     *channels, mask = (found[stem] for stem in stems)
     return Case(name, tuple(channels), mask, None, group)
 

@@ -18,6 +18,7 @@ from hidiff.data.voxels import (
     check_affine,
     check_memory,
     check_numbers,
+    data_beside,
     ras_of_lps,
 )
 
@@ -33,7 +34,7 @@ def read_metaimage(path: Path, holds: Holds) -> Volume:
     """All of a file's voxels; channels are those of each element, or the fourth axis."""
     header, start = _read_header(path)
     grid, sides = _grid(path, header), _sides(path, header)
-    channels = int(_numbers(path, header, ["ElementNumberOfChannels"], [1.0])[0])
+    channels = max(_whole(path, header, "ElementNumberOfChannels", 1.0)[0], 1)
     count = channels * int(np.prod(sides, dtype=np.float64))
     check_memory(path, count * 4)
     order = ">" if _flag(header, "BinaryDataByteOrderMSB", "ElementByteOrderMSB") else "<"
@@ -79,7 +80,7 @@ def _read_header(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _sides(path: Path, header: Mapping[str, str]) -> list[int]:
-    sides = [int(side) for side in _numbers(path, header, ["DimSize"], [])]
+    sides = _whole(path, header, "DimSize", 0.0)
     if not 2 <= len(sides) <= 4 or min(sides) < 1 or header["NDims"] != str(len(sides)):
         raise DataError(
             f"{path} has the DimSize {header['DimSize']}, but x y, x y z, or x y z and channels "
@@ -119,12 +120,24 @@ def _numbers(
     for key in keys:
         if key in header:
             try:
-                return [float(word) for word in header[key].split()]
+                found = [float(word) for word in header[key].split()]
             except ValueError:
+                found = []
+            if not found:
                 raise DataError(
-                    f"{path} has the {key} {header[key]!r}, but numbers are wanted. Mend it."
-                ) from None
+                    f"{path} has the {key} {header[key][:200]!r}, but numbers are wanted. Mend it."
+                )
+            return found
     return list(default)
+
+
+def _whole(path: Path, header: Mapping[str, str], key: str, default: float) -> list[int]:
+    found = _numbers(path, header, [key], [default])
+    if not all(each.is_integer() for each in found):  # nor are NaN and infinity
+        raise DataError(
+            f"{path} has the {key} {header[key][:200]!r}, but whole numbers are wanted. Mend it."
+        )
+    return [int(each) for each in found]
 
 
 def _flag(header: Mapping[str, str], *keys: str) -> bool:
@@ -134,13 +147,8 @@ def _flag(header: Mapping[str, str], *keys: str) -> bool:
 def _read_data(path: Path, header: Mapping[str, str], start: int, length: int) -> bytes:
     name, file = header["ElementDataFile"], path
     if name != "LOCAL":
-        file = path.parent / name
-        start = int(_numbers(path, header, ["HeaderSize"], [0.0])[0])
-        if Path(name).name != name or not file.is_file():
-            raise DataError(
-                f"{path} has its data in {name}, but one file beside it is wanted. Put it there, "
-                "or convert both to one .mha."
-            )
+        file = data_beside(path, name)
+        start = _whole(path, header, "HeaderSize", 0.0)[0]
     with open(file, "rb") as opened:
         opened.seek(max(start, 0))
         content = opened.read()

@@ -14,7 +14,8 @@ def read_nifti(path: Path, holds: Holds) -> Volume:
     """All of a file's voxels."""
     opened = open_nifti(path)
     grid = _grid(path, opened)
-    check_memory(path, int(np.prod(opened.shape)) * 4)
+    bytes_each = max(4, opened.header.get_data_dtype().itemsize)
+    check_memory(path, int(np.prod(opened.shape, dtype=np.float64)) * bytes_each)
     try:
         values = np.asanyarray(opened.dataobj)
     except Exception as error:  # zlib, EOF, struct, ... one for each way a file can be cut
@@ -49,7 +50,7 @@ def open_nifti(path: Path) -> nib.Nifti1Pair:
 def _grid(path: Path, opened: nib.Nifti1Pair) -> Grid:
     shape = opened.shape
     used = shape[:3] + tuple(side for side in shape[3:] if side != 1)
-    if not 2 <= len(used) <= 4 or 0 in shape:
+    if not 2 <= len(used) <= 4 or min(shape) < 1:
         raise DataError(
             f"{path} has the shape {shape}, but (x, y), (x, y, z) or (x, y, z, channels) is wanted."
         )

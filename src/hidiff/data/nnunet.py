@@ -15,6 +15,7 @@ from hidiff.data.read import PICTURES
 from hidiff.labels import BACKGROUND, Labels
 
 DATASET_FILE = "dataset.json"
+MOST_NAMED = 10  # missing files
 
 
 @dataclass(frozen=True)
@@ -91,16 +92,9 @@ def list_nnunet(
             f"{images} holds no file named like CASE_0000{ending}. Check the path and the "
             f"file_ending in {root / DATASET_FILE}."
         )
+    _check_channels(dataset, images, channels)
     cases = []
     for name, files in channels.items():
-        # of a picture in colour, one file holds all channels
-        in_one = ending.lower() in PICTURES and set(files) == {0}
-        for number, channel in enumerate(dataset.channel_names):
-            if number not in files and not in_one:
-                raise DataError(
-                    f"{images / f'{name}_{number:04d}{ending}'} is not there, but "
-                    f"{DATASET_FILE} has channel {number} ({channel}). Add the missing modality."
-                )
         mask = labels / f"{name}{ending}"
         if labels.is_dir() and not mask.is_file():
             raise DataError(f"{mask} is not there, but its image is. Add the mask, or take it out.")
@@ -116,3 +110,24 @@ def list_nnunet(
             )
         )
     return cases
+
+
+def _check_channels(
+    dataset: NnunetDataset, images: Path, channels: Mapping[str, Mapping[int, Path]]
+) -> None:
+    """Raise DataError, naming every file of a channel that is not there."""
+    ending = dataset.file_ending
+    missing = [
+        f"{name}_{number:04d}{ending} ({channel})"
+        for name, files in channels.items()
+        # of a picture in colour, one file holds all channels
+        if not (ending.lower() in PICTURES and set(files) == {0})
+        for number, channel in enumerate(dataset.channel_names)
+        if number not in files
+    ]
+    if missing:
+        more = f" and {len(missing) - MOST_NAMED} more" if missing[MOST_NAMED:] else ""
+        raise DataError(
+            f"{images} lacks {', '.join(missing[:MOST_NAMED])}{more}, but {DATASET_FILE} has these "
+            "channels. Add the missing modalities, or take the cases out."
+        )

@@ -1,5 +1,8 @@
 """NRRD (.nrrd, .nhdr): three axes of space, and perhaps one of channels, wherever it stands."""
 
+import bz2
+import io
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from hidiff.data.voxels import (
     check_affine,
     check_memory,
     check_numbers,
+    data_beside,
 )
 
 # What "space" says -> the file's directions in RAS+ (http://teem.sourceforge.net/nrrd/format.html)
@@ -27,17 +31,25 @@ SPACES = {
 }
 
 
+# Encoding -> what unpacks it.
+UNPACKERS = {
+    **dict.fromkeys(("gzip", "gz"), lambda: zlib.decompressobj(zlib.MAX_WBITS | 16)),
+    **dict.fromkeys(("bzip2", "bz2"), bz2.BZ2Decompressor),
+}
+MOST_BYTES_EACH = 8  # of a number
+
+
 def read_nrrd(path: Path, holds: Holds) -> Volume:
     """All of a file's voxels.
 
     MONAI's reader leaves every space but LPS as it is, so pynrrd is asked itself.
     """
-    nrrd = import_extra("nrrd", "formats", path)
     header = _read_header(path)
     grid = _grid(path, header)
-    check_memory(path, int(np.prod(header["sizes"], dtype=np.float64)) * 4)
     try:
-        values, _ = nrrd.read(str(path), index_order="F")
+        values = _read_values(path, header)
+    except DataError:
+        raise
     except Exception as error:  # zlib, EOF, its own: one for each way a file can be cut
         raise DataError(
             f"{path} cannot be read ({error}). It may be cut off: copy it again, or take it out."
@@ -50,6 +62,40 @@ def read_nrrd(path: Path, holds: Holds) -> Volume:
 def read_nrrd_grid(path: Path, holds: Holds) -> Grid:
     """From the head alone."""
     return _grid(path, _read_header(path))
+
+
+def _read_values(path: Path, header: dict[str, Any]) -> np.ndarray:
+    """What pynrrd reads, of a file that can neither keep it busy nor lead it elsewhere.
+
+    It would go to any other file, look for any number of lines, and unpack without an end.
+    """
+    nrrd = import_extra("nrrd", "formats", path)
+    count = int(np.prod(header["sizes"], dtype=np.float64))
+    skipped = max(int(header.get("byteskip", header.get("byte skip", 0))), 0)
+    check_memory(path, 4 * count + skipped)
+    name = header.get("datafile", header.get("data file"))
+    place = path if name is None else data_beside(path, str(name))
+    lines = int(header.get("lineskip", header.get("line skip", 0)))
+    if not 0 <= lines <= place.stat().st_size:
+        raise DataError(f"{path} skips {lines} lines of {place.name}, which has not as many.")
+    with open(place, "rb") as file:
+        if name is None:
+            nrrd.read_header(file)  # the data come after it
+        unpacker = UNPACKERS.get(str(header.get("encoding")))
+        if unpacker is None:
+            return nrrd.read_data(header, file, str(path), index_order="F")
+        packed = file.read().split(b"\n", lines)[-1] if lines else file.read()
+    most = MOST_BYTES_EACH * count + skipped
+    content = unpacker().decompress(packed, most + 1)
+    if len(content) > most:
+        raise DataError(
+            f"{place} unpacks to more than its header says. It may be damaged, or meant to fill "
+            "the memory: take it out."
+        )
+    elsewhere = ("datafile", "data file", "lineskip", "line skip")
+    plain = {key: value for key, value in header.items() if key not in elsewhere}
+    plain["encoding"] = "raw"
+    return nrrd.read_data(plain, io.BytesIO(content), index_order="F")
 
 
 def _read_header(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import psutil
 from jaxtyping import Num
+from nibabel.orientations import io_orientation
 
 from hidiff.data.case import DataError
 from hidiff.data.grid import Grid
@@ -44,6 +45,21 @@ def check_memory(path: Path, count: int) -> None:
         )
 
 
+def data_beside(path: Path, name: str) -> Path:
+    """The file that a head at `path` names for its voxels: beside it, and nowhere else."""
+    file = path.parent / name
+    try:
+        there = Path(name).name == name and file.is_file()
+    except OSError:  # a name that no file can have
+        there = False
+    if not there:
+        raise DataError(
+            f"{path} has its data in {name[:200]}, but one file beside it is wanted. Put it there, "
+            "or convert both to one file."
+        )
+    return file
+
+
 def check_affine(path: Path, affine: np.ndarray) -> None:
     """Raise DataError for an affine that does not say where voxels lie."""
     if not np.isfinite(affine).all():
@@ -51,7 +67,8 @@ def check_affine(path: Path, affine: np.ndarray) -> None:
             f"{path} has an affine with NaN or infinite numbers, so nobody knows where its voxels "
             "lie. Mend its header (e.g. copy it from the original image)."
         )
-    if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+    flat = abs(np.linalg.det(affine[:3, :3])) < 1e-12
+    if flat or np.isnan(io_orientation(affine)).any():  # or nearly so, of sides in kilometres
         raise DataError(
             f"{path} has an affine that cannot be inverted: two of its axes are the same, or a "
             "voxel's side is 0. Mend its header (e.g. copy it from the original image)."

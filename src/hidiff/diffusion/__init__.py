@@ -1,8 +1,14 @@
-"""Bernoulli diffusion of a mask toward the segmentor's prior: plain functions, no state."""
+"""Bernoulli diffusion of a mask toward the segmentor's prior: plain functions, no state.
+
+Beside it, for comparison: toward uniform bits, and under normal noise.
+"""
 
 from hidiff.diffusion.bernoulli import (
+    NOISES,
+    RESIDUALS,
     REVERSE,
     TARGETS,
+    Noise,
     Reverse,
     Target,
     draw,
@@ -12,17 +18,23 @@ from hidiff.diffusion.bernoulli import (
     marginal,
     plug_in,
     posterior,
+    prior_noise,
     q_mean,
+    residual_of_uniform_y0_logits,
     residual_y0_logits,
+    uniform_noise,
 )
+from hidiff.diffusion.gaussian import gaussian_y0_logits, normal, q_sample, step_back
 from hidiff.diffusion.losses import (
     LossWeights,
     cross_entropy,
     focal,
+    gaussian_loss,
     kl_bernoulli,
     refiner_loss,
     soft_dice,
 )
+from hidiff.diffusion.process import GAUSSIAN, Process, bernoulli_process
 from hidiff.diffusion.samplers import (
     SAMPLERS,
     PredictY0,
@@ -33,6 +45,7 @@ from hidiff.diffusion.samplers import (
     draws_from,
     sample_ancestral,
     sample_ddim,
+    sample_gaussian,
 )
 from hidiff.diffusion.schedule import (
     SCHEDULES,
@@ -46,18 +59,24 @@ from hidiff.diffusion.schedule import (
 )
 
 __all__ = [
+    "GAUSSIAN",
+    "NOISES",
+    "RESIDUALS",
     "REVERSE",
     "SAMPLERS",
     "SCHEDULES",
     "TARGETS",
     "LossWeights",
+    "Noise",
     "PredictY0",
+    "Process",
     "Reverse",
     "Schedule",
     "Step",
     "Target",
     "Uniform",
     "at_temperature",
+    "bernoulli_process",
     "cosine2_betas",
     "cosine_betas",
     "cross_entropy",
@@ -68,18 +87,27 @@ __all__ = [
     "flip_target",
     "flip_y0_logits",
     "focal",
+    "gaussian_loss",
+    "gaussian_y0_logits",
     "kl_bernoulli",
     "linear_betas",
     "make_schedule",
     "marginal",
+    "normal",
     "plug_in",
     "posterior",
+    "prior_noise",
     "q_mean",
+    "q_sample",
     "refiner_loss",
+    "residual_of_uniform_y0_logits",
     "residual_y0_logits",
     "sample_ancestral",
     "sample_ddim",
+    "sample_gaussian",
     "soft_dice",
+    "step_back",
     "subset",
     "uniform_betas",
+    "uniform_noise",
 ]

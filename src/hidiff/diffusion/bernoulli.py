@@ -2,7 +2,8 @@
 
 Every pixel of every plane is a Bernoulli variable of its own (HiDiff, arXiv 2407.03548). Chances
 lie in [0, 1]; `yt` and `y0` are bits 0.0 or 1.0 unless said otherwise. `alpha_bar_t` and
-`alpha_bar_s` belong to steps t > s >= 0.
+`alpha_bar_s` belong to steps t > s >= 0. Forward, posterior and ways back take for `prior` what
+the noise is (see NOISES).
 """
 
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from torch import Tensor
 # Nearer than this to 0 or 1 a prior's logit is cut off, and so is its gradient.
 LOGIT_CLAMP = 1e-6
 
+# prior -> chance that each bit of pure noise is 1
+Noise = Callable[[Tensor], Tensor]
 # (network_output, yt, prior, alpha_bar_t) -> y0_logits
 Target = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 # (yt, y0_hat, prior, alpha_bar_t, alpha_bar_s) -> chance that each bit of ys is 1
@@ -131,6 +134,39 @@ def residual_y0_logits(
 
 
 TARGETS: dict[str, Target] = {"flip": flip_y0_logits, "residual": residual_y0_logits}
+
+
+def residual_of_uniform_y0_logits(
+    network_output: Float[Tensor, "b k h w"],
+    yt: Float[Tensor, "b k h w"],
+    prior: Float[Tensor, "b k h w"],
+    alpha_bar_t: Float[Tensor, "b 1 1 1"],
+) -> Float[Tensor, "b k h w"]:
+    """As `residual_y0_logits`, where the noise is uniform, so that the prior is not in yt.
+
+    The Bayes answer has the prior's logit, plus what yt says: the logarithm of
+    (1 + alpha_bar) / (1 - alpha_bar) for or against y0 = 1.
+    """
+    evidence = (2 * yt - 1) * 2 * torch.atanh(alpha_bar_t)
+    return torch.logit(prior, eps=LOGIT_CLAMP) + evidence + network_output
+
+
+def prior_noise(prior: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
+    """The paper's: pure noise is a draw of the prior."""
+    return prior
+
+
+def uniform_noise(prior: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
+    """Pure noise is 0 or 1 with equal chances, whatever the prior."""
+    return torch.full_like(prior, 0.5)
+
+
+NOISES: dict[str, Noise] = {"prior": prior_noise, "uniform": uniform_noise}
+# What the target `residual` is, by the noise.
+RESIDUALS: dict[str, Target] = {
+    "prior": residual_y0_logits,
+    "uniform": residual_of_uniform_y0_logits,
+}
 
 
 def flip_logits(

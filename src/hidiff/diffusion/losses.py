@@ -17,6 +17,7 @@ from hidiff.diffusion.bernoulli import (
     posterior,
     q_mean,
 )
+from hidiff.diffusion.gaussian import gaussian_y0_logits, normal, q_sample
 from hidiff.diffusion.schedule import Schedule
 
 # In pixels, above and below the fraction: an empty plane predicted as empty costs nothing, and
@@ -36,10 +37,15 @@ class LossWeights(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kl: float = Field(
-        default=1.0, ge=0, description="KL of posterior to reverse, or likelihood at t=1."
+        default=1.0,
+        ge=0,
+        description="KL of posterior to reverse, or likelihood at t=1; of diffusion.kind bernoulli "
+        "alone.",
     )
     focal: float = Field(
-        default=0.0, ge=0, description="Focal loss on flip, gamma 2; the paper's 1."
+        default=0.0,
+        ge=0,
+        description="Focal loss on flip, gamma 2; the paper's 1; of kind bernoulli alone.",
     )
     cross_entropy: float = Field(
         default=1.0, ge=0, description="Cross-entropy of y0_hat; the paper's 0."
@@ -115,27 +121,29 @@ def refiner_loss(
     reverse: Reverse,
     weights: LossWeights,
     uniform: Float[Tensor, "b k h w"],
+    noise: Float[Tensor, "b k h w"] | None = None,
     pixel_weight: Float[Tensor, "b 1 h w"] | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """One draw of the refiner's loss: a bound on the likelihood, and terms beside it.
 
-    yt is drawn from the forward process with `uniform` in [0, 1), and `network(yt, t)` is called
-    once (twice would move batch norm twice). `kl` is KL(posterior of y0 to `reverse` of y0_hat)
-    from t to t - 1, and the negative log-likelihood of y0 in rows with t = 1. The gradient runs
-    back through the network's output and through `prior`, in posterior and reverse alike: with
-    a prior that isn't detached, it teaches the segmentor.
+    yt is drawn from the forward process with `uniform` in [0, 1), toward `noise` (left out: the
+    prior), and `network(yt, t)` is called once (twice would move batch norm twice). `kl` is
+    KL(posterior of y0 to `reverse` of y0_hat) from t to t - 1, and the negative log-likelihood of
+    y0 in rows with t = 1. The gradient runs back through the network's output and through `prior`,
+    in posterior and reverse alike: with a prior that isn't detached, it teaches the segmentor.
 
     Returns scalars: "loss" (the weighted sum), "kl", and each term whose weight isn't 0 under
     "focal", "cross_entropy", "soft_dice": nats a bit, a mean over batch, planes and pixels
     (weighted by `pixel_weight` >= 0, such as a field of view); soft Dice in 0..1.
     """
+    noise = prior if noise is None else noise
     alpha_bar_t, alpha_bar_s = schedule.at(t), schedule.at(t - 1)
-    yt = draw(q_mean(y0, prior, alpha_bar_t), uniform)
+    yt = draw(q_mean(y0, noise, alpha_bar_t), uniform)
     y0_logits = target(network(yt, t), yt, prior, alpha_bar_t)
     y0_hat = torch.sigmoid(y0_logits)
 
-    truth = posterior(yt, y0, prior, alpha_bar_t, alpha_bar_s)
-    guess = reverse(yt, y0_hat, prior, alpha_bar_t, alpha_bar_s)
+    truth = posterior(yt, y0, noise, alpha_bar_t, alpha_bar_s)
+    guess = reverse(yt, y0_hat, noise, alpha_bar_t, alpha_bar_s)
     likelihood = cross_entropy(y0_logits, y0)
     last = (t == 1)[:, None, None, None]
     terms = {"kl": _mean(torch.where(last, likelihood, kl_bernoulli(truth, guess)), pixel_weight)}
@@ -146,7 +154,45 @@ def refiner_loss(
         terms["cross_entropy"] = _mean(likelihood, pixel_weight)
     if weights.soft_dice:
         terms["soft_dice"] = soft_dice(y0_hat, y0, pixel_weight)
+    return _summed(terms, weights)
 
+
+def gaussian_loss(
+    network: Callable[[Tensor, Tensor], Tensor],
+    y0: Float[Tensor, "b k h w"],
+    prior: Float[Tensor, "b k h w"],
+    t: Int[Tensor, " b"],
+    schedule: Schedule,
+    *,
+    weights: LossWeights,
+    uniform: Float[Tensor, "b k h w"],
+    pixel_weight: Float[Tensor, "b 1 h w"] | None = None,
+) -> dict[str, Float[Tensor, ""]]:
+    """As `refiner_loss`, of the diffusion under normal noise: what y0_hat itself is worth.
+
+    There are no chances of bits to compare from step to step, so "kl" and "focal" do not count.
+    Raises ValueError where no other term does.
+    """
+    if not (weights.cross_entropy or weights.soft_dice):
+        raise ValueError(
+            "the diffusion is gaussian, which has no kl and no focal, and training.loss gives "
+            "cross_entropy and soft_dice no weight. Raise one of the two."
+        )
+    alpha_bar = schedule.at(t)
+    yt = q_sample(y0, normal(uniform), alpha_bar)
+    y0_logits = gaussian_y0_logits(network(yt, t), yt, prior, alpha_bar)
+    terms = {}
+    if weights.cross_entropy:
+        terms["cross_entropy"] = _mean(cross_entropy(y0_logits, y0), pixel_weight)
+    if weights.soft_dice:
+        terms["soft_dice"] = soft_dice(torch.sigmoid(y0_logits), y0, pixel_weight)
+    return _summed(terms, weights)
+
+
+def _summed(
+    terms: dict[str, Float[Tensor, ""]], weights: LossWeights
+) -> dict[str, Float[Tensor, ""]]:
+    """The terms, and under "loss" their weighted sum."""
     counted = [getattr(weights, name) * term for name, term in terms.items()]
     return {"loss": torch.stack(counted).sum(), **terms}
 

@@ -1,4 +1,4 @@
-"""From a draw of the prior back to a mask, step by step.
+"""From a draw of noise, the prior's or normal, back to a mask, step by step.
 
 Samplers are generators: each `Step` comes as soon as it is known, and the sample is the `y0_hat`
 of the last one. Gradients are the caller's choice (wrap in `torch.no_grad` for prediction).
@@ -13,11 +13,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hidiff.diffusion.bernoulli import LOGIT_CLAMP, Reverse, draw, plug_in
+from hidiff.diffusion.gaussian import normal, step_back
 from hidiff.diffusion.schedule import Schedule, subset
 
 # (yt b k h w, t b) -> y0_hat b k h w: the chance, in [0, 1], that each bit of y0 is 1
 PredictY0 = Callable[[Float[Tensor, "b k h w"], Int[Tensor, " b"]], Float[Tensor, "b k h w"]]
-# t -> numbers in [0, 1) of the prior's shape, with which the bits of yt are drawn
+# t -> numbers in [0, 1) of the prior's shape, with which yt is drawn
 Uniform = Callable[[int], Tensor]
 
 
@@ -43,20 +44,37 @@ def sample_ancestral(
     next lower, and `predict_y0` is told the original t. `uniform(t)` is asked once for each t
     in `steps`, for the draw of yt: uniform(T) draws yT. After the last step nothing is drawn.
     """
+
+    def first(t: int) -> Tensor:
+        return draw(prior, uniform(t).to(prior.device))
+
+    def back(yt: Tensor, y0_hat: Tensor, alpha_bar_t: Tensor, alpha_bar_s: Tensor, s: int):
+        ys_mean = reverse(yt, y0_hat, prior, alpha_bar_t, alpha_bar_s)
+        return draw(ys_mean, uniform(s).to(prior.device))
+
+    return _walk(predict_y0, schedule, steps, first, back)
+
+
+def _walk(
+    predict_y0: PredictY0,
+    schedule: Schedule,
+    steps: Sequence[int],
+    first: Callable[[int], Tensor],
+    back: Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor],
+) -> Iterator[Step]:
+    """`first(t)` draws yT; `back(yt, y0_hat, alpha_bar_t, alpha_bar_s, s)` draws every ys."""
     steps = subset(schedule.num_steps, steps)
-    batch = prior.shape[0]
-    yt = draw(prior, uniform(steps[0]).to(prior.device))
+    yt = first(steps[0])
     for t, s in pairwise([*steps, 0]):
-        y0_hat = predict_y0(yt, torch.full((batch,), t, device=prior.device))
+        y0_hat = predict_y0(yt, torch.full((len(yt),), t, device=yt.device))
         yield Step(t, yt, y0_hat)
         if s == 0:
             return
         # Looked up on the CPU, where the range check doesn't wait for the device.
         alpha_bar_t, alpha_bar_s = (
-            schedule.at(torch.full((batch,), step)).to(prior.device) for step in (t, s)
+            schedule.at(torch.full((len(yt),), step)).to(yt.device) for step in (t, s)
         )
-        ys_mean = reverse(yt, y0_hat, prior, alpha_bar_t, alpha_bar_s)
-        yt = draw(ys_mean, uniform(s).to(prior.device))
+        yt = back(yt, y0_hat, alpha_bar_t, alpha_bar_s, s)
 
 
 def sample_ddim(
@@ -85,6 +103,31 @@ def ddim_mean(
     """
     sigma = (1 - alpha_bar_s) / (1 - alpha_bar_t)
     return sigma * yt + (alpha_bar_s - sigma * alpha_bar_t) * y0_hat
+
+
+def sample_gaussian(
+    predict_y0: PredictY0,
+    prior: Float[Tensor, "b k h w"],
+    schedule: Schedule,
+    steps: Sequence[int],
+    uniform: Uniform,
+    temperature: float = 1.0,
+) -> Iterator[Step]:
+    """As `sample_ancestral`, of the diffusion under normal noise (see `step_back`).
+
+    At temperature 0 chance is left to yT alone (DDIM), at 1 to every step. Of the prior the shape
+    is wanted. What a `Step` tells of yt is on the mask's own scale, where 0 and 1 are clean.
+    """
+
+    def first(t: int) -> Tensor:
+        # before it moves, so that every device sees the same noise
+        return normal(uniform(t)).to(prior.device)
+
+    def back(yt: Tensor, y0_hat: Tensor, alpha_bar_t: Tensor, alpha_bar_s: Tensor, s: int):
+        return step_back(yt, y0_hat, alpha_bar_t, alpha_bar_s, first(s), temperature)
+
+    for step in _walk(predict_y0, schedule, steps, first, back):
+        yield step._replace(yt=(step.yt + 1) / 2)
 
 
 SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {

@@ -44,6 +44,11 @@ def pack_refiner(refiner: nn.Module, steps: Sequence[int]) -> PackedRefiner:
             f"the refiner is {refiner.settings.precision}, but only a 1-bit one can be packed: "
             "train it with refiner.precision=binary."
         )
+    if not isinstance(refiner.cross, CrossTransformer):
+        raise ValueError(
+            f"the refiner's exchange is {refiner.settings.exchange}, but only one with a cross "
+            "transformer can be packed: train it with refiner.exchange=cross_transformer."
+        )
     packed = empty_packed(refiner)
     with torch.no_grad():
         _Packing(refiner, packed).run(steps)
@@ -108,6 +113,7 @@ class _Packing:
         ]
         for ours, theirs in blocks:
             self.block(ours, theirs)
+        assert isinstance(refiner.cross, CrossTransformer)
         self.cross(packed.cross, refiner.cross)
         times = refiner.embedding(torch.tensor(list(steps)))
         packed.table.tabulate(steps, self.weight, self.bias, times)

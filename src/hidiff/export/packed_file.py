@@ -17,7 +17,7 @@ FORMAT = "hidiff-packed-1"  # of the metadata in the file
 SCALE = "_scale"  # ends the name of what int8 weights are to be multiplied by
 
 
-def _as_float32(name: str, weight: Tensor) -> dict[str, Tensor]:
+def _as_it_is(name: str, weight: Tensor) -> dict[str, Tensor]:
     return {name: weight}
 
 
@@ -26,14 +26,14 @@ def _as_half(name: str, weight: Tensor) -> dict[str, Tensor]:
 
 
 def _as_int8(name: str, weight: Tensor) -> dict[str, Tensor]:
-    """Symmetric, a scale an output channel."""
-    scale = weight.abs().amax(dim=(1, 2, 3)).clamp(min=1e-12) / 127
-    rounded = (weight / scale[:, None, None, None]).round().to(torch.int8)
+    """Symmetric, a scale for each index of the first axis (output channels, mostly)."""
+    scale = weight.abs().flatten(1).amax(dim=1).clamp(min=1e-12) / 127
+    rounded = (weight / _along_first(scale, weight)).round().to(torch.int8)
     return {name: rounded, name + SCALE: scale}
 
 
 STORAGES: dict[str, Callable[[str, Tensor], dict[str, Tensor]]] = {
-    "float32": _as_float32,
+    "float32": _as_it_is,
     "half": _as_half,
     "int8": _as_int8,
 }
@@ -44,25 +44,32 @@ def save_packed(
     segmentor: nn.Module,
     refiner: PackedRefiner,
     metadata: Mapping[str, str],
-    storage: str = "float32",
+    condition_storage: str = "float32",
+    segmentor_storage: str = "float32",
 ) -> None:
-    """Write segmentor and packed refiner; `storage` (a key of STORAGES) is that of the condition
-    blocks' convolutions.
+    """Write segmentor and packed refiner.
 
-    `metadata` is that of the checkpoint that was packed.
+    The storages (keys of STORAGES) are those of the condition blocks' convolutions, and of the
+    segmentor's weights: all its tensors of two axes or more. `metadata` is that of the checkpoint
+    that was packed.
     """
-    if storage not in STORAGES:
-        raise ValueError(f"storage is {storage!r}, but must be one of {', '.join(STORAGES)}")
-    tensors = {f"segmentor.{name}": value for name, value in segmentor.state_dict().items()}
+    for storage in (condition_storage, segmentor_storage):
+        if storage not in STORAGES:
+            raise ValueError(f"storage is {storage!r}, but must be one of {', '.join(STORAGES)}")
+    tensors: dict[str, Tensor] = {}
+    for name, value in segmentor.state_dict().items():
+        is_weight = value.ndim >= 2 and value.dtype == torch.float32
+        write = STORAGES[segmentor_storage] if is_weight else _as_it_is
+        tensors |= write(f"segmentor.{name}", value)
     for name, value in refiner.state_dict().items():
-        stored = {name: value}
-        if name.startswith("condition_blocks.") and value.ndim == 4:
-            stored = STORAGES[storage](name, value)
-        tensors |= {f"refiner.{key}": each for key, each in stored.items()}
+        is_condition = name.startswith("condition_blocks.") and value.ndim == 4
+        write = STORAGES[condition_storage] if is_condition else _as_it_is
+        tensors |= write(f"refiner.{name}", value)
     words = {
         **metadata,
         "format": FORMAT,
-        "condition_storage": storage,
+        "condition_storage": condition_storage,
+        "segmentor_storage": segmentor_storage,
         "steps": json.dumps(refiner.table.steps),
     }
     weights.save(path, tensors, words)
@@ -90,7 +97,7 @@ def load_packed(
     times = ours.get("table.times")
     packed.table.allocate(steps, None if times is None else times.shape[1])
     try:
-        segmentor.load_state_dict(_under("segmentor.", tensors))
+        segmentor.load_state_dict(_unpacked(_under("segmentor.", tensors)))
         packed.load_state_dict(ours, assign=True)
     except RuntimeError as error:
         raise ValueError(
@@ -107,14 +114,19 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Stored weights as float32 again."""
     found = {}
+    scaled = {
+        name
+        for name, value in tensors.items()
+        if value.dtype == torch.int8 and name + SCALE in tensors
+    }
     for name, value in tensors.items():
-        if name.endswith(SCALE) and name.removesuffix(SCALE) in tensors:
+        if name.endswith(SCALE) and name.removesuffix(SCALE) in scaled:
             continue
-        if value.dtype == torch.int8:
-            value = _from_int8(value, tensors[name + SCALE])
+        if name in scaled:
+            value = value.float() * _along_first(tensors[name + SCALE], value)
         found[name] = value.float() if value.dtype == torch.float16 else value
     return found
 
 
-def _from_int8(weight: Tensor, scale: Float[Tensor, "o"]) -> Float[Tensor, "o i kh kw"]:
-    return weight.float() * scale[:, None, None, None]
+def _along_first(scale: Float[Tensor, "o"], weight: Tensor) -> Tensor:
+    return scale.view(-1, *[1] * (weight.ndim - 1))

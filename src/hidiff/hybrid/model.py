@@ -10,14 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from torch import Tensor, nn
 
 from hidiff.diffusion import (
-    REVERSE,
-    SAMPLERS,
+    GAUSSIAN,
     SCHEDULES,
-    TARGETS,
     LossWeights,
     Step,
+    bernoulli_process,
     make_schedule,
-    refiner_loss,
 )
 from hidiff.labels import Labels
 from hidiff.packed import PackedRefiner
@@ -30,6 +28,19 @@ class DiffusionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: Literal["bernoulli", "gaussian"] = Field(
+        default="bernoulli",
+        description="bernoulli (the paper's): bits that flip; gaussian, for comparison: masks of "
+        "-1 and 1 under normal noise (DDPM), yt of mean sqrt(alpha_bar) * (2 * y0 - 1) and "
+        "variance 1 - alpha_bar. At prediction.temperature 0 it takes the DDIM path from its first "
+        "draw of noise, at 1 the ancestral one",
+    )
+    noise: Literal["prior", "uniform"] = Field(
+        default="prior",
+        description="what the last step's bits are drawn from: prior (the paper's), the "
+        "segmentor's own probability; uniform: 1/2, for comparison, drawn by chance at any "
+        "temperature. The network is given the prior in either case",
+    )
     schedule: str = Field(default="cosine", description=f"one of {', '.join(SCHEDULES)}")
     num_steps: int = Field(default=10, ge=1, description="T; 10 is the paper's")
     target: Literal["flip", "residual"] = Field(
@@ -40,7 +51,8 @@ class DiffusionSettings(BaseModel):
     reverse: Literal["plug_in", "marginal"] = Field(
         default="marginal",
         description="how a step back uses y0_hat: plug_in (the paper's) puts the soft mask in for "
-        "the clean one, which drifts toward 0.5 with the steps; marginal is the exact mixture",
+        "the clean one, which drifts toward 0.5 with the steps; marginal is the exact mixture. "
+        "Of kind bernoulli alone",
     )
 
     @field_validator("schedule")
@@ -49,6 +61,15 @@ class DiffusionSettings(BaseModel):
         if name not in SCHEDULES:
             raise ValueError(f"schedule is {name!r}, but must be one of {', '.join(SCHEDULES)}")
         return name
+
+    @model_validator(mode="after")
+    def _normal_noise_has_no_bits(self) -> "DiffusionSettings":
+        if self.kind == "gaussian" and (self.noise, self.target) != ("prior", "residual"):
+            raise ValueError(
+                f"kind is gaussian, whose noise is normal and has no bits to flip, but noise is "
+                f"{self.noise} and target {self.target}. Leave both out, or take kind bernoulli."
+            )
+        return self
 
     @model_validator(mode="after")
     def _has_steps_enough(self) -> "DiffusionSettings":
@@ -97,8 +118,11 @@ class HybridSegmentor(nn.Module):
         self.labels = labels
         self.settings = settings
         self.schedule = make_schedule(settings.schedule, settings.num_steps)
-        self.target = TARGETS[settings.target]
-        self.reverse = REVERSE[settings.reverse]
+        self.process = (
+            GAUSSIAN
+            if settings.kind == "gaussian"
+            else bernoulli_process(settings.noise, settings.target, settings.reverse)
+        )
 
     def place(self, device: torch.device | str) -> "HybridSegmentor":
         """Move to a device, in channels-last layout, which convolutions there run faster in."""
@@ -131,14 +155,12 @@ class HybridSegmentor(nn.Module):
             return denoise(image, yt, look.prior, t, look.features).float()
 
         t, uniform = draws
-        return refiner_loss(
+        return self.process.loss(
             network,
             y0,
             look.prior,
             t,
             self.schedule,
-            target=self.target,
-            reverse=self.reverse,
             weights=weights,
             uniform=uniform,
             pixel_weight=field_of_view,
@@ -151,12 +173,14 @@ class HybridSegmentor(nn.Module):
         steps: list[int],
         uniforms: list,
         sampler: str = "ancestral",
+        temperature: float = 1.0,
     ) -> Iterator[tuple[Step, ...]]:
         """Refine the masks of a batch, once for each of `uniforms` (one `uniform(t)` a sample).
 
         All samples take a step, then all the next: yields them, sample by sample, for each of
         `steps`; every `y0_hat` of the last are the samples. The work on the image alone is done
-        once, the work on image and t once a step, and no earlier step is kept.
+        once, the work on image and t once a step, and no earlier step is kept. What `sampler` and
+        `temperature` mean is the diffusion's: see its `Process`.
         """
         check_size(image)
         prepared = self.refiner.prepare(self.refiner.see(image, look.features))
@@ -172,11 +196,12 @@ class HybridSegmentor(nn.Module):
             conditions = condition(int(on_cpu[0]))
             raw = self.refiner.denoise(image, yt, look.prior, t, conditions).float()
             alpha_bar = self.schedule.at(on_cpu).to(yt.device)
-            return torch.sigmoid(self.target(raw, yt, look.prior, alpha_bar))
+            return torch.sigmoid(self.process.target(raw, yt, look.prior, alpha_bar))
 
-        keywords = {"reverse": self.reverse} if sampler == "ancestral" else {}
         chains = [
-            SAMPLERS[sampler](predict_y0, look.prior, self.schedule, steps, uniform, **keywords)
+            self.process.sample(
+                predict_y0, look.prior, self.schedule, steps, uniform, sampler, temperature
+            )
             for uniform in uniforms
         ]
         yield from zip(*chains, strict=True)

@@ -12,7 +12,10 @@ class PredictionSettings(BaseModel):
 
     samples: int = Field(default=1, ge=1, description="refinements whose mean is taken")
     steps: int | None = Field(
-        default=None, ge=1, description="steps of each refinement; left out: all T"
+        default=None,
+        ge=1,
+        description="steps of each refinement; left out: all T, but 1 at temperature 0, where more "
+        "would only harden the expected mask",
     )
     sampler: Literal["ancestral", "ddim"] = "ancestral"
     temperature: float | None = Field(
@@ -37,3 +40,12 @@ class PredictionSettings(BaseModel):
         if self.temperature is not None:
             return self.temperature
         return 0.0 if self.samples == 1 else 0.5
+
+    def steps_of(self, num_steps: int) -> int:
+        """The steps of a refinement whose diffusion has `num_steps`.
+
+        One step says how likely each pixel is; those that follow settle on one mask, so that a
+        sample's probabilities end near 0 or 1. With many samples their mean undoes that. Without
+        draws nothing does: the edges of a map that is enlarged later, and its calibration, suffer.
+        """
+        return min(self.steps or (num_steps if self.heat else 1), num_steps)

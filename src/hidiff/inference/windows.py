@@ -7,7 +7,7 @@ from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
 from hidiff import seeding
-from hidiff.diffusion import at_temperature, subset
+from hidiff.diffusion import subset
 from hidiff.hybrid import HybridSegmentor, Look
 from hidiff.inference.settings import PredictionSettings
 
@@ -110,16 +110,16 @@ def _refined(
                 )
                 for name, top, left in corners
             ]  # fmt: skip
-            field = at_temperature(torch.stack(fields), settings.heat).to(tiles.device)
+            field = torch.stack(fields)
             return field.flip(MIRRORS[mirror]) if MIRRORS[mirror] else field
 
         return uniform
 
     num_steps = hybrid.schedule.num_steps
-    steps = subset(num_steps, min(settings.steps or num_steps, num_steps))
+    steps = subset(num_steps, settings.steps_of(num_steps))
     uniforms = [uniforms_of(sample) for sample in range(settings.samples)]
     maps, taken = {}, ()
-    for taken in hybrid.refine(tiles, look, steps, uniforms, settings.sampler):
+    for taken in hybrid.refine(tiles, look, steps, uniforms, settings.sampler, settings.heat):
         if trace:
             step = taken[0]
             maps[f"yt {step.t}"], maps[f"y0_hat {step.t}"] = step.yt, step.y0_hat

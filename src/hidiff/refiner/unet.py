@@ -1,12 +1,12 @@
 """The refiner: a U-Net on the noisy mask, at strides 1 to 32, that sees the image's features."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Integer
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,6 +19,12 @@ from hidiff.refiner.encoder import ImageEncoder
 CHANNEL_FACTORS = (1, 1, 2, 2, 4, 4)  # times the width, at strides 1, 2, 4, 8, 16, 32
 STRIDE = 32
 MIN_SIZE = 64  # at 32 the coarsest grid is one pixel, and norms have nothing to compare
+
+# How image and mask features meet at stride 32; with one condition block each.
+EXCHANGES: dict[str, Callable[..., CrossTransformer | Fusion]] = {
+    "cross_transformer": CrossTransformer,
+    "concatenation": Fusion,
+}
 
 Prepared = tuple[tuple[Tensor, Tensor], ...]
 """What depends on the image alone, of the four condition blocks: (hidden, shortcut) each."""
@@ -43,10 +49,24 @@ class RefinerSettings(BaseModel):
         "on the image is done once; each_step (the paper's): inside of them. On DRIVE both are "
         "equally good",
     )
+    exchange: Literal["cross_transformer", "concatenation"] = Field(
+        default="cross_transformer",
+        description="how image and mask features meet at stride 32: cross_transformer (the "
+        "paper's), both asking each other; concatenation, for comparison: as at strides 4 to 16",
+    )
     published_layout: bool = Field(
         default=False,
         description="lay out the tokens as the paper's code does; for its checkpoints only",
     )
+
+    @model_validator(mode="after")
+    def _only_tokens_have_a_layout(self) -> "RefinerSettings":
+        if self.published_layout and self.exchange != "cross_transformer":
+            raise ValueError(
+                f"published_layout lays out the cross transformer's tokens, but exchange is "
+                f"{self.exchange}. Leave one of them out."
+            )
+        return self
 
 
 class Refiner(nn.Module):
@@ -89,13 +109,9 @@ class Refiner(nn.Module):
         )
         self.downs = nn.ModuleList(Down(a, b, time, precision) for a, b in pairwise(channels))
         self.middle1 = Block(channels[5], channels[5], time, precision)
-        self.cross = CrossTransformer(
-            feature_channels[3],
-            channels[5],
-            time,
-            precision,
-            condition,
-            published_layout=settings.published_layout,
+        layout = {"published_layout": True} if settings.published_layout else {}
+        self.cross = EXCHANGES[settings.exchange](
+            feature_channels[3], channels[5], time, precision, condition, **layout
         )
         self.middle2 = Block(channels[5], channels[5], time, precision)
         upward = list(zip(channels[:0:-1], channels[4::-1], strict=True))

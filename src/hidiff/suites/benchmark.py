@@ -177,7 +177,7 @@ def describe_prediction(recipe: Recipe, arm: str) -> Row:
     return {
         "prediction": {
             "rule": used.rule,
-            "steps": min(used.steps or num_steps, num_steps),
+            "steps": used.steps_of(num_steps),
             "samples": used.samples,
             "temperature": used.heat,
         }

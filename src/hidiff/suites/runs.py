@@ -24,6 +24,14 @@ STAGE1_TRAINING = (
     "log_every",
     "workers",
 )
+# A recipe that says no more than it must.
+DEFAULTS = make_recipe(
+    {
+        "name": "least",
+        "data": {"path": "unused"},
+        "labels": {"kind": "one_class", "classes": {"unused": [1]}},
+    }
+).model_dump(mode="json")
 
 
 @dataclass(frozen=True)
@@ -121,12 +129,28 @@ def judged_recipe(run: Run, evaluation: Evaluation) -> Recipe:
 
 
 def recipe_hash(recipe: Recipe, *more: Any) -> str:
-    """Of every setting, defaults too, but the name and where stage 1's weights lie."""
+    """Of every setting that differs from its default, but the name and where stage 1's weights lie.
+
+    So rows stay what they are when a new setting appears. A default that changes its value needs a
+    new `rows.VERSION`.
+    """
     content = recipe.model_dump(mode="json")
     del content["name"]
     del content["segmentor"]["weights"]
-    text = json.dumps([content, *more], sort_keys=True, default=str)
+    text = json.dumps([unlike(content, DEFAULTS), *more], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def unlike(content: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
+    """What of nested settings is not as in the default."""
+    found = {}
+    for name, value in content.items():
+        other = default.get(name)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            value, other = unlike(value, other), {}
+        if name not in default or value != other:
+            found[name] = value
+    return found
 
 
 def as_words(changes: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Training: the segmentor first, then segmentor and refiner in turns."""
+"""Training: the segmentor first, then segmentor and refiner, in turns or jointly."""
 
 from hidiff.training.budget import Budget, count_flops
 from hidiff.training.ema import EMA

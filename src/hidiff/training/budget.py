@@ -11,6 +11,7 @@ from hidiff.hybrid import HybridSegmentor
 from hidiff.training.steps import (
     Batch,
     draw_noise,
+    joint_step,
     look_frozen,
     refiner_step,
     segmentor_only_step,
@@ -25,15 +26,20 @@ class Budget:
     segmentor_only: int
     in_turns: int
     refiner_only: int = 0
+    joint: int = 0
 
     def of(self, stage: str) -> int:
         """Of a step of a stage; stage 1 trains the segmentor only."""
-        kinds = {"in_turns": self.in_turns, "refiner_only": self.refiner_only}
+        kinds = {
+            "in_turns": self.in_turns,
+            "joint": self.joint,
+            "refiner_only": self.refiner_only,
+        }
         return kinds.get(stage, self.segmentor_only)
 
     def equal_steps(self, stage2_steps: int) -> int:
-        """Segmentor-only steps that cost what `stage2_steps` iterations in turns cost."""
-        return round(stage2_steps * self.in_turns / self.segmentor_only)
+        """Segmentor-only steps that cost what `stage2_steps` iterations of both networks cost."""
+        return round(stage2_steps * (self.in_turns or self.joint) / self.segmentor_only)
 
 
 def count_flops(
@@ -43,11 +49,13 @@ def count_flops(
     weights: LossWeights,
     diffusion_weight: float,
     frozen: bool = False,
+    joint: bool = False,
 ) -> Budget:
     """Count one step of each kind on two random patches of (height, width), scaled to the batch.
 
-    With a `frozen` segmentor that is the refiner's step alone, else the two others. A 1-bit
-    convolution counts like a real one. The networks are copied, so nothing of them moves.
+    With a `frozen` segmentor that is the refiner's step alone, else the segmentor's own and that of
+    both networks, in turns or `joint`; steps that are not taken count 0. A 1-bit convolution counts
+    like a real one. The networks are copied, so nothing of them moves.
     """
     hybrid = copy.deepcopy(hybrid).train()
     device = next(hybrid.parameters()).device
@@ -65,8 +73,13 @@ def count_flops(
         return Budget(0, 0, round(refiner_only.get_total_flops() * scale))
     with FlopCounterMode(display=False) as alone:
         segmentor_only_step(hybrid, hybrid.look(image), batch)["loss"].backward()
-    with FlopCounterMode(display=False) as in_turns:
+    with FlopCounterMode(display=False) as both:
         look = hybrid.look(image)
-        refiner_step(hybrid, hybrid.refiner, look, batch, draws, weights)["loss"].backward()
-        segmentor_step(hybrid, look, batch, draws, weights, diffusion_weight)["loss"].backward()
-    return Budget(round(alone.get_total_flops() * scale), round(in_turns.get_total_flops() * scale))
+        given = (look, batch, draws, weights)
+        if joint:
+            joint_step(hybrid, hybrid.refiner, *given, diffusion_weight)["loss"].backward()
+        else:
+            refiner_step(hybrid, hybrid.refiner, *given)["loss"].backward()
+            segmentor_step(hybrid, *given, diffusion_weight)["loss"].backward()
+    own, stage2 = (round(each.get_total_flops() * scale) for each in (alone, both))
+    return Budget(own, 0, joint=stage2) if joint else Budget(own, stage2)

@@ -11,14 +11,17 @@ from torch import Tensor, nn
 CGROUP = Path("/sys/fs/cgroup")  # where Linux tells what a container may use (version 2)
 SEGMENTOR_COPIES = 4  # weights, gradients, AdamW's two moments
 REFINER_COPIES = 5  # the same, and the average
+# Main memory that the first iteration takes whatever its size: code that libraries load then, and
+# their workspaces. Measured on the smallest recipe of benchmarks/memory_estimate.py.
+LIBRARIES = 100 * 2**20
 
 
 @dataclass(frozen=True)
 class MemoryNeed:
     """Bytes, counted from the shapes of the tensors that must be there at one time.
 
-    A lower bound: buffers of libraries, gradients on their way back and the allocator's waste come
-    on top. benchmarks/memory_estimate.py measures by how much.
+    A lower bound: workspaces of convolutions, gradients on their way back and the allocator's waste
+    come on top. benchmarks/memory_estimate.py measures by how much.
     """
 
     weights: int
@@ -27,15 +30,18 @@ class MemoryNeed:
     """what one part of a batch keeps for the way back"""
     cache: int
     """decoded training images; always in main memory"""
+    libraries: int = LIBRARIES
+    """always in main memory"""
 
     @property
     def total(self) -> int:
-        return self.weights + self.activations + self.cache
+        return self.weights + self.activations + self.cache + self.libraries
 
     def __str__(self) -> str:
         return (
             f"{gib(self.total)} (weights and optimizers {gib(self.weights)}, activations "
-            f"{gib(self.activations)}, cached images {gib(self.cache)})"
+            f"{gib(self.activations)}, cached images {gib(self.cache)}, libraries "
+            f"{gib(self.libraries)})"
         )
 
 

@@ -14,18 +14,20 @@ class TrainingSettings(BaseModel):
 
     arm: Literal["hybrid", "segmentor_only"] = Field(
         default="hybrid",
-        description="hybrid: stage 2 trains segmentor and refiner in turns; segmentor_only: the "
-        "baseline, stage 2 goes on with the segmentor for as many training FLOPs as the hybrid's",
+        description="hybrid: stage 2 trains segmentor and refiner, as the next setting says; "
+        "segmentor_only: the baseline, stage 2 goes on with the segmentor for as many training "
+        "FLOPs as the hybrid's",
     )
-    segmentor: Literal["trained", "frozen"] = Field(
+    segmentor: Literal["trained", "joint", "frozen"] = Field(
         default="trained",
-        description="frozen: it comes trained and stays as it is; stage 1 is skipped, and stage 2 "
-        "trains the refiner alone",
+        description="trained (the paper's): stage 2 trains it in turns with the refiner; joint, "
+        "for comparison: one step moves both, on the sum of their losses; frozen: it comes trained "
+        "and stays as it is; stage 1 is skipped, and stage 2 trains the refiner alone",
     )
     batch_size: int = Field(default=8, ge=1, description="patches a step, over all processes")
     accumulation: int = Field(default=1, ge=1, description="parts a batch is split into")
     stage1_steps: int = Field(default=2000, ge=0, description="steps of the segmentor alone")
-    stage2_steps: int = Field(default=4000, ge=0, description="iterations in turns (hybrid)")
+    stage2_steps: int = Field(default=4000, ge=0, description="iterations of stage 2 (hybrid)")
     stage1_rate: float = Field(default=1e-3, gt=0, description="AdamW's rate in stage 1")
     segmentor_rate: float = Field(
         default=1e-4, gt=0, description="the segmentor's rate in stage 2; 1e-4 is the paper's"
@@ -41,7 +43,8 @@ class TrainingSettings(BaseModel):
     diffusion_weight: float = Field(
         default=1.0,
         ge=0,
-        description="share of the refiner's loss in the segmentor's; 0: no collaboration",
+        description="share of the refiner's loss in the segmentor's, or in the sum (joint); 0: no "
+        "collaboration",
     )
     loss: LossWeights = LossWeights()
     mixed_precision: Literal["no", "bf16"] = Field(
@@ -59,6 +62,15 @@ class TrainingSettings(BaseModel):
     def _something_trains(self) -> "TrainingSettings":
         if self.arm == "segmentor_only" and self.segmentor == "frozen":
             raise ValueError("arm segmentor_only trains the segmentor, so it cannot be frozen")
+        return self
+
+    @model_validator(mode="after")
+    def _the_refiner_learns_too(self) -> "TrainingSettings":
+        if self.segmentor == "joint" and self.diffusion_weight == 0:
+            raise ValueError(
+                "segmentor is joint and diffusion_weight 0, so the refiner's loss would not count "
+                "for either network. Raise diffusion_weight."
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
-"""The two halves of an iteration of alternate-collaborative training, and the segmentor's own.
+"""The two halves of an iteration of alternate-collaborative training, the segmentor's own step, and
+that of joint training.
 
-Each half returns its losses, the sum to go back through under "loss"; optimizers are not moved.
+Each returns its losses, the sum to go back through under "loss"; optimizers are not moved.
 """
 
 from dataclasses import dataclass
@@ -107,3 +108,26 @@ def segmentor_step(
         Frozen(hybrid.refiner), batch.image, batch.y0, look, draws, weights, batch.field_of_view
     )["loss"]
     return {**losses, "loss": losses["loss"] + diffusion_weight * diffusion, "diffusion": diffusion}
+
+
+def joint_step(
+    hybrid: HybridSegmentor,
+    denoise: nn.Module,
+    look: Look,
+    batch: Batch,
+    draws: tuple[Tensor, Tensor],
+    weights: LossWeights,
+    diffusion_weight: float,
+) -> dict[str, Tensor]:
+    """Both learn at once from the sum of both losses, for comparison: nothing is detached."""
+    own = segmentor_only_step(hybrid, look, batch)["loss"]
+    losses = hybrid.refiner_loss(
+        denoise, batch.image, batch.y0, look, draws, weights, batch.field_of_view
+    )
+    refiner = losses["loss"]
+    return {
+        **losses,
+        "loss": own + diffusion_weight * refiner,
+        "refiner": refiner,
+        "segmentor": own,
+    }

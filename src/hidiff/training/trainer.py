@@ -1,5 +1,5 @@
-"""The training loop: stage 1, then in turns (or the baseline, or the refiner alone), with
-checkpoints and validation."""
+"""The training loop: stage 1, then in turns (or jointly, or the baseline, or the refiner alone),
+with checkpoints and validation."""
 
 import json
 import math
@@ -23,6 +23,7 @@ from hidiff.training.state import STATE_FILE, UNREADABLE_STATE_FILE, Progress
 from hidiff.training.steps import (
     Batch,
     draw_noise,
+    joint_step,
     look_frozen,
     refiner_step,
     segmentor_only_step,
@@ -30,8 +31,9 @@ from hidiff.training.steps import (
 )
 
 STAGE1, IN_TURNS, BASELINE = "stage1", "in_turns", "segmentor_only"
+JOINT = "joint"  # in one step, in place of in turns
 REFINER_ONLY = "refiner_only"  # the segmentor is frozen
-REFINING = (IN_TURNS, REFINER_ONLY)  # the stages that leave a trained refiner
+REFINING = (IN_TURNS, JOINT, REFINER_ONLY)  # the stages that leave a trained refiner
 
 MODEL_FILES = tuple(f"{name}.safetensors" for name in ("stage1", "stage1_best", "last", "best"))
 
@@ -84,7 +86,8 @@ class Trainer:
             return {REFINER_ONLY: self.settings.stage2_steps} if self.settings.stage2_steps else {}
         stages = {STAGE1: self.settings.stage1_steps}
         if self.settings.arm == "hybrid":
-            stages[IN_TURNS] = self.settings.stage2_steps
+            joint = self.settings.segmentor == "joint"
+            stages[JOINT if joint else IN_TURNS] = self.settings.stage2_steps
         else:
             stages[BASELINE] = self.budget.equal_steps(self.settings.stage2_steps)
         return {stage: steps for stage, steps in stages.items() if steps}
@@ -225,6 +228,19 @@ class Trainer:
                     look = look_frozen(self.hybrid, batch.image)
                 else:
                     look = self.hybrid.look(batch.image, self.segmentor)
+            if stage == JOINT:
+                with self.accelerator.autocast():
+                    losses = joint_step(
+                        self.hybrid, self.refiner, look, batch,
+                        self._draws(batch, "refiner", step, part), self.settings.loss,
+                        self.settings.diffusion_weight,
+                    )  # fmt: skip
+                self._backward(losses, batch, stage, step)
+                if last:
+                    self._move_refiner(batch, stage, step)
+                del losses["loss"]  # of both: each is reported by its own name
+                _add(reported, losses, parts)
+                continue
             if stage in REFINING:
                 with self.accelerator.autocast():
                     losses = refiner_step(
@@ -235,8 +251,7 @@ class Trainer:
                 if last:
                     # with several parts, the segmentor's half of the earlier ones has gone
                     # through the refiner as it was before this step
-                    self._move("refiner", self.refiner, batch, stage, step)
-                    self.ema.update(self.hybrid.refiner)
+                    self._move_refiner(batch, stage, step)
                 _add(reported, {"refiner": losses.pop("loss"), **losses}, parts)
             if stage == REFINER_ONLY:
                 continue
@@ -272,6 +287,10 @@ class Trainer:
         self._check_finite(f"the norm of the {name}'s gradient is", norm, batch, stage, step)
         self.optimizers[name].step()
         self.optimizers[name].zero_grad()
+
+    def _move_refiner(self, batch: Batch, stage: str, step: int) -> None:
+        self._move("refiner", self.refiner, batch, stage, step)
+        self.ema.update(self.hybrid.refiner)
 
     def _check_finite(
         self, what: str, value: Tensor | None, batch: Batch, stage: str, step: int

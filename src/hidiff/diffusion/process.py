@@ -1,0 +1,104 @@
+"""The diffusion that the settings choose, as the three functions that a hybrid calls."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from hidiff.diffusion.bernoulli import NOISES, RESIDUALS, REVERSE, TARGETS, Target
+from hidiff.diffusion.gaussian import gaussian_y0_logits
+from hidiff.diffusion.losses import LossWeights, gaussian_loss, refiner_loss
+from hidiff.diffusion.samplers import (
+    SAMPLERS,
+    PredictY0,
+    Step,
+    Uniform,
+    at_temperature,
+    sample_gaussian,
+)
+from hidiff.diffusion.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Process:
+    """How masks are lost in noise and found again."""
+
+    target: Target
+    """what the network says -> logits of y0_hat"""
+    loss: Callable[..., dict[str, Tensor]]
+    """as refiner_loss, without what is chosen here"""
+    sample: Callable[..., Iterator[Step]]
+    """(predict_y0, prior, schedule, steps, uniform, sampler, temperature) -> steps"""
+
+
+def bernoulli_process(noise: str, target: str, reverse: str) -> Process:
+    """Bits that flip toward the noise; the names are keys of NOISES, TARGETS and REVERSE.
+
+    A temperature sharpens every draw (`at_temperature`) but that of uniform noise itself.
+    """
+    noise_of, back = NOISES[noise], REVERSE[reverse]
+    y0_logits = RESIDUALS[noise] if target == "residual" else TARGETS[target]
+
+    def loss(
+        network: Callable[[Tensor, Tensor], Tensor],
+        y0: Float[Tensor, "b k h w"],
+        prior: Float[Tensor, "b k h w"],
+        t: Int[Tensor, " b"],
+        schedule: Schedule,
+        *,
+        weights: LossWeights,
+        uniform: Float[Tensor, "b k h w"],
+        pixel_weight: Float[Tensor, "b 1 h w"] | None = None,
+    ) -> dict[str, Float[Tensor, ""]]:
+        return refiner_loss(
+            network,
+            y0,
+            prior,
+            t,
+            schedule,
+            target=y0_logits,
+            reverse=back,
+            weights=weights,
+            uniform=uniform,
+            noise=noise_of(prior),
+            pixel_weight=pixel_weight,
+        )
+
+    def sample(
+        predict_y0: PredictY0,
+        prior: Float[Tensor, "b k h w"],
+        schedule: Schedule,
+        steps: Sequence[int],
+        uniform: Uniform,
+        sampler: str,
+        temperature: float,
+    ) -> Iterator[Step]:
+        def sharpened(t: int) -> Tensor:
+            # of a fair coin's sides none is the likelier one
+            fair = noise == "uniform" and t == schedule.num_steps
+            return uniform(t) if fair else at_temperature(uniform(t), temperature)
+
+        keywords = {"reverse": back} if sampler == "ancestral" else {}
+        return SAMPLERS[sampler](
+            predict_y0, noise_of(prior), schedule, steps, sharpened, **keywords
+        )
+
+    return Process(y0_logits, loss, sample)
+
+
+def _sample_gaussian(
+    predict_y0: PredictY0,
+    prior: Float[Tensor, "b k h w"],
+    schedule: Schedule,
+    steps: Sequence[int],
+    uniform: Uniform,
+    sampler: str,
+    temperature: float,
+) -> Iterator[Step]:
+    heat = temperature if sampler == "ancestral" else 0.0
+    return sample_gaussian(predict_y0, prior, schedule, steps, uniform, heat)
+
+
+GAUSSIAN = Process(gaussian_y0_logits, gaussian_loss, _sample_gaussian)
+"""Masks of -1 and 1 under normal noise. A temperature is DDIM's eta; the sampler ddim's is 0."""
