@@ -178,14 +178,14 @@ def difference(summary: Summary, name: str, metric: str) -> str:
 
 def describe(args: argparse.Namespace, recipe, num_cases: int, num_groups: int) -> str:
     """What the numbers rest on."""
+    used = recipe.prediction.model_copy(update=work_of(args))
     lines = [
         f"- data: {recipe.data.source}, {args.split} split, {num_cases} cases of {num_groups} "
         "groups; distances in pixels, of volumes in mm, or voxels where the spacing is lost; "
         "inside the field of view where the set has one",
         f"- seed {recipe.seed}; checkpoint `{args.model}`; steps "
-        f"{args.steps or recipe.prediction.steps or recipe.diffusion.num_steps}, samples "
-        f"{args.samples or recipe.prediction.samples}, temperature "
-        f"{recipe.prediction.model_copy(update=work_of(args)).heat:g}",
+        f"{used.steps_of(recipe.diffusion.num_steps)}, samples {used.samples}, temperature "
+        f"{used.heat:g}",
         f"- measured on: {processor()}, {torch.get_num_threads()} threads",
     ]
     for name, folder in (("hybrid", args.hybrid), ("baseline", args.baseline)):

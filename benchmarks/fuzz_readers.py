@@ -6,10 +6,10 @@
 Atheris (libFuzzer) changes small files of every format, guided by the branches they reach in our
 readers and in the Python code of the libraries beneath them. The first byte chooses the reader. An
 error other than the reader's own (DataError for images, volumes and lists, ValueError for
-checkpoints, RecipeError for recipes), one that does not name the file, a crash, a hang of 30 s and
-2 GiB of memory are findings: the first file of each kind is kept below FOLDER/findings, and the
-work goes on. Seconds are those of the clock; what of them the processor gave is in the result,
-in all (the fuzzer's own work too) and inside each reader.
+checkpoints, RecipeError for recipes), one that does not name the file, a crash, 30 s of the
+processor and 2 GiB of memory are findings: the first file of each kind is kept below
+FOLDER/findings, and the work goes on. Seconds are those of the clock; what of them the processor
+gave is in the result, in all (the fuzzer's own work too) and inside each reader.
 """
 
 import argparse
@@ -30,7 +30,9 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 WORK = "HIDIFF_FUZZ_FOLDER"  # set for the process that libFuzzer works in
-LIMITS = ("-timeout=30", "-rss_limit_mb=3500", "-malloc_limit_mb=2048", "-max_len=4096")
+# libFuzzer's timeout is by the clock, and on a crowded machine many a file takes long by that.
+LIMITS = ("-timeout=600", "-rss_limit_mb=3500", "-malloc_limit_mb=2048", "-max_len=4096")
+MOST_SECONDS = 30
 # In place of the readers' own limits: 80 million pixels, and this machine's memory, take seconds to
 # clear.
 MOST_PIXELS = 2**18
@@ -128,10 +130,14 @@ def fuzz(folder: Path) -> None:
                 read(path)
             except reader.error as error:
                 if (reader.named or path.name) not in str(error):
-                    keep(folder, seen, content, error)
+                    keep_error(folder, seen, content, error)
             except Exception as error:  # what is looked for
-                keep(folder, seen, content, error)
-        counted.add(name, time.process_time() - started)
+                keep_error(folder, seen, content, error)
+        seconds = time.process_time() - started
+        counted.add(name, seconds)
+        if seconds > MOST_SECONDS:
+            kind = f"hang {name}"
+            keep(folder, seen, content, f"{kind}: {seconds:.0f} s of the processor", kind)
 
     corpus = Path(sys.argv[1])
     if not corpus.is_dir():
@@ -155,28 +161,37 @@ class Tally:
         before = json.loads(file.read_text()) if file.is_file() else {}
         self.files = Counter({name: each["files"] for name, each in before.items()})
         self.seconds = Counter({name: each["processor_seconds"] for name, each in before.items()})
+        self._write()
 
     def add(self, name: str, seconds: float) -> None:
         self.files[name] += 1
         self.seconds[name] += seconds
         if self.files.total() % self.EVERY == 0:
-            content = {
-                each: {"files": count, "processor_seconds": round(self.seconds[each], 1)}
-                for each, count in sorted(self.files.items())
-            }
-            self.file.write_text(json.dumps(content))
+            self._write()
+
+    def _write(self) -> None:
+        content = {
+            each: {"files": count, "processor_seconds": round(self.seconds[each], 1)}
+            for each, count in sorted(self.files.items())
+        }
+        self.file.write_text(json.dumps(content))
 
 
-def keep(folder: Path, seen: set[str], content: bytes, error: Exception) -> None:
+def keep_error(folder: Path, seen: set[str], content: bytes, error: Exception) -> None:
     """The first file that leads to an error of its kind at its place, and what was said."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     kind = f"{type(error).__name__} {Path(last.filename).name}:{last.lineno}"
+    text = "".join(traceback.format_exception(error))
+    keep(folder, seen, content, f"{text}\n{kind}: {str(error)[:200]!r}", kind)
+
+
+def keep(folder: Path, seen: set[str], content: bytes, text: str, kind: str) -> None:
+    """A finding, the first of its kind."""
     if kind not in seen:
         seen.add(kind)
         path = folder / "findings" / f"0-{re.sub('[^A-Za-z0-9]+', '-', kind)}"
         path.write_bytes(content)
-        text = "".join(traceback.format_exception(error))
-        path.with_suffix(".txt").write_text(f"{text}\n{kind}: {str(error)[:200]!r}\n")
+        path.with_suffix(".txt").write_text(text + "\n")
 
 
 def import_libraries() -> None:

@@ -102,9 +102,9 @@ def training_words(facts: Facts, recipe: Recipe) -> str:
         f"{resized}patches of {height}x{width}, batches of {recipe.training.batch_size}; {stages}, "
         f"{training['pflop']:.2g} PFLOP in {training['minutes']:.0f} minutes on a processor. The "
         f"checkpoint is `{training['checkpoint']}`, of step {training['step']} of "
-        f"{training['stage']}. It predicts with "
-        f"{recipe.prediction.steps or recipe.diffusion.num_steps} steps of T = "
-        f"{recipe.diffusion.num_steps}, {recipe.prediction.samples} sample."
+        f"{training['stage']}. It takes "
+        f"{recipe.prediction.steps_of(recipe.diffusion.num_steps)} of T = "
+        f"{recipe.diffusion.num_steps} steps, and {recipe.prediction.samples} sample."
     )
 
 

@@ -22,10 +22,11 @@ ARMS = ("exchange concatenation", "kind gaussian", "noise uniform", "segmentor j
 
 def changes_of(arm):
     """The arm's settings, by group."""
-    (change,) = yaml.safe_load(SUITE.read_text())["arms"][arm].items()
-    name, value = change
-    group, setting = name.split(".")
-    return {group: {setting: value}}
+    groups = {}
+    for name, value in yaml.safe_load(SUITE.read_text())["arms"][arm].items():
+        group, setting = name.split(".")
+        groups.setdefault(group, {})[setting] = value
+    return groups
 
 
 def make(folder, arm):

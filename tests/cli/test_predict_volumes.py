@@ -1,5 +1,7 @@
 """`hidiff predict` of volumes: found in files, folders and channels, written on their own grid."""
 
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -12,12 +14,14 @@ GRID = make_grid(6, 5, 3)
 @pytest.fixture
 def echo(monkeypatch):
     """The command, with a model that answers with the image itself."""
-    from hidiff import build
+    from hidiff import build, weights
 
     model = Echo()
     schedule = type("", (), {"num_steps": 3})
     model.hybrid = type("", (), {"schedule": schedule})
     monkeypatch.setattr(build, "load", lambda *_, **__: model)
+    monkeypatch.setattr(build, "find_model", Path)
+    monkeypatch.setattr(weights, "load_metadata", lambda _: {})
     return model
 
 

@@ -136,7 +136,7 @@ def test_one_that_refines_priors_from_files_predicts_as_the_float_model(tmp_path
 def test_a_step_that_is_not_in_the_file_is_told(tmp_path, hybrid):
     path = write(tmp_path / "a.safetensors", *hybrid, steps=(4, 2))
     with pytest.raises(ValueError, match="packed for the steps 4, 2, but step 3 is asked for"):
-        build.load(path).predict(np.zeros((64, 64, 3), np.uint8))
+        build.load(path).predict(np.zeros((64, 64, 3), np.uint8), steps=4)
 
 
 def test_a_packed_model_is_not_trained_further(tmp_path, hybrid):
