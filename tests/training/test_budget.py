@@ -12,6 +12,7 @@ from hidiff.labels import Labels
 from hidiff.refiner import Refiner, RefinerSettings
 from hidiff.segmentors import wrap
 from hidiff.training import Budget, count_flops
+from hidiff.training.budget import flop_counter
 from tests.tiny import same_tensors
 
 LABELS = Labels(kind="one_class", classes={"a": (1,)})
@@ -54,6 +55,17 @@ def test_a_plain_network_is_counted_as_by_hand():
     down = 2 * grid * 6 * 3 * 5 * 5
     head = 2 * grid * 1 * 6 * 3 * 3
     assert count().segmentor_only == 6 * (2 * down + 3 * head)
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_backward_through_groups_costs_twice_the_forward(kind, groups):
+    conv = kind(8, 8, 3, padding=1, groups=groups)
+    image = torch.zeros(2, 8, 10, 12, requires_grad=True)
+    with flop_counter() as counter:
+        conv(image).sum().backward()
+    forward = 2 * (2 * 10 * 12) * 8 * (8 // groups) * 3 * 3
+    assert counter.get_total_flops() == 3 * forward
 
 
 def test_it_grows_with_batch_and_pixels():

@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_backward_flop
 
 from hidiff.diffusion import LossWeights
 from hidiff.hybrid import HybridSegmentor
@@ -67,13 +67,13 @@ def count_flops(
     scale = batch_size / 2
 
     if frozen:
-        with FlopCounterMode(display=False) as refiner_only:
+        with flop_counter() as refiner_only:
             look = look_frozen(hybrid, image)
             refiner_step(hybrid, hybrid.refiner, look, batch, draws, weights)["loss"].backward()
         return Budget(0, 0, round(refiner_only.get_total_flops() * scale))
-    with FlopCounterMode(display=False) as alone:
+    with flop_counter() as alone:
         segmentor_only_step(hybrid, hybrid.look(image), batch)["loss"].backward()
-    with FlopCounterMode(display=False) as both:
+    with flop_counter() as both:
         look = hybrid.look(image)
         given = (look, batch, draws, weights)
         if joint:
@@ -83,3 +83,19 @@ def count_flops(
             segmentor_step(hybrid, *given, diffusion_weight)["loss"].backward()
     own, stage2 = (round(each.get_total_flops() * scale) for each in (alone, both))
     return Budget(own, 0, joint=stage2) if joint else Budget(own, stage2)
+
+
+def flop_counter() -> FlopCounterMode:
+    """torch's, which knows of no groups where it counts the gradients of convolutions' weights."""
+    backward = {torch.ops.aten.convolution_backward: conv_backward_in_groups}
+    return FlopCounterMode(display=False, custom_mapping=backward)
+
+
+def conv_backward_in_groups(*given, out_shape) -> int:
+    """torch's count, a weight's gradient seeing the channels of its own group only."""
+    *shapes_and_layout, groups, (of_input, of_weight, _) = given
+    counted = [
+        conv_backward_flop(*shapes_and_layout, groups, mask, out_val=out_shape)
+        for mask in ((of_input, False, False), (False, of_weight, False))
+    ]
+    return counted[0] + counted[1] // groups
