@@ -35,6 +35,7 @@ def draw_forest(intervals: Mapping[str, Interval], title: str, file: Path) -> No
     axes.set_yticks(range(len(intervals)), list(intervals))
     axes.set_ylim(len(intervals) - 0.5, -0.5)
     axes.set_xlabel(title)
+    axes.locator_params(axis="x", nbins=5)
     write_svg(figure, file)
 
 
