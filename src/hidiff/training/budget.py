@@ -1,6 +1,7 @@
 """The training budget in FLOPs, counted once, so that every arm spends the same."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -94,8 +95,9 @@ def flop_counter() -> FlopCounterMode:
 def conv_backward_in_groups(*given, out_shape) -> int:
     """torch's count, a weight's gradient seeing the channels of its own group only."""
     *shapes_and_layout, groups, (of_input, of_weight, _) = given
+    count: Callable[..., int] = conv_backward_flop
     counted = [
-        conv_backward_flop(*shapes_and_layout, groups, mask, out_val=out_shape)
+        count(*shapes_and_layout, groups, mask, out_val=out_shape)
         for mask in ((of_input, False, False), (False, of_weight, False))
     ]
     return counted[0] + counted[1] // groups
