@@ -308,16 +308,16 @@ def load(
             f"the segmentor runs in {segmentor_runtime} on the CPU only, but {device} is asked for "
             "(auto takes a GPU). Choose the device cpu, or leave the runtime out."
         )
+    if compiled and model.packed:
+        raise ValueError(
+            f"{model.path} is packed: its kernels are compiled already. Compile the checkpoint "
+            "that it was made from, or leave that out."
+        )
     hybrid = load_hybrid(model, segmentor)
     predictor = make_predictor(hybrid, model.recipe, device, model.refines)
     size = model.recipe.data.patch_size
     hybrid.segmentor = export.export_segmentor(hybrid.segmentor, size, segmentor_runtime)
     if compiled:
-        if model.packed:
-            raise ValueError(
-                f"{model.path} is packed: its kernels are compiled already. Compile the checkpoint "
-                "that it was made from, or leave that out."
-            )
         # one method in place of another: no type says that
         setattr(hybrid.refiner, "denoise", torch.compile(hybrid.refiner.denoise))  # noqa: B010
     return predictor

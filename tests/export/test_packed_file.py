@@ -98,7 +98,7 @@ def test_prediction_is_the_float_models(tmp_path, hybrid):
     packed = build.load(path)
     assert packed.refines
     image = np.random.default_rng(0).integers(0, 255, (80, 70, 3)).astype(np.uint8)
-    for changes in ({}, {"samples": 3, "temperature": 0.0, "steps": 2}):
+    for changes in ({}, {"steps": 4}, {"samples": 3, "temperature": 0.0, "steps": 2}):
         ours, theirs = (model.predict(image, **changes) for model in (packed, float_model))
         assert_close(ours.prior, theirs.prior)
         assert (ours.labels == theirs.labels).mean() > 0.995
@@ -137,6 +137,12 @@ def test_a_step_that_is_not_in_the_file_is_told(tmp_path, hybrid):
     path = write(tmp_path / "a.safetensors", *hybrid, steps=(4, 2))
     with pytest.raises(ValueError, match="packed for the steps 4, 2, but step 3 is asked for"):
         build.load(path).predict(np.zeros((64, 64, 3), np.uint8), steps=4)
+
+
+def test_a_packed_model_is_not_compiled_further(tmp_path, hybrid):
+    path = write(tmp_path / "a.safetensors", *hybrid)
+    with pytest.raises(ValueError, match=r"a\.safetensors is packed: its kernels are compiled"):
+        build.load(path, compiled=True)
 
 
 def test_a_packed_model_is_not_trained_further(tmp_path, hybrid):

@@ -9,12 +9,14 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from hidiff.diffusion.bernoulli import (
+    Noise,
     Reverse,
     Target,
     draw,
     flip_logits,
     flip_target,
     posterior,
+    prior_noise,
     q_mean,
 )
 from hidiff.diffusion.gaussian import gaussian_y0_logits, normal, q_sample
@@ -121,29 +123,30 @@ def refiner_loss(
     reverse: Reverse,
     weights: LossWeights,
     uniform: Float[Tensor, "b k h w"],
-    noise: Float[Tensor, "b k h w"] | None = None,
+    noise: Noise = prior_noise,
     pixel_weight: Float[Tensor, "b 1 h w"] | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """One draw of the refiner's loss: a bound on the likelihood, and terms beside it.
 
-    yt is drawn from the forward process with `uniform` in [0, 1), toward `noise` (left out: the
-    prior), and `network(yt, t)` is called once (twice would move batch norm twice). `kl` is
-    KL(posterior of y0 to `reverse` of y0_hat) from t to t - 1, and the negative log-likelihood of
-    y0 in rows with t = 1. The gradient runs back through the network's output and through `prior`,
-    in posterior and reverse alike: with a prior that isn't detached, it teaches the segmentor.
+    yt is drawn from the forward process with `uniform` in [0, 1), toward the `noise` that the
+    prior makes (the paper's: itself), and `network(yt, t)` is called once (twice would move batch
+    norm twice). `kl` is KL(posterior of y0 to `reverse` of y0_hat) from t to t - 1, and the
+    negative log-likelihood of y0 in rows with t = 1. The gradient runs back through the network's
+    output and through `prior`, in posterior and reverse alike: with a prior that isn't detached,
+    it teaches the segmentor.
 
     Returns scalars: "loss" (the weighted sum), "kl", and each term whose weight isn't 0 under
     "focal", "cross_entropy", "soft_dice": nats a bit, a mean over batch, planes and pixels
     (weighted by `pixel_weight` >= 0, such as a field of view); soft Dice in 0..1.
     """
-    noise = prior if noise is None else noise
     alpha_bar_t, alpha_bar_s = schedule.at(t), schedule.at(t - 1)
-    yt = draw(q_mean(y0, noise, alpha_bar_t), uniform)
+    pure = noise(prior)
+    yt = draw(q_mean(y0, pure, alpha_bar_t), uniform)
     y0_logits = target(network(yt, t), yt, prior, alpha_bar_t)
     y0_hat = torch.sigmoid(y0_logits)
 
-    truth = posterior(yt, y0, noise, alpha_bar_t, alpha_bar_s)
-    guess = reverse(yt, y0_hat, noise, alpha_bar_t, alpha_bar_s)
+    truth = posterior(yt, y0, pure, alpha_bar_t, alpha_bar_s)
+    guess = reverse(yt, y0_hat, pure, alpha_bar_t, alpha_bar_s)
     likelihood = cross_entropy(y0_logits, y0)
     last = (t == 1)[:, None, None, None]
     terms = {"kl": _mean(torch.where(last, likelihood, kl_bernoulli(truth, guess)), pixel_weight)}

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from hidiff.diffusion.bernoulli import NOISES, RESIDUALS, REVERSE, TARGETS, Target
 from hidiff.diffusion.gaussian import gaussian_y0_logits
-from hidiff.diffusion.losses import LossWeights, gaussian_loss, refiner_loss
+from hidiff.diffusion.losses import gaussian_loss, refiner_loss
 from hidiff.diffusion.samplers import (
     SAMPLERS,
     PredictY0,
@@ -40,30 +41,7 @@ def bernoulli_process(noise: str, target: str, reverse: str) -> Process:
     noise_of, back = NOISES[noise], REVERSE[reverse]
     y0_logits = RESIDUALS[noise] if target == "residual" else TARGETS[target]
 
-    def loss(
-        network: Callable[[Tensor, Tensor], Tensor],
-        y0: Float[Tensor, "b k h w"],
-        prior: Float[Tensor, "b k h w"],
-        t: Int[Tensor, " b"],
-        schedule: Schedule,
-        *,
-        weights: LossWeights,
-        uniform: Float[Tensor, "b k h w"],
-        pixel_weight: Float[Tensor, "b 1 h w"] | None = None,
-    ) -> dict[str, Float[Tensor, ""]]:
-        return refiner_loss(
-            network,
-            y0,
-            prior,
-            t,
-            schedule,
-            target=y0_logits,
-            reverse=back,
-            weights=weights,
-            uniform=uniform,
-            noise=noise_of(prior),
-            pixel_weight=pixel_weight,
-        )
+    loss = partial(refiner_loss, target=y0_logits, reverse=back, noise=noise_of)
 
     def sample(
         predict_y0: PredictY0,
