@@ -3,6 +3,7 @@
 import _codecs
 import contextlib
 import errno
+import json
 import os
 import re
 import tempfile
@@ -26,6 +27,7 @@ NUMPY_NUMBERS = [
     *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
     _codecs.encode,
 ]
+TIED = "tied"  # in a file's metadata: JSON, the names that are written under another one
 
 
 @contextlib.contextmanager
@@ -69,21 +71,36 @@ def save(
 ) -> None:
     """Write tensors and a few words about them as one safetensors file, whole or not at all.
 
-    `former` is where the file that it replaces is kept, if anywhere.
+    A tensor of several names (tied weights) is written once. `former` is where the file that it
+    replaces is kept, if anywhere.
     """
-    # copies, as safetensors refuses tensors that share memory (tied weights)
+    tied = _tied(tensors)
+    # copies, as safetensors refuses tensors that share memory
     dense = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
+        if name not in tied
     }
+    words = {**metadata, TIED: json.dumps(tied)} if tied else dict(metadata)
     with atomic_write(path, former) as temporary:
         try:
-            save_file(dense, temporary, metadata=dict(metadata))
+            save_file(dense, temporary, metadata=words)
         except SafetensorError as error:
             # of what the system says it keeps only words: "No space left on device (os error 28)"
             found = re.search(r"\(os error (\d+)\)", str(error))
             number = int(found[1]) if found else errno.EIO
             raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _tied(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """The names of tensors that went by another name before -> that name."""
+    first: dict[tuple, str] = {}
+    tied = {}
+    for name, tensor in tensors.items():
+        where = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if tensor.numel() and first.setdefault(where, name) != name:
+            tied[name] = first[where]
+    return tied
 
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -93,7 +110,10 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     with _opened(Path(path)) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-        return tensors, dict(file.metadata() or {})
+        metadata = dict(file.metadata() or {})
+    tied = json.loads(metadata.pop(TIED, "{}"))
+    again = {name: tensors[first] for name, first in tied.items() if first in tensors}
+    return tensors | again, metadata
 
 
 def load_metadata(path: str | Path) -> dict[str, str]:

@@ -4,7 +4,7 @@ import json
 import os
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,11 @@ from hidiff.cli.models import format_dice
 from hidiff.cli.recipes import shipped_recipes
 from hidiff.cli.say import console, say
 from hidiff.models import FOLDER, ShippedModel, shipped_models
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
 
 LIBRARIES = ("torch", "monai", "accelerate", "numpy", "safetensors")
 # The package whose presence tells that an extra of pyproject.toml is installed.
@@ -102,6 +107,12 @@ def show_card(path: Path) -> dict[str, str]:
     }
 
 
+def count_numbers(tensors: "Mapping[str, Tensor]", part: str) -> int:
+    """In the tensors of one part; those of two names (tied weights) count once."""
+    own = {v.data_ptr(): v.numel() for key, v in tensors.items() if key.startswith(f"{part}.")}
+    return sum(own.values())
+
+
 def show_model(path: Path) -> None:
     """The file, its training, its parameters, and the whole recipe."""
     import yaml
@@ -110,10 +121,7 @@ def show_model(path: Path) -> None:
     from hidiff import build
 
     model = build.open_model(path)
-    counts = {
-        name: sum(v.numel() for key, v in model.tensors.items() if key.startswith(f"{name}."))
-        for name in ("segmentor", "refiner")
-    }
+    counts = {part: count_numbers(model.tensors, part) for part in ("segmentor", "refiner")}
     refiner = model.recipe.refiner
     packed = ""
     if model.packed:
