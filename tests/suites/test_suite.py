@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hidiff.cli.recipes import find_recipe
+from hidiff.recipe import change_recipe
 from hidiff.suites import SuiteError, find_suite, list_runs, read_suite, shipped_suites
 from hidiff.suites.runs import recipe_hash
 
@@ -35,6 +36,14 @@ def test_all_arms_but_those_that_change_it_share_stage_1():
     for data in {run.data for run in runs}:
         hashes = {recipe_hash(run.stage1) for run in runs if (run.data, run.seed) == (data, 0)}
         assert len(hashes) == 1
+
+
+def test_rows_of_a_default_that_changed_are_told_from_those_before():
+    suite = find_suite(Path("main"))
+    runs = [run for run in list_runs(read_suite(suite), suite, find_recipe) if run.seed == 0]
+    for run in runs:
+        before = change_recipe(run.recipe, ["training.last_step_share=0"])
+        assert (recipe_hash(before) == recipe_hash(run.recipe)) == (run.arm != "hybrid")
 
 
 def test_a_wheel_carries_the_suites():

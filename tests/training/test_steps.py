@@ -209,3 +209,15 @@ def test_every_step_from_1_to_t_comes_equally_often():
     assert counts[0] == 0 and len(counts) == 6
     assert (counts[1:] - 400).abs().max() < 5 * (2000 * 0.2 * 0.8) ** 0.5
     assert uniform.min() >= 0 and uniform.max() < 1
+
+
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_a_share_of_the_draws_is_the_last_step_and_the_rest_as_before(share):
+    y0 = torch.zeros(2000, 1, 1, 1)
+    batch = Batch([""] * 2000, y0, y0, y0)
+    before, _ = draw_noise(batch, 5, 0, "t")
+    t, _ = draw_noise(batch, 5, 0, "t", last_step_share=share)
+    expected = share + (1 - share) / 5
+    last = (t == 5).float().mean()
+    assert abs(last - expected) <= 5 * (expected * (1 - expected) / 2000) ** 0.5
+    assert torch.equal(t[t != 5], before[t != 5])

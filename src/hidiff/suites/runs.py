@@ -24,7 +24,7 @@ STAGE1_TRAINING = (
     "log_every",
     "workers",
 )
-# A recipe that says no more than it must.
+# A recipe that says no more than it must: what rows were made with that do not say more.
 DEFAULTS = make_recipe(
     {
         "name": "least",
@@ -32,6 +32,7 @@ DEFAULTS = make_recipe(
         "labels": {"kind": "one_class", "classes": {"unused": [1]}},
     }
 ).model_dump(mode="json")
+DEFAULTS["training"]["last_step_share"] = 0.0  # before it was a setting
 
 
 @dataclass(frozen=True)
@@ -131,12 +132,14 @@ def judged_recipe(run: Run, evaluation: Evaluation) -> Recipe:
 def recipe_hash(recipe: Recipe, *more: Any) -> str:
     """Of every setting that differs from its default, but the name and where stage 1's weights lie.
 
-    So rows stay what they are when a new setting appears. A default that changes its value needs a
-    new `rows.VERSION`.
+    So rows stay what they are when a new setting appears. Of a default that changes its value,
+    DEFAULTS keeps the former one, so that the rows of both are told apart.
     """
     content = recipe.model_dump(mode="json")
     del content["name"]
     del content["segmentor"]["weights"]
+    if recipe.training.arm == SEGMENTOR_ONLY or recipe.training.stage2_steps == 0:
+        del content["training"]["last_step_share"]  # no refiner, no t
     text = json.dumps([unlike(content, DEFAULTS), *more], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -46,6 +46,13 @@ class TrainingSettings(BaseModel):
         description="share of the refiner's loss in the segmentor's, or in the sum (joint); 0: no "
         "collaboration",
     )
+    last_step_share: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of the draws of t that are T on purpose, where a prediction begins, and "
+        "with one step ends; the others are uniform in 1..T (the paper's: 0)",
+    )
     loss: LossWeights = LossWeights()
     mixed_precision: Literal["no", "bf16"] = Field(
         default="no", description="bf16 is for GPUs: on a CPU it is slower"

@@ -44,17 +44,25 @@ class Frozen(nn.Module):
 
 
 def draw_noise(
-    batch: Batch, num_steps: int, seed: int, *words: int | str, rank: int = 0, world: int = 1
+    batch: Batch,
+    num_steps: int,
+    seed: int,
+    *words: int | str,
+    rank: int = 0,
+    world: int = 1,
+    last_step_share: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """t uniform in 1..T, and the numbers in [0, 1) that yt is drawn with.
+    """t, and the numbers in [0, 1) that yt is drawn with.
 
-    They are drawn for the batches of all processes, and each takes its own: several processes
-    see what one with the whole batch would.
+    `last_step_share` of the draws of t are T on purpose, the others uniform in 1..T. They are drawn
+    for the batches of all processes, and each takes its own: several processes see what one with
+    the whole batch would.
     """
     count = len(batch.names)
     generator = seeding.generator(seed, *words)
     t = torch.randint(1, num_steps + 1, (count * world,), generator=generator)
     uniform = torch.rand((count * world, *batch.y0.shape[1:]), generator=generator)
+    t[torch.rand(count * world, generator=generator) < last_step_share] = num_steps
     mine = slice(rank * count, (rank + 1) * count)
     return t[mine].to(batch.y0.device), uniform[mine].to(batch.y0.device)
 

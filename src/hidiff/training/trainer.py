@@ -274,6 +274,7 @@ class Trainer:
         return draw_noise(
             batch, self.hybrid.schedule.num_steps, self.seed, half, step, part,
             rank=self.accelerator.process_index, world=self.accelerator.num_processes,
+            last_step_share=self.settings.last_step_share,
         )  # fmt: skip
 
     def _backward(self, losses: dict[str, Tensor], batch: Batch, stage: str, step: int) -> None:
