@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    build.count_flops = lambda *_: Budget(2, 3)  # what it counts is not the question here
+    build.training.count_flops = lambda *_: Budget(2, 3)  # what it counts is not the question here
     for method, what in (("step", "step"), ("_validate", "validation"), ("_save", "checkpoint")):
         setattr(Trainer, method, watched(getattr(Trainer, method), what))
     draws, started = random.Random(args.seed), time.monotonic()

@@ -70,7 +70,7 @@ def train(setting: dict | None, data: Path) -> None:
     """Two iterations; null: only what is needed for them is imported."""
     torch.set_num_threads(1)
     if setting is not None:
-        build.count_flops = lambda *_: Budget(1, 1)
+        build.training.count_flops = lambda *_: Budget(1, 1)
         with tempfile.TemporaryDirectory() as run:
             build.train(make(setting, data), Path(run), cpu=True, validate=False)
     print(peak_memory_mib())

@@ -4,8 +4,9 @@
 
 Random images and weights: time depends on neither. `step` is one step of the refiner with the work
 on the image done before, against the real twin (float32, channels-last) and the 1-bit model in
-floats, all in turn. `refinement` is a whole one, segmentor included, by part. Parts run alone add
-to what benchmarks/results/packed.json holds already. `packed_page.py` makes a page of it.
+floats, all in turn; `packed_int8` is packed with its condition blocks computed in int8.
+`refinement` is a whole one, segmentor included, by part. Parts run alone add to what
+benchmarks/results/packed.json holds already. `packed_page.py` makes a page of it.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from hidiff.build import checkpoint_metadata, load_hybrid, make_hybrid, open_mod
 from hidiff.diffusion import draws_from
 from hidiff.hybrid import HybridSegmentor
 from hidiff.packed.cross_transformer import PackedAttention, PackedCrossTransformer
+from hidiff.packed.int8 import int8_problem
 from hidiff.packed.modules import PackedLayer
 from hidiff.recipe import Recipe, make_recipe
 
@@ -60,14 +62,19 @@ def make(width: int, size: int, condition: str, precision: str = "binary") -> Re
 
 
 def hybrids(width: int, size: int, condition: str) -> dict[str, HybridSegmentor]:
-    """The real twin, the 1-bit model in floats, and the packed one."""
+    """The real twin, the 1-bit model in floats, and packed ones."""
     recipes = {name: make(width, size, condition, name) for name in ("real", "binary")}
     found = {name: make_hybrid(recipe).place("cpu").eval() for name, recipe in recipes.items()}
-    return {**found, "packed": packed_of(found["binary"])}
+    found["packed"] = packed_of(found["binary"])
+    if int8_problem():
+        print(f"packed_int8: left out, {int8_problem()}")
+    else:
+        found["packed_int8"] = packed_of(found["binary"], "int8")
+    return found
 
 
-def packed_of(hybrid: HybridSegmentor) -> HybridSegmentor:
-    refiner = export.pack_refiner(hybrid.refiner, STEPS)
+def packed_of(hybrid: HybridSegmentor, condition_compute: str = "float32") -> HybridSegmentor:
+    refiner = export.pack_refiner(hybrid.refiner, STEPS, condition_compute)
     return HybridSegmentor(hybrid.segmentor, refiner, hybrid.labels, hybrid.settings).place("cpu")
 
 
@@ -175,9 +182,9 @@ def measure_refinements(args: argparse.Namespace) -> list[dict[str, object]]:
         found = hybrids(width, size, condition)
         for samples in (1, 8):
             # the float models once each, beside one sample only: they take minutes
-            names = list(found) if samples == 1 else ["packed"]
+            names = [name for name in found if samples == 1 or name.startswith("packed")]
             things = {name: a_refinement(found[name], size, samples) for name in names}
-            rounds = {name: args.rounds if name == "packed" else 1 for name in names}
+            rounds = {name: args.rounds if name.startswith("packed") else 1 for name in names}
             seconds = {name: in_turn({name: things[name]}, rounds[name])[name] for name in names}
             with Stopwatch(found["packed"]) as watch:
                 start = time.perf_counter()

@@ -24,6 +24,12 @@ SETTINGS = {
     "temperature_1": "temperature 1, 1 sample",
     "temperature_1_4_samples": "temperature 1, 4 samples",
 }
+MODELS = {
+    "real": "real twin, s",
+    "binary": "1-bit in floats, s",
+    "packed": "packed, s",
+    "packed_int8": "and computed in int8, s",
+}
 
 
 def main() -> None:
@@ -56,14 +62,14 @@ def steps(measured: Mapping[str, Any]) -> list[str]:
             f"{row['size']}x{row['size']}",
             row["batch"],
             f"`{row['condition']}`",
-            *(f"{row['seconds'][name]:.3f}" for name in ("real", "binary", "packed")),
+            *(f"{row['seconds'][name]:.3f}" if name in row["seconds"] else "" for name in MODELS),
             f"{row['times_faster_than_real']:.1f}",
             f"{row['times_faster_than_1_bit_in_floats']:.1f}",
         )
         for row in measured["measured"]
     ]
-    names = ("width", "pixels", "images", "condition", "real twin, s", "1-bit in floats, s",
-             "packed, s", "times faster than the twin", "than 1-bit in floats")  # fmt: skip
+    names = ("width", "pixels", "images", "condition", *MODELS.values(),
+             "packed: times faster than the twin", "than 1-bit in floats")  # fmt: skip
     words = f"The work on the image alone was done before. {on(measured)}, kernel "
     return ["## One step of the refiner", f"{words}{measured['kernel']}.", table(names, rows)]
 
@@ -80,11 +86,10 @@ def refinements(measured: Mapping[str, Any]) -> list[str]:
         (
             f"`{row['condition']}`",
             row["samples"],
-            *(f"{row['seconds'][name]:.2f}" if name in row["seconds"] else "" for name in
-              ("real", "binary", "packed")),
+            *(f"{row['seconds'][name]:.2f}" if name in row["seconds"] else "" for name in MODELS),
         )
         for row in rows
-    ]  # fmt: skip
+    ]
     parts = [
         (part, *(f"{row['seconds_by_part'][part]:.3f}" for row in rows))
         for part in first["seconds_by_part"]
@@ -93,7 +98,7 @@ def refinements(measured: Mapping[str, Any]) -> list[str]:
     return [
         "## A whole refinement",
         words,
-        table(("condition", "samples", "real twin, s", "1-bit in floats, s", "packed, s"), seconds),
+        table(("condition", "samples", *MODELS.values()), seconds),
         "Where the packed model's seconds go, by condition and samples:",
         table(("part", *arms), parts),
     ]
@@ -134,7 +139,8 @@ def same_answer(parity: Mapping[str, Any]) -> list[str]:
         f"The model {parity['model']} (width {parity['width']}), {parity['cases']} images of its "
         f"{parity['split']} split, against the float model with the same draws: equal pixels among "
         "those that either calls foreground. `layout` is the float model with its tensors in the "
-        "other memory layout, the yardstick for what rounding alone does.",
+        "other memory layout, the yardstick for what rounding alone does; `computed in int8` and "
+        "`segmentor in` differ from `packed float32` by that alone.",
         table(names, rows),
     ]
 

@@ -5,8 +5,9 @@
 `agreement` is the share of equal pixels among those that either model calls foreground. The float
 model differs from itself, too, once its sums are added in another order: `layout` is the float
 model with its tensors in the other memory layout (NCHW), the yardstick for what rounding alone does
-to signs near zero. Settings that run alone add to what results/packed_parity.json holds of the same
-model and cases.
+to signs near zero. `packed_float32`, `_half` and `_int8` are storages of the condition blocks;
+`packed_computed_in_int8` and `packed_segmentor_in_RUNTIME` differ from the first by that alone.
+Settings that run alone add to what results/packed_parity.json holds of the same model and cases.
 """
 
 import argparse
@@ -31,18 +32,30 @@ SETTINGS = {
 
 
 def predictors(path: str) -> dict[str, Predictor]:
-    """The float model, the same in NCHW, and packed ones, in each storage of condition blocks."""
+    """The float model, the same in NCHW, and packed ones, each with one choice of its own."""
     model = build.open_model(path)
     found = {"float": build.load(path), "layout": build.load(path)}
     found["layout"].hybrid.to(memory_format=torch.contiguous_format)
     hybrid = found["float"].hybrid
     steps = subset(hybrid.schedule.num_steps, hybrid.schedule.num_steps)
+    choices = {
+        **{f"packed_{storage}": {"storage": storage} for storage in export.STORAGES},
+        "packed_computed_in_int8": {"compute": "int8"},
+        **{f"packed_segmentor_in_{runtime}": {"runtime": runtime} for runtime in export.RUNTIMES},
+    }
     with tempfile.TemporaryDirectory() as folder:
-        for storage in export.STORAGES:
-            file = Path(folder) / f"{storage}.safetensors"
-            packed = export.pack_refiner(hybrid.refiner, steps)
-            export.save_packed(file, hybrid.segmentor, packed, model.metadata, storage)
-            found[f"packed_{storage}"] = build.load(file)
+
+        def packed(name: str, storage="float32", compute="float32", runtime="torch") -> Predictor:
+            file = Path(folder) / f"{name}.safetensors"
+            refiner = export.pack_refiner(hybrid.refiner, steps, compute)
+            export.save_packed(file, hybrid.segmentor, refiner, model.metadata, storage)
+            return build.load(file, segmentor_runtime=runtime)
+
+        for name, choice in choices.items():
+            try:
+                found[name] = packed(name, **choice)
+            except ValueError as error:  # this machine, or this environment, lacks what it needs
+                print(f"{name}: left out, {error}")
     return found
 
 

@@ -505,7 +505,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def place(
     tmp_path: Path, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Place]:
-    monkeypatch.setattr(build, "count_flops", lambda *_: Budget(1, 1))  # longer than a row itself
+    # counting takes longer than a row itself
+    monkeypatch.setattr(build.training, "count_flops", lambda *_: Budget(1, 1))
     before = os.environ.pop("HIDIFF_DATA", None)
     yield Place(tmp_path, *models)
     os.environ.pop("HIDIFF_DATA", None)

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 import hidiff
 from hidiff import build, weights
 from hidiff.data import DataError
-from hidiff.recipe import read_recipe
+from hidiff.recipe import make_recipe, read_recipe
 from tests.nnunet_sets import write_nnunet
 from tests.tiny import make_tiny, same_tensors, shake, skip_counting
 
@@ -195,7 +195,7 @@ def start(recipe, folder, **changes):
     content = {**recipe.model_dump()}
     for group, change in changes.items():
         content[group] = {**content[group], **change}
-    return build.make_trainer(build.make_recipe(content), folder, cpu=True, validate=False)
+    return build.make_trainer(make_recipe(content), folder, cpu=True, validate=False)
 
 
 def test_fine_tuning_begins_with_both_networks_and_skips_stage_1(run, tmp_path):
@@ -239,7 +239,7 @@ def test_a_run_goes_on_without_the_weights_that_it_began_with(run, tmp_path, set
     group, name = setting.split(".")
     content = recipe.model_dump()
     content[group][name] = str(tmp_path / "first.safetensors")
-    recipe = build.make_recipe(content)
+    recipe = make_recipe(content)
     build.train(recipe, tmp_path / "run", cpu=True, validate=False)
     (tmp_path / "first.safetensors").unlink()
     assert build.train(recipe, tmp_path / "run", resume=True, cpu=True, validate=False).is_file()
@@ -277,7 +277,7 @@ def test_the_baseline_continues_from_the_same_stage_1(run, tmp_path):
 def recipe_of(root, source="nnunet"):
     labels = {"kind": "exclusive", "classes": {"wall": [1], "blood": [2]}}
     data = {"source": source, "path": str(root), "channels": 1, "intensity": {"kind": "zscore"}}
-    return build.make_recipe({"name": "a", "data": data, "labels": labels})
+    return make_recipe({"name": "a", "data": data, "labels": labels})
 
 
 def test_a_data_set_without_test_cases_is_listed(tmp_path):

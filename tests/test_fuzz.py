@@ -8,8 +8,9 @@ from hypothesis.extra import numpy as arrays
 
 from hidiff import build
 from hidiff.data.transforms import PRESETS
-from hidiff.diffusion import SAMPLERS, SCHEDULES
+from hidiff.diffusion import NOISES, SAMPLERS, SCHEDULES
 from hidiff.recipe import RecipeError
+from hidiff.refiner.unet import EXCHANGES
 from hidiff.training import Budget
 from tests.tiny import make_tiny, shake
 
@@ -37,11 +38,14 @@ changes = st.fixed_dictionaries(
             {
                 "precision": st.sampled_from(["binary", "real"]),
                 "condition": st.sampled_from(["each_step", "once"]),
+                "exchange": st.sampled_from(sorted(EXCHANGES)),
                 "published_layout": st.booleans(),
             }
         ),
         "diffusion": st.fixed_dictionaries(
             {
+                "kind": st.sampled_from(["bernoulli", "bernoulli", "gaussian"]),
+                "noise": st.sampled_from(sorted(NOISES)),
                 "schedule": st.sampled_from(sorted(SCHEDULES)),
                 "num_steps": st.sampled_from([1, 2, 5, 20]),
                 "target": st.sampled_from(["flip", "residual"]),
@@ -51,9 +55,11 @@ changes = st.fixed_dictionaries(
         "training": st.fixed_dictionaries(
             {
                 "arm": st.sampled_from(["hybrid", "segmentor_only"]),
+                "segmentor": st.sampled_from(["trained", "joint", "frozen"]),
                 "batch_size": st.integers(1, 4),
                 "accumulation": st.integers(1, 2),
                 "diffusion_weight": share,
+                "last_step_share": share,
                 "loss": st.fixed_dictionaries(
                     {name: share for name in ("kl", "focal", "cross_entropy", "soft_dice")}
                 ),
@@ -86,7 +92,7 @@ def test_every_recipe_that_holds_trains_two_steps_and_predicts(changes, tmp_path
         return
     run = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "count_flops", lambda *_: Budget(1, 1))
+        patch.setattr(build.training, "count_flops", lambda *_, **__: Budget(1, 1, 1, 1))
         build.train(recipe, run, cpu=True, validate=False)
     (case, *_) = build.list_cases(recipe, "test")
     prediction = build.load(run).predict(case.image)

@@ -37,8 +37,8 @@ def make_tiny(folder: Path, kind: str = "one_class", **changes: dict[str, Any] |
 
 def skip_counting(patch: pytest.MonkeyPatch) -> None:
     """Leave out what a run counts before it starts, which takes longer than such a run itself."""
-    patch.setattr(build, "count_flops", lambda *_: Budget(2, 3))
-    patch.setattr(build, "check_memory", lambda *_: None)
+    patch.setattr(build.training, "count_flops", lambda *_: Budget(2, 3))
+    patch.setattr(build.training, "check_memory", lambda *_: None)
 
 
 def shake(hybrid: HybridSegmentor, size: float = 0.3) -> HybridSegmentor:

@@ -98,7 +98,7 @@ def test_spacing_resizes_rows_and_columns_alone(tmp_path):
 
 def test_bytes_kept_are_counted_from_the_heads(cases):
     loaded = LoadedVolumes(cases, LABEL, 1, RAW, Slicing())
-    volumes = [loaded._volume(number) for number in range(2)]
+    volumes = [loaded._volumes[number] for number in range(2)]
     kept = sum(each["image"].nbytes + each["y0"].nbytes for each in volumes)
     assert count_volume_cache(cases, 1, LABEL.num_planes, Slicing()) == kept
 

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 from hidiff import packed
 from hidiff.export import pack_refiner
 from hidiff.packed.cross_transformer import to_tokens
+from hidiff.packed.int8 import int8_problem
 from hidiff.refiner import Refiner, RefinerSettings
 
 KERNELS = [packed.kernel_info()["kernel"], "reference"]
@@ -100,6 +101,24 @@ def test_every_block_fed_the_float_model_s_input_gives_its_output(width, conditi
         assert_close(out, truth, rtol=0, atol=CLOSE, msg=lambda m, n=name: f"{n}: {m}")
     print(f"signs within {CLOSE} of zero: {undecided / total:.2e} of {total}")
     assert undecided / total < 1e-3
+
+
+@pytest.mark.skipif(bool(int8_problem()), reason=int8_problem())
+@pytest.mark.parametrize("condition", ["each_step", "once"])
+@torch.no_grad()
+def test_condition_blocks_in_int8_are_close_to_those_in_floats_whatever_the_batch(condition):
+    refiner = make(condition=condition)
+    ours, t = pack_refiner(refiner, [3, 2, 1], "int8"), torch.full((3,), 2)
+    features = inputs(batch=3)[3]
+    conditions = ours.condition(ours.prepare(features), t)
+    truths = refiner.condition(refiner.prepare(features), t)
+    for found, truth in zip(conditions, truths, strict=True):
+        assert (found.feature - truth).square().mean().sqrt() < 0.02 * truth.std()
+    last = ours.condition(ours.prepare([each[2:] for each in features]), t[2:])
+    for found, alone in zip(conditions, last, strict=True):
+        # floats before the rounding differ by their last bit, and may so be rounded otherwise
+        same = (found.feature[2:] - alone.feature).abs() < 1e-5
+        assert same.float().mean() > 0.99
 
 
 @torch.no_grad()

@@ -8,8 +8,11 @@ import torch
 from torch.testing import assert_close
 
 from hidiff import build, weights
+from hidiff.build.start import load_start
 from hidiff.export import STORAGES, load_packed, pack_refiner, save_packed
 from hidiff.export.pack import empty_packed
+from hidiff.hybrid import HybridSegmentor
+from hidiff.packed import int8
 from hidiff.refiner import Refiner, RefinerSettings
 from tests.tiny import make_tiny, shake
 
@@ -20,8 +23,9 @@ def hybrid(tmp_path):
     return shake(build.make_hybrid(recipe)).eval(), build.checkpoint_metadata(recipe)
 
 
-def write(path, hybrid, metadata, storage="float32", steps=(4, 3, 2, 1)):
-    save_packed(path, hybrid.segmentor, pack_refiner(hybrid.refiner, steps), metadata, storage)
+def write(path, hybrid, metadata, storage="float32", steps=(4, 3, 2, 1), compute="float32"):
+    packed = pack_refiner(hybrid.refiner, steps, compute)
+    save_packed(path, hybrid.segmentor, packed, metadata, storage)
     return path
 
 
@@ -104,6 +108,32 @@ def test_prediction_is_the_float_models(tmp_path, hybrid):
         assert (ours.labels == theirs.labels).mean() > 0.995
 
 
+@pytest.mark.skipif(bool(int8.int8_problem()), reason=int8.int8_problem())
+def test_computed_in_int8_it_says_the_same_before_and_after_the_file(tmp_path, hybrid):
+    hybrid, metadata = hybrid
+    path = write(tmp_path / "a.safetensors", hybrid, metadata, compute="int8")
+    packed = pack_refiner(hybrid.refiner, (4, 3, 2, 1), "int8")
+    before = HybridSegmentor(hybrid.segmentor, packed, hybrid.labels, hybrid.settings)
+    models = (build.load(path), build.make_predictor(before, build.load_recipe(path)))
+    image = np.random.default_rng(0).integers(0, 255, (80, 70, 3)).astype(np.uint8)
+    after, before = (model.predict(image, steps=4, samples=2) for model in models)
+    assert np.array_equal(after.probability, before.probability)
+
+
+def test_a_file_for_int8_is_refused_where_that_cannot_be_computed(tmp_path, hybrid, monkeypatch):
+    path = write(tmp_path / "a.safetensors", *hybrid)
+    tensors, words = weights.load(path)
+    weights.save(path, tensors, {**words, "condition_compute": "int8"})
+    monkeypatch.setattr(int8, "int8_problem", lambda: "this processor has none")
+    with pytest.raises(ValueError, match=r"a\.safetensors: int8 is asked for, but this processor"):
+        build.load(path)
+
+
+def test_an_unknown_compute_is_refused(hybrid):
+    with pytest.raises(ValueError, match=r"condition_compute is 'int4', but must be one of float3"):
+        pack_refiner(hybrid[0].refiner, (2, 1), "int4")
+
+
 def test_asked_for_on_a_gpu_it_warns_and_runs_on_the_processor(tmp_path, hybrid):
     path = write(tmp_path / "a.safetensors", *hybrid)
     with pytest.warns(UserWarning, match=r"a\.safetensors is packed, so it runs on the CPU"):
@@ -150,7 +180,7 @@ def test_a_packed_model_is_not_trained_further(tmp_path, hybrid):
     path = write(tmp_path / "a.safetensors", hybrid, metadata)
     recipe = make_tiny(tmp_path, training={"start_from": str(path)})
     with pytest.raises(ValueError, match=r"a\.safetensors.* packed model cannot be trained"):
-        build._start_from(recipe, build.make_hybrid(recipe), print)
+        load_start(recipe, build.make_hybrid(recipe), print)
 
 
 @pytest.mark.parametrize("lacking", ["steps", "refiner.middle1.signs", "segmentor"])

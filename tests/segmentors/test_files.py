@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 import hidiff
 from hidiff import build, weights
 from hidiff.data import DataError, read_mask
+from hidiff.recipe import make_recipe
 from hidiff.segmentors import PriorFromFiles, Segmentor
 from tests.tiny import make_tiny, skip_counting
 
@@ -100,7 +101,7 @@ def test_a_missing_prior_is_named_before_training(run, tmp_path):
     content = recipe.model_dump()
     content["data"]["priors"]["folder"] = str(tmp_path)
     with pytest.raises(DataError, match=r"holds no prior of case-"):
-        build.list_cases(build.make_recipe(content), "train")
+        build.list_cases(make_recipe(content), "train")
 
 
 def test_the_command_refines_a_folder(run, tmp_path):

@@ -32,7 +32,7 @@ def test_a_state_that_says_nothing_differs_in_nothing():
 
 
 def test_a_run_that_goes_on_under_other_conditions_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "count_flops", lambda *_: Budget(2, 3))
+    monkeypatch.setattr(build.training, "count_flops", lambda *_: Budget(2, 3))
     recipe = make_tiny(tmp_path, training={"stage1_steps": 1, "stage2_steps": 0})
     build.train(recipe, tmp_path / "run", cpu=True, validate=False)
     metadata = weights.load(tmp_path / "run" / "state.safetensors")[1]

@@ -154,7 +154,7 @@ def test_the_budget_is_that_of_the_step_itself(hybrid, tmp_path, monkeypatch):
     assert in_turns.in_turns < joint.joint < 1.1 * in_turns.in_turns
     assert joint.of("joint") == joint.joint
     recipe = make_tiny(tmp_path, refiner={"precision": "real"}, training={**JOINT, "batch_size": 4})
-    monkeypatch.setattr(build, "check_memory", lambda *_: None)
+    monkeypatch.setattr(build.training, "check_memory", lambda *_: None)
     trainer = build.make_trainer(recipe, tmp_path / "run", cpu=True, validate=False)
     assert trainer.budget == joint
     trainer.prepare("joint")

@@ -48,7 +48,7 @@ def kill_after(process, folder, num_rows):
 
 @pytest.fixture
 def recipe(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "count_flops", lambda *_: Budget(2, 3))
+    monkeypatch.setattr(build.training, "count_flops", lambda *_: Budget(2, 3))
     return make_tiny(tmp_path, training=TRAINING, prediction={"steps": 1})
 
 

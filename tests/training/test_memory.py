@@ -64,13 +64,13 @@ def test_more_than_there_is_ends_before_it_begins_and_more_than_is_free_is_a_war
 ):
     recipe = make_tiny(tmp_path)
     need = build.estimate_memory(recipe).total
-    monkeypatch.setattr(build, "memory_of", lambda _: (need - 1, need - 1))
+    monkeypatch.setattr(build.memory, "memory_of", lambda _: (need - 1, need - 1))
     with pytest.raises(ValueError, match=r"needs at least .* but this machine has"):
         build.make_trainer(recipe, tmp_path / "run", cpu=True)
-    monkeypatch.setattr(build, "memory_of", lambda _: (need, need - 1))
+    monkeypatch.setattr(build.memory, "memory_of", lambda _: (need, need - 1))
     with pytest.warns(UserWarning, match="are free now"):
         build.check_memory(recipe, torch.device("cpu"))
-    monkeypatch.setattr(build, "memory_of", lambda _: (need, need))
+    monkeypatch.setattr(build.memory, "memory_of", lambda _: (need, need))
     build.check_memory(recipe, torch.device("cpu"))
 
 

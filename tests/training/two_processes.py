@@ -40,14 +40,15 @@ def without_batch_norm(module: nn.Module) -> nn.Module:
 
 def make_trainer(folder: Path, run: Path, batch_norm: bool = False) -> Trainer:
     """The trainer of this process."""
-    with_batch_norm = build.make_hybrid
+    training = build.training
+    with_batch_norm = training.make_hybrid
     if not batch_norm:
-        build.make_hybrid = lambda *args: without_batch_norm(with_batch_norm(*args))
-    counted, build.count_flops = build.count_flops, lambda *_: Budget(1, 3)
+        training.make_hybrid = lambda *args: without_batch_norm(with_batch_norm(*args))
+    counted, training.count_flops = training.count_flops, lambda *_: Budget(1, 3)
     try:
         return build.make_trainer(make_recipe(folder), run, cpu=True, validate=False)
     finally:
-        build.make_hybrid, build.count_flops = with_batch_norm, counted
+        training.make_hybrid, training.count_flops = with_batch_norm, counted
 
 
 def main() -> None:

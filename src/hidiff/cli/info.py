@@ -127,7 +127,8 @@ def show_model(path: Path) -> None:
     if model.packed:
         packed = (
             f", packed for the steps {', '.join(map(str, json.loads(model.metadata['steps'])))}, "
-            f"condition blocks in {model.metadata['condition_storage']}, segmentor in "
+            f"condition blocks in {model.metadata['condition_storage']} (computed in "
+            f"{model.metadata.get('condition_compute', 'float32')}), segmentor in "
             f"{model.metadata.get('segmentor_storage', 'float32')}"
         )
     show(

@@ -14,10 +14,17 @@ DEFAULT_NAME = "packed.safetensors"
 
 
 class Storage(StrEnum):
-    """How float weights lie in the file; they compute in float32."""
+    """How float weights lie in the file."""
 
     FLOAT32 = "float32"
     HALF = "half"
+    INT8 = "int8"
+
+
+class Compute(StrEnum):
+    """What they are multiplied in."""
+
+    FLOAT32 = "float32"
     INT8 = "int8"
 
 
@@ -39,6 +46,12 @@ def pack(
             "--condition-storage", help="Of the float weights that read the image's features."
         ),
     ] = Storage.FLOAT32,
+    condition_compute: Annotated[
+        Compute,
+        typer.Option(
+            "--condition-compute", help="What they compute in; int8 needs a processor with VNNI."
+        ),
+    ] = Compute.FLOAT32,
     segmentor_storage: Annotated[
         Storage, typer.Option("--segmentor-storage", help="Of the segmentor's weights.")
     ] = Storage.FLOAT32,
@@ -72,7 +85,8 @@ def pack(
         prediction = recipe.prediction.model_copy(update={"steps": steps})
         recipe = recipe.model_copy(update={"prediction": prediction})
     hybrid = build.load_hybrid(file)
-    packed = export.pack_refiner(hybrid.refiner, subset(num_steps, steps or num_steps))
+    kept = subset(num_steps, steps or num_steps)
+    packed = export.pack_refiner(hybrid.refiner, kept, condition_compute.value)
     metadata = {**file.metadata, "recipe": recipe.model_dump_json()}
     storages = (condition_storage.value, segmentor_storage.value)
     export.save_packed(output, hybrid.segmentor, packed, metadata, *storages)

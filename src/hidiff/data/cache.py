@@ -7,7 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from monai.data.dataset import CacheDataset
 from monai.transforms.compose import Compose
 from torch.utils.data import Dataset
 
-from hidiff.data.case import Case
+from hidiff.data.case import Case, DataError
 from hidiff.weights import atomic_write
 
 CACHE_VARIABLE = "HIDIFF_CACHE"  # environment: where items are kept on the disk
@@ -39,16 +39,33 @@ class Load(Protocol):
 
 def cached(cases: Sequence[Case], load: Load, cache: Cache) -> Dataset[Any]:
     """The items of the cases by number. True reads all of them now, and keeps them in memory."""
-    if cache == "disk":
-        return DiskCache(cases, load)
-    return CacheDataset(
-        list(cases),
-        Compose([load]),
-        cache_rate=float(cache),
-        num_workers=None,
-        progress=False,
-        copy_cache=False,  # nothing downstream writes into an item
-    )
+    return DiskCache(cases, load) if cache == "disk" else MonaiCache(cases, load, cache)
+
+
+class MonaiCache(Dataset[Any]):
+    """Items that MONAI keeps in memory, or reads each time; what goes wrong comes unwrapped."""
+
+    def __init__(self, cases: Sequence[Case], load: Load, keep: bool) -> None:
+        try:
+            self._items = CacheDataset(
+                list(cases),
+                Compose([load]),
+                cache_rate=float(keep),
+                num_workers=None,
+                progress=False,
+                copy_cache=False,  # nothing downstream writes into an item
+            )
+        except RuntimeError as error:
+            raise _unwrap(error) from None
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        try:
+            return cast(dict[str, Any], self._items[index])
+        except RuntimeError as error:
+            raise _unwrap(error) from None
 
 
 class DiskCache(Dataset[Any]):
@@ -121,6 +138,14 @@ def item_key(case: Case, arguments: tuple[Any, ...]) -> str | None:
     except OSError:
         return None
     return hashlib.blake2b("\n".join(told).encode(), digest_size=20).hexdigest()
+
+
+def _unwrap(error: BaseException) -> BaseException:
+    """What went wrong, out of the layers of RuntimeError that MONAI wraps around it."""
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, DataError):
+        inner = inner.__cause__
+    return error if inner is None else inner
 
 
 def _files(case: Case) -> Iterator[Path]:

@@ -60,35 +60,29 @@ class LoadedCases(Dataset[Item]):
     ) -> None:
         check_names(cases)
         self.cases = list(cases)
-        try:
-            load = _LoadCase(labels, channels, intensity, size, priors)
-            self._items = cached(self.cases, load, cache)
-        except RuntimeError as error:
-            raise unwrap(error) from None
+        load = _LoadCase(labels, channels, intensity, size, priors)
+        self._items = cached(self.cases, load, cache)
 
     def __len__(self) -> int:
         return len(self.cases)
 
     def __getitem__(self, index: int) -> Item:
-        item = self.stored(index)
-        return {
-            **item,
-            "y0": item["y0"].float(),
-            "field_of_view": item["field_of_view"].float(),
-        }
+        return in_floats(self.stored(index))
 
     def stored(self, index: int) -> Item:
         """The item as it lies in the cache, with y0 and field_of_view as booleans: read only."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"case {index} of {len(self)}")
-        try:
-            return cast(Item, self._items[index % len(self)])
-        except RuntimeError as error:
-            raise unwrap(error) from None
+        return self._items[index % len(self)]
 
     def showing_a_class(self, index: int) -> Sequence[int]:
         """What may be shown in place of an empty item (see LoadedVolumes): nothing."""
         return ()
+
+
+def in_floats(item: Item) -> Item:
+    """A stored item as an item."""
+    return {**item, "y0": item["y0"].float(), "field_of_view": item["field_of_view"].float()}
 
 
 def count_cache(
@@ -299,11 +293,3 @@ def _check_same_size(path: Path | str, image: Tensor, other: Path | str, bits: T
             f"{other} is {came[0]}x{came[1]} (rows x columns), but its image {path} is "
             f"{wanted[0]}x{wanted[1]}. Check that they belong together, and resize one."
         )
-
-
-def unwrap(error: BaseException) -> BaseException:
-    """What went wrong, out of the layers of RuntimeError that MONAI wraps around it."""
-    inner: BaseException | None = error
-    while inner is not None and not isinstance(inner, DataError):
-        inner = inner.__cause__
-    return error if inner is None else inner

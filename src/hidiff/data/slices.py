@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from hidiff.data.cache import Cache, cached
 from hidiff.data.case import Case, DataError, ImageFiles, first_file
-from hidiff.data.dataset import Item, check_names, resize_bits, resize_image, unwrap
+from hidiff.data.dataset import Item, check_names, in_floats, resize_bits, resize_image
 from hidiff.data.grid import Grid, Plane, to_slices
 from hidiff.data.intensity import Intensity, normalise
 from hidiff.data.volume import read_grid, read_volume, read_volume_mask
@@ -141,18 +140,15 @@ class LoadedVolumes(torch.utils.data.Dataset[Item]):
         self.neighbours = slicing.neighbours
         self._class_planes = labels.class_planes
         load = _LoadVolumeCase(labels, channels, intensity, slicing, size)
-        try:
-            self._volumes = cached(self.cases, load, cache)
-            self._places, self._shown = self._index()
-        except RuntimeError as error:
-            raise unwrap(error) from None
+        self._volumes = cached(self.cases, load, cache)
+        self._places, self._shown = self._index()
 
     def _index(self) -> tuple[list[tuple[int, int]], list[list[int]]]:
         """(volume, slice) by number; and of each volume the numbers of slices that show a class."""
         places: list[tuple[int, int]] = []
         shown: list[list[int]] = []
         for volume in range(len(self.cases)):
-            y0 = self._volume(volume)["y0"][self._class_planes]
+            y0 = self._volumes[volume]["y0"][self._class_planes]
             present = y0.flatten(2).any(dim=2).any(dim=0).tolist()
             start = len(places)
             shown.append([start + z for z, here in enumerate(present) if here])
@@ -163,19 +159,14 @@ class LoadedVolumes(torch.utils.data.Dataset[Item]):
         return len(self._places)
 
     def __getitem__(self, index: int) -> Item:
-        item = self.stored(index)
-        return {
-            **item,
-            "y0": item["y0"].float(),
-            "field_of_view": item["field_of_view"].float(),
-        }
+        return in_floats(self.stored(index))
 
     def stored(self, index: int) -> Item:
         """The item with y0 and field_of_view as booleans: read only."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"slice {index} of {len(self)}")
         number, z = self._places[index]
-        volume = self._volume(number)
+        volume = self._volumes[number]
         return {
             "name": f"{volume['name']}:{z}",
             "image": show_slice(volume["image"], z, self.neighbours),
@@ -186,12 +177,6 @@ class LoadedVolumes(torch.utils.data.Dataset[Item]):
     def showing_a_class(self, index: int) -> Sequence[int]:
         """The slices of the same volume that show something, for patches to be centred on it."""
         return self._shown[self._places[index][0]]
-
-    def _volume(self, number: int) -> Item:
-        try:
-            return cast(Item, self._volumes[number])
-        except RuntimeError as error:
-            raise unwrap(error) from None
 
 
 def count_volume_cache(

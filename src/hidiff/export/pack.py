@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hidiff.binary import RPReLU, TimeLinear, TimeScale
-from hidiff.packed import PackedRefiner, Shape, pack_weight
+from hidiff.packed import COMPUTES, PackedRefiner, Shape, pack_weight
 from hidiff.packed.cross_transformer import (
     PackedAttention,
     PackedCrossTransformer,
@@ -30,10 +30,14 @@ from hidiff.refiner.unet import CHANNEL_FACTORS
 Norm = nn.BatchNorm1d | nn.BatchNorm2d
 
 
-def pack_refiner(refiner: nn.Module, steps: Sequence[int]) -> PackedRefiner:
+def pack_refiner(
+    refiner: nn.Module, steps: Sequence[int], condition_compute: str = "float32"
+) -> PackedRefiner:
     """The same refiner on bits, for prediction at `steps` (t in 1..T).
 
-    Raises ValueError for a refiner whose layers are real, or one that is packed already.
+    `condition_compute`, a key of COMPUTES, is of the condition blocks' 3x3 convolutions. Raises
+    ValueError for a refiner whose layers are real, or one that is packed already, and where this
+    machine cannot compute so.
     """
     if not isinstance(refiner, Refiner):
         raise ValueError(
@@ -49,17 +53,25 @@ def pack_refiner(refiner: nn.Module, steps: Sequence[int]) -> PackedRefiner:
             f"the refiner's exchange is {refiner.settings.exchange}, but only one with a cross "
             "transformer can be packed: train it with refiner.exchange=cross_transformer."
         )
-    packed = empty_packed(refiner)
+    packed = empty_packed(refiner, condition_compute)
     with torch.no_grad():
         _Packing(refiner, packed).run(steps)
     return packed.requires_grad_(False).eval()
 
 
-def empty_packed(refiner: Refiner) -> PackedRefiner:
+def empty_packed(refiner: Refiner, condition_compute: str = "float32") -> PackedRefiner:
     """Packed modules of the refiner's sizes, their numbers still to come.
 
     What stays float is copied.
     """
+    if condition_compute not in COMPUTES:
+        raise ValueError(
+            f"condition_compute is {condition_compute!r}, but must be one of {', '.join(COMPUTES)}"
+        )
+    blocks = [_without_time(block) for block in refiner.condition_blocks]
+    for block in blocks:
+        for name in ("conv1", "conv2"):
+            block.register_module(name, COMPUTES[condition_compute](getattr(block, name)))
     shape = Shape(
         channels=tuple(refiner.settings.width * factor for factor in CHANNEL_FACTORS),
         num_heads=NUM_HEADS,
@@ -70,10 +82,11 @@ def empty_packed(refiner: Refiner) -> PackedRefiner:
     return PackedRefiner(
         shape,
         input=copy.deepcopy(refiner.input),
-        condition_blocks=[_without_time(block) for block in refiner.condition_blocks],
+        condition_blocks=blocks,
         output_norm=copy.deepcopy(refiner.output_norm),
         output=copy.deepcopy(refiner.output),
         image_encoder=copy.deepcopy(refiner.image_encoder),
+        condition_compute=condition_compute,
     )
 
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from hidiff import weights
 from hidiff.export.pack import empty_packed
 from hidiff.packed import PackedRefiner
+from hidiff.packed.int8 import along_first, to_int8
 from hidiff.refiner import Refiner
 
 FORMAT = "hidiff-packed-1"  # of the metadata in the file
@@ -26,10 +26,8 @@ def _as_half(name: str, weight: Tensor) -> dict[str, Tensor]:
 
 
 def _as_int8(name: str, weight: Tensor) -> dict[str, Tensor]:
-    """Symmetric, a scale for each index of the first axis (output channels, mostly)."""
-    scale = weight.abs().flatten(1).amax(dim=1).clamp(min=1e-12) / 127
-    rounded = (weight / _along_first(scale, weight)).round().to(torch.int8)
-    return {name: rounded, name + SCALE: scale}
+    numbers, scale = to_int8(weight)
+    return {name: numbers, name + SCALE: scale}
 
 
 STORAGES: dict[str, Callable[[str, Tensor], dict[str, Tensor]]] = {
@@ -69,6 +67,7 @@ def save_packed(
         **metadata,
         "format": FORMAT,
         "condition_storage": condition_storage,
+        "condition_compute": refiner.condition_compute,
         "segmentor_storage": segmentor_storage,
         "steps": json.dumps(refiner.table.steps),
     }
@@ -93,7 +92,7 @@ def load_packed(
         raise ValueError(
             f"it does not say for which steps it was packed ({error}). Pack the model again."
         ) from error
-    packed = empty_packed(refiner)
+    packed = empty_packed(refiner, metadata.get("condition_compute", "float32"))
     times = ours.get("table.times")
     packed.table.allocate(steps, None if times is None else times.shape[1])
     try:
@@ -123,10 +122,6 @@ def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if name.endswith(SCALE) and name.removesuffix(SCALE) in scaled:
             continue
         if name in scaled:
-            value = value.float() * _along_first(tensors[name + SCALE], value)
+            value = value.float() * along_first(tensors[name + SCALE], value)
         found[name] = value.float() if value.dtype == torch.float16 else value
     return found
-
-
-def _along_first(scale: Float[Tensor, "o"], weight: Tensor) -> Tensor:
-    return scale.view(-1, *[1] * (weight.ndim - 1))

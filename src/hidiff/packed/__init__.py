@@ -1,6 +1,7 @@
 """The refiner on packed bits: layout, a slow reference, compiled kernels."""
 
 from hidiff.packed.choice import kernel_info, kernel_name
+from hidiff.packed.int8 import COMPUTES
 from hidiff.packed.kernels import (
     attention,
     conv,
@@ -15,6 +16,7 @@ from hidiff.packed.refiner import Condition, PackedRefiner
 from hidiff.packed.shape import Shape
 
 __all__ = [
+    "COMPUTES",
     "Condition",
     "Epilogue",
     "PackedRefiner",

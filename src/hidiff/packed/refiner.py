@@ -37,6 +37,7 @@ class PackedRefiner(nn.Module):
 
     `condition_blocks`, at strides 4, 8, 16 and 32, have `image_part(feature)` and
     `modulated(image_part, factor, shift)`; their factors and shifts of t are in the table.
+    `condition_compute`, a key of COMPUTES, is how their convolutions were made to compute.
     """
 
     def __init__(
@@ -48,9 +49,11 @@ class PackedRefiner(nn.Module):
         output_norm: nn.GroupNorm,
         output: nn.Conv2d,
         image_encoder: nn.Module | None = None,
+        condition_compute: str = "float32",
     ):
         super().__init__()
         channels = shape.channels
+        self.condition_compute = condition_compute
         self.table = table = StepTable()
         self.input = input
         self.condition_blocks = nn.ModuleList(condition_blocks)
