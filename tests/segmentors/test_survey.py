@@ -98,6 +98,6 @@ def test_a_transformer_whose_maps_have_channels_last_is_understood():
     pytest.importorskip("einops", reason="MONAI's Swin transformer needs einops")
     network = SwinUNETR(in_channels=1, out_channels=2, feature_size=12, spatial_dims=2)
     segmentor = wrap(network, image_channels=1).eval()
-    logits, features = segmentor(torch.randn(1, 1, 64, 64))
+    logits, features, _ = segmentor(torch.randn(1, 1, 64, 64))
     assert logits.shape == (1, 2, 64, 64)
     assert [tuple(f.shape[2:]) for f in features] == [(16, 16), (8, 8), (4, 4), (2, 2)]
