@@ -25,7 +25,7 @@ class Point:
 
 def draw_forest(intervals: Mapping[str, Interval], title: str, file: Path) -> None:
     """Each difference as a dot on its interval, a line a name, zero marked."""
-    figure = Figure(figsize=(6.4, 1.1 + 0.32 * len(intervals)), layout="constrained")
+    figure = Figure(figsize=(7.2, 1.1 + 0.32 * len(intervals)), layout="constrained")
     axes = figure.add_subplot()
     for place, each in enumerate(intervals.values()):
         if each.low is not None and each.high is not None:
@@ -34,7 +34,7 @@ def draw_forest(intervals: Mapping[str, Interval], title: str, file: Path) -> No
     axes.axvline(0, color="grey", linewidth=1)
     axes.set_yticks(range(len(intervals)), list(intervals))
     axes.set_ylim(len(intervals) - 0.5, -0.5)
-    axes.set_xlabel(title)
+    figure.supxlabel(title, fontsize="medium")  # as wide as names and axes together
     axes.locator_params(axis="x", nbins=5)
     write_svg(figure, file)
 
