@@ -15,7 +15,7 @@ class PredictionSettings(BaseModel):
         default=None,
         ge=1,
         description="steps of each refinement; left out: all T, but 1 at temperature 0, where more "
-        "would only harden the expected mask",
+        "harden the expected mask",
     )
     sampler: Literal["ancestral", "ddim"] = "ancestral"
     temperature: float | None = Field(
