@@ -76,7 +76,7 @@ def test_the_old_file_is_there_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with weights.atomic_write(path) as temporary:
-        assert temporary.parent == path.parent and temporary.suffix == ".txt"
+        assert temporary.parent.parent == path.parent and temporary.name == path.name
         temporary.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -117,10 +117,22 @@ def test_a_failing_write_moves_nothing(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
-    for name in (".a.12345678.txt", "a.txt", ".a.txt", ".b.12345678.txt", ".a.12345678.csv"):
-        (tmp_path / name).touch()
+    for name in (".a.txt.12345678", ".b.txt.12345678", ".a.csv.12345678", ".a.txt.d"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".a.txt.12345678" / ".tmpAbCdEf").touch()  # as safetensors names its own
+    (tmp_path / "a.txt").touch()
     weights.remove_unfinished(tmp_path / "a.txt")
-    assert files(tmp_path) == [".a.12345678.csv", ".a.txt", ".b.12345678.txt", "a.txt"]
+    assert files(tmp_path) == [".a.csv.12345678", ".a.txt.d", ".b.txt.12345678", "a.txt"]
+
+
+def test_what_a_writer_makes_of_its_own_goes_too(tmp_path):
+    with (
+        pytest.raises(RuntimeError),
+        weights.atomic_write(tmp_path / "a.txt") as temporary,
+    ):
+        (temporary.parent / ".tmpAbCdEf").touch()
+        raise RuntimeError
+    assert files(tmp_path) == []
 
 
 def test_a_full_disk_is_an_error_of_the_system(tmp_path, monkeypatch):

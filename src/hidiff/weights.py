@@ -3,9 +3,11 @@
 import _codecs
 import contextlib
 import errno
+import glob
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,35 +34,33 @@ TIED = "tied"  # in a file's metadata: JSON, the names that are written under an
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path, former: Path | None = None) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it when the block ends well.
+    """A temporary path, renamed to `path` when the block ends well.
 
     A reader sees the old file or the new one, never half of one; on an error nothing stays. What
-    lay at `path` before is kept at `former`, if that is given.
+    lay at `path` before is kept at `former`, if that is given. The temporary path lies in a hidden
+    folder of its own beside `path`, for there are writers (safetensors) that make more files.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        temporary = Path(folder) / path.name
+        temporary.touch()
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        # mkstemp makes files private; give the mode that an ordinary open() would have given.
+        # some writers make their files private; give the mode that open() would have given
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
         if former is not None and path.exists():
             path.replace(former)
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def remove_unfinished(path: Path) -> None:
     """Remove what processes that were killed while they wrote `path` have left beside it."""
-    for temporary in path.parent.glob(f".{path.stem}.????????{path.suffix}"):
-        temporary.unlink(missing_ok=True)
+    for folder in path.parent.glob(f".{glob.escape(path.name)}.????????"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def save(

@@ -6,6 +6,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
+from hidiff import weights
 from hidiff.build.cases import batches, list_cases, list_splits, load_cases
 from hidiff.build.memory import check_memory
 from hidiff.build.models import checkpoint_metadata
@@ -66,6 +67,8 @@ def train(
                 f"{folder} holds a run already ({', '.join(file.name for file in there)}). Go on "
                 "with it (resume), remove these files, or train into another folder."
             )
+        for name in RUN_FILES:
+            weights.remove_unfinished(folder / name)  # by a process that was killed
         write_recipe(recipe, folder / RECIPE_FILE)
         write_splits(list_splits(recipe), folder)
     return trainer.run(resume)

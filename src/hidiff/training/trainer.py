@@ -11,13 +11,13 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from hidiff import seeding, weights
+from hidiff import seeding
 from hidiff.hybrid import HybridSegmentor
 from hidiff.training import state
 from hidiff.training.budget import Budget
 from hidiff.training.conditions import KEY, conditions, differences
 from hidiff.training.ema import EMA
-from hidiff.training.log import METRICS_FILE, RunLog
+from hidiff.training.log import RunLog
 from hidiff.training.settings import TrainingSettings
 from hidiff.training.state import STATE_FILE, UNREADABLE_STATE_FILE, Progress
 from hidiff.training.steps import (
@@ -105,7 +105,7 @@ class Trainer:
             )
         progress = self._find_progress(names) if resume else None
         self._check_together(names, progress)
-        self._clear_up()
+        self._set_aside_unreadable()
         self.log = RunLog(self.folder, progress, silent=not self.accelerator.is_main_process)
         first = names.index(progress.stage) if progress else 0
         try:
@@ -157,12 +157,10 @@ class Trainer:
             device=self.accelerator.device.type,
         )
 
-    def _clear_up(self) -> None:
-        """Take away what a killed process left half-written, and a state that was passed over."""
+    def _set_aside_unreadable(self) -> None:
+        """Take away a state that was passed over."""
         if not self.accelerator.is_main_process:
             return
-        for name in (STATE_FILE, *MODEL_FILES, METRICS_FILE):
-            weights.remove_unfinished(self.folder / name)
         state_file = self.folder / STATE_FILE
         if self.resumed_from not in (None, state_file) and state_file.is_file():
             # else the next checkpoint would move it over the one that reads
