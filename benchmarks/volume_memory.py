@@ -1,6 +1,6 @@
 """How much memory does the prediction of a volume take, at the most?
 
-    python benchmarks/volume_memory.py [--shape 512 512 300] [--classes 1 9]
+    python benchmarks/volume_memory.py [--shape 512 512 300] [--classes 1 9] [--overlap 0.25]
 
 A drawn CT (noise, int16, NIfTI), an untrained model of width 16, 2 steps. Labels are written as
 NIfTI; of several classes the probabilities too, which lie on the disk until then. The peak is that
@@ -31,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", type=int, nargs=3, default=(512, 512, 300))
     parser.add_argument("--classes", type=int, nargs="+", default=list(LIMITS_GIB))
+    parser.add_argument("--overlap", type=float, default=0.25, help="of windows: time, not memory")
     args = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -38,7 +39,9 @@ def main() -> None:
         for classes in args.classes:
             context = multiprocessing.get_context("spawn")
             with context.Pool(1) as pool:
-                row = pool.apply(predict, (image, Path(folder) / str(classes), classes))
+                row = pool.apply(
+                    predict, (image, Path(folder) / str(classes), classes, args.overlap)
+                )
             rows.append({"shape": list(args.shape), **row, "limit_gib": LIMITS_GIB.get(classes)})
             print(json.dumps(rows[-1]))
     question = "the most memory that the prediction of a volume takes"
@@ -55,7 +58,7 @@ def draw_volume(path: Path, shape: tuple[int, ...]) -> Path:
     return path
 
 
-def predict(image: Path, output: Path, classes: int) -> dict:
+def predict(image: Path, output: Path, classes: int, overlap: float) -> dict:
     """In a process of its own: what it took."""
     torch.manual_seed(0)
     kind = "one_class" if classes == 1 else "exclusive"
@@ -77,11 +80,12 @@ def predict(image: Path, output: Path, classes: int) -> dict:
     before, started = peak_memory_mib(), time.monotonic()
     output.mkdir()
     prediction = predictor.predict_volume(
-        image, steps=2, keep_probability=classes > 1, scratch=output
+        image, steps=2, overlap=overlap, keep_probability=classes > 1, scratch=output
     )
     write_volume(prediction, output, stem="ct", source=image, labels=predictor.labels)
     return {
         "classes": classes,
+        "overlap": overlap,
         "peak_gib": round(peak_memory_mib() / 1024, 2),
         "before_gib": round(before / 1024, 2),
         "seconds": round(time.monotonic() - started, 1),

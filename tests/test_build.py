@@ -1,12 +1,14 @@
 """Recipe to objects and back: what a checkpoint keeps, and what a run can start from."""
 
 import json
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from safetensors.torch import save_file
 
 import hidiff
@@ -82,6 +84,21 @@ def test_batches_go_on_from_any_step(tmp_path):
     for left, right in zip(whole[3:], rest, strict=True):
         assert left.names == right.names
         assert torch.equal(left.image, right.image) and torch.equal(left.y0, right.y0)
+
+
+@pytest.mark.parametrize(("outside", "share"), [("background", 1.0), ("ignored", 0.5)])
+def test_what_lies_outside_a_field_of_view_is_background_unless_told(tmp_path, outside, share):
+    recipe = make_tiny(tmp_path, training={"batch_size": 5})
+    data = recipe.data.model_copy(update={"outside_field_of_view": outside})
+    field = np.zeros((64, 64), np.uint8)
+    field[:, :32] = 255
+    fields = Path(data.path) / "fields_of_view"
+    fields.mkdir()
+    for image in Path(data.path, "images").iterdir():
+        Image.fromarray(field).save(fields / image.name)
+    batch = take(recipe.model_copy(update={"data": data}), 0, 1)[0]
+    assert batch.field_of_view.mean() == share
+    assert batch.y0.any()
 
 
 def test_parts_and_ranks_share_out_the_same_patches(tmp_path):

@@ -44,6 +44,9 @@ def test_rows_of_a_default_that_changed_are_told_from_those_before():
     for run in runs:
         before = change_recipe(run.recipe, ["training.last_step_share=0"])
         assert (recipe_hash(before) == recipe_hash(run.recipe)) == (run.arm != "hybrid")
+        before = change_recipe(run.recipe, ["data.outside_field_of_view=ignored"])
+        has_one = run.recipe.data.source == "drive"
+        assert (recipe_hash(before) == recipe_hash(run.recipe)) == (not has_one)
 
 
 def test_a_wheel_carries_the_suites():

@@ -62,7 +62,7 @@ def list_splits(recipe: Recipe) -> dict[Split, list[Case]]:
 
 
 def load_cases(recipe: Recipe, split: str) -> LoadedCases | LoadedVolumes:
-    """The cases of a split as the networks see them: pictures, or slices of volumes."""
+    """The cases of a split as training sees them: pictures, or slices of volumes."""
     data, cases = recipe.data, list_cases(recipe, split)
     if any(is_volume(case.image) for case in cases):
         return LoadedVolumes(
@@ -74,6 +74,8 @@ def load_cases(recipe: Recipe, split: str) -> LoadedCases | LoadedVolumes:
             data.size,
             data.cache,
         )
+    if data.outside_field_of_view == "background":
+        cases = [replace(case, field_of_view=None) for case in cases]
     return LoadedCases(
         cases,
         recipe.labels,

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from hidiff.cli.errors import MISTAKE
 from hidiff.cli.inputs import check_free, find_inputs
 from hidiff.cli.options import (
     Compiled,
@@ -28,16 +27,15 @@ from hidiff.cli.options import (
     use_threads,
 )
 from hidiff.cli.predicting import (
-    FAILED,
     Format,
     Unreadable,
     choose_formats,
     predict_picture,
     predict_volume,
-    report_failures,
+    report,
 )
 from hidiff.cli.progress import progress_bar
-from hidiff.cli.say import say, warn
+from hidiff.cli.say import warn
 
 
 def predict(
@@ -124,7 +122,4 @@ def predict(
                 named = str(each.file) in str(error)
                 failures.append(str(error) if named else f"{each.file}: {error}")
             bar.update(task, completed=number + 1)
-    say(f"{len(images) - len(failures)} of {len(images)} images are done: {output}")
-    if failures:
-        report_failures(failures)
-        raise typer.Exit(FAILED if len(failures) < len(images) else MISTAKE)
+    report(failures, len(images), output)

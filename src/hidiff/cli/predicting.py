@@ -6,9 +6,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hidiff.cli.errors import Mistake
+import typer
+
+from hidiff.cli.errors import MISTAKE, Mistake
 from hidiff.cli.inputs import Input
-from hidiff.cli.say import error_console
+from hidiff.cli.say import error_console, say
 
 if TYPE_CHECKING:
     from hidiff.inference import Predictor
@@ -117,10 +119,15 @@ def predict_volume(
         )
 
 
-def report_failures(failures: Sequence[str]) -> None:
-    """Name what failed, on stderr."""
+def report(failures: Sequence[str], num_images: int, output: Path) -> None:
+    """Tell how many images are done, and name what failed on stderr: then the command ends so."""
+    num_done = num_images - len(failures)
+    say(f"{num_done} of {num_images} images are done: {output}")
+    if not failures:
+        return
     error_console.print(f"{len(failures)} failed:", style="bold red")
     for failure in failures[:MOST_SHOWN]:
         error_console.print(f"  {failure}", soft_wrap=True, markup=False)
     if len(failures) > MOST_SHOWN:
         error_console.print(f"  and {len(failures) - MOST_SHOWN} more")
+    raise typer.Exit(FAILED if num_done else MISTAKE)

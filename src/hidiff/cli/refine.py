@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hidiff.cli.errors import MISTAKE, Mistake
+from hidiff.cli.errors import Mistake
 from hidiff.cli.inputs import check_free, find_inputs
 from hidiff.cli.options import (
     Device,
@@ -22,9 +22,8 @@ from hidiff.cli.options import (
     prediction_changes,
     use_threads,
 )
-from hidiff.cli.predicting import FAILED, Format, Unreadable, predict_picture, report_failures
+from hidiff.cli.predicting import Format, Unreadable, predict_picture, report
 from hidiff.cli.progress import progress_bar
-from hidiff.cli.say import say
 
 
 def refine(
@@ -93,7 +92,4 @@ def refine(
                 )  # fmt: skip
             except (Unreadable, DataError) as error:
                 failures.append(str(error))
-    say(f"{len(images) - len(failures)} of {len(images)} images are done: {output}")
-    if failures:
-        report_failures(failures)
-        raise typer.Exit(FAILED if len(failures) < len(images) else MISTAKE)
+    report(failures, len(images), output)

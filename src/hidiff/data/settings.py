@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
@@ -15,6 +16,7 @@ from hidiff.data.slices import Slicing
 from hidiff.data.splits import Splitting
 from hidiff.data.transforms import PRESETS, Augmentation, check_square
 
+OutsideFieldOfView = Literal["background", "ignored"]
 DATA_VARIABLE = "HIDIFF_DATA"  # environment: where relative data paths are looked for
 
 
@@ -49,6 +51,12 @@ class DataSettings(BaseModel):
     patch_size: tuple[int, int] = Field(
         default=(128, 128),
         description="height, width of a training patch: multiples of 32, from 64 up",
+    )
+    outside_field_of_view: OutsideFieldOfView = Field(
+        default="background",
+        description="what training takes the pixels outside a field of view for: background, as "
+        "past the rim of a lens, or ignored, where nobody has outlined anything; metrics never "
+        "count them",
     )
     foreground_share: float = Field(
         default=0.5, ge=0, le=1, description="share of patches centred on foreground"

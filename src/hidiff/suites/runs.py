@@ -33,6 +33,8 @@ DEFAULTS = make_recipe(
     }
 ).model_dump(mode="json")
 DEFAULTS["training"]["last_step_share"] = 0.0  # before it was a setting
+DEFAULTS["data"]["outside_field_of_view"] = "ignored"  # likewise
+SOURCES_WITH_FIELDS_OF_VIEW = ("drive", "folder")
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,8 @@ def recipe_hash(recipe: Recipe, *more: Any) -> str:
     del content["segmentor"]["weights"]
     if recipe.training.arm == SEGMENTOR_ONLY or recipe.training.stage2_steps == 0:
         del content["training"]["last_step_share"]  # no refiner, no t
+    if recipe.data.source not in SOURCES_WITH_FIELDS_OF_VIEW:
+        del content["data"]["outside_field_of_view"]
     text = json.dumps([unlike(content, DEFAULTS), *more], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
