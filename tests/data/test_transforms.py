@@ -17,6 +17,7 @@ EVERYTHING = Augmentation(
     **{
         name: 1.0
         for name in (
+            "lens",
             "flip_horizontal",
             "flip_vertical",
             "rotate90",
@@ -173,3 +174,32 @@ def test_turning_by_90_degrees_wants_a_square():
 def test_a_share_beyond_1_is_refused():
     with pytest.raises(ValueError, match=r"foreground_share is 1\.5"):
         training_transform((32, 32), PRESETS["none"], 1.5, ONE)
+
+
+# The lens
+
+
+def erode(mask, pixels=3):
+    """Where all is true so far around; not at the border, past which nothing is known."""
+    sides = 2 * pixels + 1
+    outside = torch.nn.functional.pad(~mask, (pixels,) * 4, value=True)[None].float()
+    return torch.nn.functional.max_pool2d(outside, sides, stride=1)[0] == 0
+
+
+def test_past_the_rim_of_a_lens_all_is_black_and_empty():
+    image = torch.rand(3, 64, 64) - 0.5
+    y0 = torch.ones(1, 64, 64, dtype=torch.bool)
+    item = {"name": "x", "image": image, "y0": y0, "field_of_view": y0}
+    transform = training_transform((64, 64), Augmentation(lens=1.0), 0.0, ONE)
+    transform.set_random_state(seed=0)
+    shares = []
+    for _ in range(50):
+        patch = transform(dict(item))
+        inside = patch["y0"][0] > 0
+        black = image.amin(dim=(1, 2))[:, None]
+        shares.append(float(inside.float().mean()))
+        far, well_inside = erode(patch["y0"][0] == 0), erode(inside)
+        assert torch.equal(patch["image"][:, far], black.expand(-1, int(far.sum())))
+        assert torch.equal(patch["image"][:, well_inside], image[:, well_inside])
+        assert patch["field_of_view"].all()
+    assert min(shares) < 0.6 and max(shares) == 1.0

@@ -36,6 +36,9 @@ class Augmentation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    lens: float = Field(
+        default=0.0, ge=0, le=1, description="a round view of any size, black and empty around it"
+    )
     flip_horizontal: float = Probability
     flip_vertical: float = Probability
     rotate90: float = Probability
@@ -118,6 +121,7 @@ def training_transform(
     # The crop comes first and with room to turn in, so that all the rest works on few pixels.
     room = _room_to_turn(augmentation) if augmentation.affine else 1.0
     steps = [
+        *([Lens(augmentation.lens)] if augmentation.lens else []),
         CropPatch(patch_size, room, foreground_share, labels.class_planes),
         *_shape_steps(patch_size, augmentation),
         *_brightness_steps(augmentation, prior_planes),
@@ -193,6 +197,34 @@ def _no_record() -> Iterator[None]:
         yield
     finally:
         set_track_meta(before)
+
+
+class Lens(Randomizable, Transform):
+    """See the image through a round lens, as other cameras do: black around it, and no class there.
+
+    The disc lies near the image's middle and has 0.4 to 0.8 of its shorter side as its radius; its
+    rim is some pixels wide. Black is the image's own lowest value, by channel.
+    """
+
+    def __init__(self, prob: float) -> None:
+        self.prob = prob
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        if self.R.random() >= self.prob:
+            return dict(data)
+        image = data["image"]
+        height, width = image.shape[-2:]
+        radius = min(height, width) * self.R.uniform(0.4, 0.8)
+        row, column = (side * self.R.uniform(0.4, 0.6) for side in (height, width))
+        rows, columns = torch.arange(height)[:, None] - row, torch.arange(width) - column
+        past_rim = (rows**2 + columns**2).sqrt() - radius
+        light = (0.5 - past_rim / self.R.uniform(1, 5)).clamp(0, 1).float()
+        black = image.amin(dim=(-2, -1), keepdim=True)
+        return {
+            **data,
+            "image": torch.lerp(black.expand_as(image), image, light.expand_as(image)),
+            "y0": data["y0"] * (past_rim < 0),
+        }
 
 
 class CropPatch(Randomizable, Transform):
