@@ -121,9 +121,15 @@ def result_words(test: Facts, groups: str | None, words: str) -> str:
         (metric_title(metric, test["unit"]), *(cell(metric, source) for source in sources))
         for metric in SHOWN
     ]
+    share = test.get("foreground_outside")
+    outside = ""
+    if share is not None:
+        outside = (
+            f"\n\nOutside the field of view it marks {share:.2%} of the pixels; none is a vessel."
+        )
     return (
         f"### {test['name']}\n\n{test['cases']} images{whose}: {words}.\n\n"
-        f"{markdown(('metric', *sources), lines)}"
+        f"{markdown(('metric', *sources), lines)}{outside}"
     )
 
 

@@ -156,7 +156,7 @@ def check_unseen(cases: Sequence[Case], splits: Mapping[str, Any], same_set: boo
 def judge_models(loaded: Mapping[str, Predictor], cases: Sequence[Case]) -> Facts:
     """Metrics of the packed model with their intervals, and how the float one differs."""
     rows: dict[str, list] = {name: [] for name in loaded}
-    same, seconds = [], []
+    same, seconds, outside = [], [], []
     for case in cases:
         labels = {}
         for name, predictor in loaded.items():
@@ -167,6 +167,9 @@ def judge_models(loaded: Mapping[str, Predictor], cases: Sequence[Case]) -> Fact
                 seconds.append(time.process_time() - start)
             labels[name] = made.labels
             rows[name] += judge(made, truth, case, predictor, tolerance=1.0)
+        if case.field_of_view is not None:
+            # of no metric, but users see it
+            outside.append(float((labels["packed"] > 0)[~truth.inside].mean()))
         same.append(float((labels["packed"] == labels["float"]).mean()))
         print(f"{case.name}: {seconds[-1]:.2f} s, {same[-1]:.4%} of the pixels as before packing")
     refined = {
@@ -192,6 +195,7 @@ def judge_models(loaded: Mapping[str, Predictor], cases: Sequence[Case]) -> Fact
             "dice_change": float(np.mean(changes)),
         },
         "seconds": statistics.median(seconds),
+        "foreground_outside": float(np.mean(outside)) if outside else None,
         "dice": {name: round(value, 5) for name, value in refined["packed"].items()},
     }
 
