@@ -125,7 +125,7 @@ def result_words(test: Facts, groups: str | None, words: str) -> str:
     outside = ""
     if share is not None:
         outside = (
-            f"\n\nOutside the field of view it marks {share:.2%} of the pixels; none is a vessel."
+            f"\nOutside the field of view it marks {share:.2%} of the pixels; none is a vessel."
         )
     return (
         f"### {test['name']}\n\n{test['cases']} images{whose}: {words}.\n\n"

@@ -34,7 +34,7 @@ DEFAULTS = make_recipe(
 ).model_dump(mode="json")
 DEFAULTS["training"]["last_step_share"] = 0.0  # before it was a setting
 DEFAULTS["data"]["outside_field_of_view"] = "ignored"  # likewise
-SOURCES_WITH_FIELDS_OF_VIEW = ("drive", "folder")
+SOURCES_WITH_FIELDS_OF_VIEW = ("drive", "chase_db1", "folder")
 
 
 @dataclass(frozen=True)
