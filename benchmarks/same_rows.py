@@ -18,7 +18,7 @@ import yaml
 from timing import machine, write
 
 from hidiff.data import SYNTHETIC_LABELS, write_synthetic
-from hidiff.recipe import Recipe, make_recipe, read_recipe, write_recipe
+from hidiff.recipe import Recipe, change_recipe, make_recipe, read_recipe, write_recipe
 from hidiff.suites.rows import MEASURED
 
 ARMS = ("stage1", "segmentor_only", "hybrid")
@@ -32,7 +32,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        recipe = read_recipe(args.recipe, args.set) if args.recipe else drawn(folder)
+        recipe = change_recipe(read_recipe(args.recipe) if args.recipe else drawn(folder), args.set)
         write_recipe(recipe, folder / "recipe.yaml")
         suite = {
             "name": "twice",

@@ -45,6 +45,8 @@ class CatalogEntry:
     citation: str = ""
     recipe: str = ""
     """that comes with HiDiff"""
+    fields_of_view: bool = False
+    """whether its cases may have one"""
 
 
 def load_split(
@@ -190,6 +192,7 @@ CATALOG: dict[str, CatalogEntry] = {
         citation="Staal et al., Ridge-based vessel segmentation in color images of the retina, "
         "IEEE Transactions on Medical Imaging 23(4), 2004",
         recipe="drive",
+        fields_of_view=True,
         list_cases=layouts.list_drive,
     ),
     "chase_db1": CatalogEntry(
@@ -206,6 +209,7 @@ CATALOG: dict[str, CatalogEntry] = {
         citation="Fraz et al., An ensemble classification-based approach applied to retinal blood "
         "vessel segmentation, IEEE Transactions on Biomedical Engineering 59(9), 2012",
         recipe="chase_db1",
+        fields_of_view=True,
         list_cases=layouts.list_chase_db1,
     ),
     "acdc": CatalogEntry(
@@ -295,6 +299,7 @@ CATALOG: dict[str, CatalogEntry] = {
         channels=None,
         terms="yours",
         recipe="folder",
+        fields_of_view=True,
         list_cases=layouts.list_folder,
     ),
     "brain": CatalogEntry(

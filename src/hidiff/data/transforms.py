@@ -110,7 +110,7 @@ def training_transform(
     """A loaded item -> the same item as a patch: plain float32 tensors, masks still exact bits.
 
     The image's last `prior_planes` are a prior: they are cut and turned with it, and their values
-    stay.
+    stay, but past the rim of a lens.
 
     Where a patch reaches beyond the image (a small image, a turned patch), the image's edge is
     repeated, the mask is empty (background, for exclusive classes) and field_of_view is 0.
@@ -203,7 +203,7 @@ class Lens(Randomizable, Transform):
     """See the image through a round lens, as other cameras do: black around it, and no class there.
 
     The disc lies near the image's middle and has 0.4 to 0.8 of its shorter side as its radius; its
-    rim is some pixels wide. Black is the image's own lowest value, by channel.
+    rim is some pixels wide. Black is the image's own lowest value, by channel, a prior's too.
     """
 
     def __init__(self, prob: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hidiff.data import CATALOG
 from hidiff.recipe import Recipe, change_recipe, make_recipe, read_recipe
 from hidiff.suites.suite import HYBRID, SEGMENTOR_ONLY, STAGE1, Evaluation, Suite, SuiteError
 
@@ -34,7 +35,6 @@ DEFAULTS = make_recipe(
 ).model_dump(mode="json")
 DEFAULTS["training"]["last_step_share"] = 0.0  # before it was a setting
 DEFAULTS["data"]["outside_field_of_view"] = "ignored"  # likewise
-SOURCES_WITH_FIELDS_OF_VIEW = ("drive", "chase_db1", "folder")
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def recipe_hash(recipe: Recipe, *more: Any) -> str:
     del content["segmentor"]["weights"]
     if recipe.training.arm == SEGMENTOR_ONLY or recipe.training.stage2_steps == 0:
         del content["training"]["last_step_share"]  # no refiner, no t
-    if recipe.data.source not in SOURCES_WITH_FIELDS_OF_VIEW:
+    if not CATALOG[recipe.data.source].fields_of_view:
         del content["data"]["outside_field_of_view"]
     text = json.dumps([unlike(content, DEFAULTS), *more], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()

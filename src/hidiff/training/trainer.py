@@ -158,7 +158,7 @@ class Trainer:
         )
 
     def _set_aside_unreadable(self) -> None:
-        """Take away a state that was passed over."""
+        """Keep a state that was passed over, under another name."""
         if not self.accelerator.is_main_process:
             return
         state_file = self.folder / STATE_FILE
