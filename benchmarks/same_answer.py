@@ -3,9 +3,10 @@
     python benchmarks/same_answer.py runs/drive [--split test] [--cases 2] [--temperature 1.0]
 
 Predicts some images with other batch sizes, overlaps, windows and threads, and counts the pixels
-whose labels are those of the first way. Draws are tied to pixels, so what is left is what a window
-shows to the network (how far it sees), and the order in which floats are added: 1-bit layers can
-turn the last digit of a float into a flip. The prior, which knows no draws, tells the two apart.
+whose labels are those of the first way, the model's own. Draws are tied to pixels, so what is left
+is what a window shows to the network (how far it sees), and the order in which floats are added:
+1-bit layers can turn the last digit of a float into a flip. The prior, which knows no draws, tells
+the two apart.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from timing import machine, write
 
 from hidiff import build
 
-WHOLE = 608  # a window that holds an image of DRIVE
+WHOLE = (608, 608)  # a window that holds an image of DRIVE
 WAYS = {
     "8 windows at once, overlap 0.25": {},
     "the same again": {},
@@ -27,8 +28,8 @@ WAYS = {
     "2 threads": {"threads": 2},
     "overlap 0.5": {"overlap": 0.5},
     "overlap 0.75": {"overlap": 0.75},
-    "a window half as large again": {"larger": 1.5},
-    "the whole image in one window": {"larger": None},
+    "overlap 0.1": {"overlap": 0.1},
+    "the whole image in one window": {"window_size": WHOLE},
 }
 
 
@@ -39,23 +40,20 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=2)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--samples", type=int, default=1)
-    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--temperature", type=float, help="left out: the default")
+    parser.add_argument("--window", type=int, help="a side; left out: the model's own")
     args = parser.parse_args()
     predictor = build.load(args.model)
     cases = build.list_cases(build.load_recipe(args.model), args.split)[: args.cases]
-    window, found = predictor.window, {}
+    found = {}
     work = {"samples": args.samples, "temperature": args.temperature, "steps": args.steps}
+    if args.window is not None:
+        work["window_size"] = (args.window, args.window)
     for way, changes in WAYS.items():
-        changes = dict(changes)
+        changes = work | changes
         torch.set_num_threads(changes.pop("threads", 1))
-        larger = changes.pop("larger", 1)
-        predictor.window = (
-            (WHOLE, WHOLE)
-            if larger is None
-            else tuple(int(side * larger) // 32 * 32 for side in window)
-        )
         start = time.perf_counter()
-        found[way] = [predictor.predict(str(case.image), **work, **changes) for case in cases]
+        found[way] = [predictor.predict(str(case.image), **changes) for case in cases]
         print(f"{way}: {time.perf_counter() - start:.0f} s", flush=True)
     first = found[next(iter(WAYS))]
     rows = [
@@ -72,8 +70,10 @@ def main() -> None:
     ]
     result = {
         "question": "share of pixels whose label is that of the first way",
+        "model": args.model.name,
         "cases": len(cases),
         **work,
+        "window_size": (predictor.settings.model_copy(update=work).window_size or predictor.window),
         "rows": rows,
         **machine(),
     }

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from hidiff import build
-from hidiff.data.transforms import PRESETS
+from hidiff.data.augmentation import PRESETS
 from hidiff.diffusion import NOISES, SAMPLERS, SCHEDULES
 from hidiff.recipe import RecipeError
 from hidiff.refiner.unet import EXCHANGES

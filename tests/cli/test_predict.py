@@ -33,12 +33,29 @@ def test_a_folder_of_images_becomes_masks_of_their_size(hidiff, trained, images,
 def test_options_reach_the_prediction(hidiff, trained, images, tmp_path):
     one = images / "case-000.png"
     words = ("--samples", "2", "--seed", "5", "--mirror", "--rule", "expected_dice")
+    words += ("--window-size", "96", "64", "--overlap", "0.5")
     formats = ("--format", "npz", "--format", "tiff")
     result = hidiff("predict", trained, one, "--output", tmp_path / "out", *words, *formats)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "out" / "case-000_labels.tiff").is_file()
     with np.load(tmp_path / "out" / "case-000.npz") as arrays:
         assert "variance" in arrays  # of the two samples
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--window-size", "100", "100"), ("--window-size (100, 100):", "a multiple of 32")),
+        (("--overlap", "1"), ("--overlap 1.0:", "less than 1")),
+    ],
+)
+def test_windows_that_cannot_be_are_told_before_any_image(
+    hidiff, trained, images, tmp_path, words, told
+):
+    result = hidiff("predict", trained, images, "--output", tmp_path / "out", *words)
+    assert result.exit_code == 2
+    assert all(part in " ".join(result.stderr.split()) for part in told)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_bad_image_is_named_and_the_others_are_done(hidiff, trained, images, tmp_path):

@@ -16,7 +16,7 @@ from hidiff.data import (
     to_slices,
     training_transform,
 )
-from hidiff.data.transforms import Augmentation
+from hidiff.data.augmentation import Augmentation
 from tests.volumes import LABELS, make_grid, make_mask, write_nifti
 
 RAW = Intensity(kind="window", window=(-1, 1))  # leaves values from -1 to 1 as they are

@@ -112,6 +112,26 @@ def test_windows_at_once_do_not_matter(predictor):
     assert (alone.prior_labels == together.prior_labels).mean() >= 0.999
 
 
+def test_a_larger_window_sees_the_whole_image_at_once(predictor, monkeypatch):
+    image, seen = make_image(100, 120), []
+    forward = predictor.hybrid.segmentor.forward
+
+    def look(image):
+        seen.append(tuple(image.shape[2:]))
+        return forward(image)
+
+    monkeypatch.setattr(predictor.hybrid.segmentor, "forward", look)
+    predictor.predict(image, window_size=(128, 160), steps=1)
+    assert seen == [(128, 160)]
+
+
+def test_windows_of_another_size_than_the_segmentor_takes_are_refused(predictor, monkeypatch):
+    monkeypatch.setattr(predictor.hybrid.segmentor, "input_size", (64, 64))
+    predictor.predict(make_image(64, 64), window_size=(64, 64), steps=1)
+    with pytest.raises(ValueError, match=r"window_size is 96x96, but .* 64x64 only"):
+        predictor.predict(make_image(64, 64), window_size=(96, 96), steps=1)
+
+
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.6])
 def test_draws_belong_to_the_pixels_of_the_whole_image(tmp_path, overlap):
     recipe = make_tiny(tmp_path)

@@ -45,11 +45,10 @@ CUTS = [(64, 0.5), (64, 0.0), (128, 0.25), (160, 0.0)]
 
 
 @pytest.mark.parametrize(("side", "overlap"), CUTS)
-def test_how_an_image_is_cut_adds_nothing_of_its_own(pointwise, side, overlap, monkeypatch):
+def test_how_an_image_is_cut_adds_nothing_of_its_own(pointwise, side, overlap):
     work = {"name": "a", "steps": 2, "temperature": 1.0}
     plain = pointwise.predict(IMAGE, overlap=0.25, **work)
-    monkeypatch.setattr(pointwise, "window", (side, side))
-    other = pointwise.predict(IMAGE, overlap=overlap, **work)
+    other = pointwise.predict(IMAGE, window_size=(side, side), overlap=overlap, **work)
     assert 0.05 < plain.labels.mean() < 0.95
     assert not np.array_equal(plain.labels, plain.prior_labels)
     assert (plain.labels == other.labels).mean() >= 0.999

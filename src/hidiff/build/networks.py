@@ -45,12 +45,13 @@ def segmentor_of(recipe: Recipe, own: nn.Module | None = None) -> Any:
     else:
         segmentor = adopt(own, recipe.segmentor, channels)
     warn_of_intensity(segmentor, recipe.data.intensity)
-    size = input_size(segmentor)
-    if size not in (None, patch):
-        raise ValueError(
-            f"data.patch_size is {patch[0]}x{patch[1]}, but the segmentor takes images of "
-            f"{size[0]}x{size[1]} only. Set data.patch_size to that."
-        )
+    size, window = input_size(segmentor), recipe.prediction.window_size
+    for name, looks in (("data.patch_size", patch), ("prediction.window_size", window)):
+        if size is not None and looks is not None and size != looks:
+            raise ValueError(
+                f"{name} is {looks[0]}x{looks[1]}, but the segmentor takes images of "
+                f"{size[0]}x{size[1]} only. Set {name} to that."
+            )
     return segmentor
 
 

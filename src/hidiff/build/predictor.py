@@ -60,7 +60,7 @@ def load(
         )
     hybrid = load_hybrid(model, segmentor)
     predictor = make_predictor(hybrid, model.recipe, device, model.refines)
-    size = model.recipe.data.patch_size
+    size = model.recipe.prediction.window_size or model.recipe.data.patch_size
     hybrid.segmentor = export.export_segmentor(hybrid.segmentor, size, segmentor_runtime)
     if compiled:
         # one method in place of another: no type says that

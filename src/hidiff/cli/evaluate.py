@@ -14,6 +14,7 @@ from hidiff.cli.options import (
     Folds,
     Mirror,
     ModelArgument,
+    Overlap,
     Overwrite,
     RuleOption,
     Runtime,
@@ -23,6 +24,7 @@ from hidiff.cli.options import (
     Steps,
     Temperature,
     Threads,
+    WindowSize,
     load_model,
     prediction_changes,
     use_threads,
@@ -69,6 +71,8 @@ def evaluate(
     temperature: Temperature = None,
     mirror: Mirror = None,
     rule: RuleOption = None,
+    window_size: WindowSize = None,
+    overlap: Overlap = None,
     folds: Folds = False,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
@@ -101,7 +105,7 @@ def evaluate(
     changes = prediction_changes(
         file.recipe.diffusion.num_steps,
         samples=samples, steps=steps, seed=seed, temperature=temperature,
-        mirror=mirror, rule=rule,
+        mirror=mirror, rule=rule, window_size=window_size, overlap=overlap,
     )  # fmt: skip
     if output is None and file.path.parent == FOLDER:
         raise Mistake(f"{model} comes with HiDiff: say with --output where the results shall go.")

@@ -113,6 +113,19 @@ RuleOption = Annotated[
         "--rule", help="half: 0.5, or argmax; expected_dice: the cut of the best expected Dice."
     ),
 ]
+WindowSize = Annotated[
+    tuple[int, int] | None,
+    typer.Option(
+        "--window-size",
+        metavar="H W",
+        help="Of the windows that images are looked through, multiples of 32; left out: as in "
+        "training. Larger ones cut fewer seams and take more memory.",
+    ),
+]
+Overlap = Annotated[
+    float | None,
+    typer.Option("--overlap", min=0, metavar="X", help="Of two windows: a share below 1."),
+]
 Folds = Annotated[
     bool,
     typer.Option(
@@ -178,8 +191,14 @@ def prediction_changes(
     temperature: float | None,
     mirror: bool | None,
     rule: Rule | None,
+    window_size: tuple[int, int] | None,
+    overlap: float | None,
 ) -> dict[str, Any]:
     """The options that were given, as PredictionSettings; `num_steps` is the model's T."""
+    from pydantic import ValidationError
+
+    from hidiff.inference import PredictionSettings
+
     if steps is not None and steps > num_steps:
         raise Mistake(
             f"--steps {steps}, but this model was trained with T = {num_steps} steps. "
@@ -192,5 +211,14 @@ def prediction_changes(
         "temperature": temperature,
         "mirror": mirror,
         "rule": None if rule is None else rule.value,
+        "window_size": window_size,
+        "overlap": overlap,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    changes = {name: value for name, value in given.items() if value is not None}
+    try:
+        PredictionSettings(**changes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise Mistake(f"--{option} {first['input']}: {first['msg']}") from error
+    return changes

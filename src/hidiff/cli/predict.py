@@ -13,6 +13,7 @@ from hidiff.cli.options import (
     Folds,
     Mirror,
     ModelArgument,
+    Overlap,
     Overwrite,
     RuleOption,
     Runtime,
@@ -22,6 +23,7 @@ from hidiff.cli.options import (
     Steps,
     Temperature,
     Threads,
+    WindowSize,
     load_model,
     prediction_changes,
     use_threads,
@@ -71,6 +73,8 @@ def predict(
     temperature: Temperature = None,
     mirror: Mirror = None,
     rule: RuleOption = None,
+    window_size: WindowSize = None,
+    overlap: Overlap = None,
     folds: Folds = False,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
@@ -105,7 +109,7 @@ def predict(
     changes = prediction_changes(
         predictor.hybrid.schedule.num_steps,
         samples=samples, steps=steps, seed=seed, temperature=temperature,
-        mirror=mirror, rule=rule,
+        mirror=mirror, rule=rule, window_size=window_size, overlap=overlap,
     )  # fmt: skip
     keep = {"probability": probability, "uncertainty": uncertainty, "overwrite": overwrite}
     failures = []

@@ -11,6 +11,7 @@ from hidiff.cli.options import (
     Device,
     DeviceOption,
     Mirror,
+    Overlap,
     Overwrite,
     RuleOption,
     Samples,
@@ -18,6 +19,7 @@ from hidiff.cli.options import (
     Steps,
     Temperature,
     Threads,
+    WindowSize,
     choose_device,
     prediction_changes,
     use_threads,
@@ -45,6 +47,8 @@ def refine(
     temperature: Temperature = None,
     mirror: Mirror = None,
     rule: RuleOption = None,
+    window_size: WindowSize = None,
+    overlap: Overlap = None,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
@@ -79,7 +83,7 @@ def refine(
     changes = prediction_changes(
         predictor.hybrid.schedule.num_steps,
         samples=samples, steps=steps, seed=seed, temperature=temperature,
-        mirror=mirror, rule=rule,
+        mirror=mirror, rule=rule, window_size=window_size, overlap=overlap,
     )  # fmt: skip
     failures = []
     with progress_bar() as bar:

@@ -1,5 +1,6 @@
 """Images and masks: from files to batches of tensors."""
 
+from hidiff.data.augmentation import PRESETS, Augmentation
 from hidiff.data.brain import BRAIN_LABELS, write_brain
 from hidiff.data.case import (
     Case,
@@ -35,7 +36,7 @@ from hidiff.data.read import (
     read_open_picture,
 )
 from hidiff.data.record import SPLITS_FILE, record_splits, write_splits
-from hidiff.data.settings import DATA_VARIABLE, DataSettings
+from hidiff.data.settings import DATA_VARIABLE, DataSettings, check_sides
 from hidiff.data.slices import (
     LoadedVolumes,
     SlicedVolume,
@@ -49,7 +50,7 @@ from hidiff.data.slices import (
 )
 from hidiff.data.splits import Splitting, fold_of, hold_out, split_by_group
 from hidiff.data.synthetic import SYNTHETIC_LABELS, write_synthetic
-from hidiff.data.transforms import PRESETS, Augmentation, training_transform
+from hidiff.data.transforms import training_transform
 from hidiff.data.volume import is_dicom_volume, is_volume, read_grid, volume_stem
 
 __all__ = [
@@ -81,6 +82,7 @@ __all__ = [
     "Splitting",
     "TrainingPatches",
     "check_prior",
+    "check_sides",
     "collate",
     "count_cache",
     "count_volume_cache",

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
+from hidiff.data.augmentation import PRESETS, Augmentation, check_square
 from hidiff.data.cache import Cache
 from hidiff.data.case import DataError
 from hidiff.data.catalog import CATALOG
@@ -14,10 +15,16 @@ from hidiff.data.intensity import Intensity
 from hidiff.data.prior import Priors
 from hidiff.data.slices import Slicing
 from hidiff.data.splits import Splitting
-from hidiff.data.transforms import PRESETS, Augmentation, check_square
 
 OutsideFieldOfView = Literal["background", "ignored"]
 DATA_VARIABLE = "HIDIFF_DATA"  # environment: where relative data paths are looked for
+
+
+def check_sides(name: str, size: tuple[int, int]) -> tuple[int, int]:
+    """What the networks look at. Raises ValueError, naming the setting, for what none can."""
+    if any(side % 32 or side < 64 for side in size):
+        raise ValueError(f"{name} is {size}, but each side must be a multiple of 32, from 64 up")
+    return size
 
 
 class DataSettings(BaseModel):
@@ -80,11 +87,7 @@ class DataSettings(BaseModel):
     @field_validator("patch_size")
     @classmethod
     def _fits_the_refiner(cls, size: tuple[int, int]) -> tuple[int, int]:
-        if any(side % 32 or side < 64 for side in size):
-            raise ValueError(
-                f"patch_size is {size}, but each side must be a multiple of 32, from 64 up"
-            )
-        return size
+        return check_sides("patch_size", size)
 
     @field_validator("augmentation")
     @classmethod

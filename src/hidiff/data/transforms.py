@@ -18,86 +18,13 @@ from monai.transforms.intensity.dictionary import (
 from monai.transforms.spatial.dictionary import RandAffined, RandFlipd, RandRotate90d
 from monai.transforms.transform import MapTransform, Randomizable, Transform
 from monai.transforms.utility.dictionary import EnsureTyped
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 from torch import Tensor
 from torch.nn.functional import pad
 
+from hidiff.data.augmentation import Augmentation, check_square
 from hidiff.labels import Labels
 
 KEYS = ("image", "y0", "field_of_view")
-Probability = Field(default=0.0, ge=0, le=1)
-
-
-class Augmentation(BaseModel):
-    """What a training patch may go through; each with its own chance.
-
-    Brightness counts in the normalised image's unit (kind unit: black -1, white 1).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    lens: float = Field(
-        default=0.0, ge=0, le=1, description="a round view of any size, black and empty around it"
-    )
-    flip_horizontal: float = Probability
-    flip_vertical: float = Probability
-    rotate90: float = Probability
-    affine: float = Probability
-    rotation_degrees: float = Field(default=15.0, ge=0, le=180, description="affine: at most")
-    zoom: float = Field(default=0.15, ge=0, lt=1, description="affine: at most, per side")
-    gamma: float = Probability
-    gamma_range: tuple[PositiveFloat, PositiveFloat] = (0.7, 1.5)
-    contrast: float = Probability
-    contrast_change: float = Field(default=0.2, ge=0, lt=1, description="share, at most")
-    brightness: float = Probability
-    brightness_change: float = Field(default=0.2, ge=0, description="at most")
-    tint: float = Probability
-    tint_change: float = Field(default=0.1, ge=0, description="brightness per channel, at most")
-    noise: float = Probability
-    noise_std: float = Field(default=0.1, ge=0, description="standard deviation, at most")
-
-
-PRESETS = {
-    "none": Augmentation(),
-    "flip_rotate": Augmentation(flip_horizontal=0.5, flip_vertical=0.5, rotate90=0.75),
-    # An eye has no up or down once a patch is cut out of it; cameras differ in exposure.
-    "retina": Augmentation(
-        flip_horizontal=0.5,
-        flip_vertical=0.5,
-        rotate90=0.75,
-        affine=0.3,
-        gamma=0.3,
-        contrast=0.3,
-        brightness=0.3,
-        tint=0.3,
-    ),
-    # The endoscope turns freely, and its light is never white.
-    "endoscopy": Augmentation(
-        flip_horizontal=0.5,
-        flip_vertical=0.5,
-        rotate90=0.75,
-        affine=0.5,
-        rotation_degrees=45,
-        zoom=0.25,
-        contrast=0.3,
-        brightness=0.3,
-        tint=0.5,
-        noise=0.1,
-    ),
-    # A head lies one way up, and left mirrors right; the unit of brightness is arbitrary.
-    "mri": Augmentation(
-        flip_horizontal=0.5, affine=0.5, gamma=0.3, contrast=0.3, brightness=0.3, noise=0.3
-    ),
-}
-
-
-def check_square(patch_size: tuple[int, int], augmentation: Augmentation) -> None:
-    """Raise ValueError for a patch that cannot be turned as it shall be."""
-    if augmentation.rotate90 and patch_size[0] != patch_size[1]:
-        raise ValueError(
-            f"patch_size is {patch_size[0]}x{patch_size[1]}, but augmentation.rotate90 wants a "
-            "square. Choose a square patch, or set rotate90 to 0."
-        )
 
 
 def training_transform(

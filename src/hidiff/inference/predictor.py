@@ -33,15 +33,17 @@ from hidiff.inference.prediction import Prediction, decide, entropy_bits
 from hidiff.inference.settings import PredictionSettings
 from hidiff.inference.volume import VolumePrediction
 from hidiff.inference.windows import read_trace, refine_windows
+from hidiff.segmentors import input_size
 
 
 class Predictor:
     """A trained hybrid, ready for images.
 
-    `window` is the (height, width) it looks through, as in training; smaller images are padded
-    by repeating their rim. `size` is what whole images are resized to, if they are. `refines` is
-    False for a model whose refiner was never trained: then the prior is the answer. `priors` says
-    what the files of a model are that refines priors from files.
+    `window` is the (height, width) it looks through, as in training, unless the settings say
+    otherwise; smaller images are padded by repeating their rim. `size` is what whole images are
+    resized to, if they are. `refines` is False for a model whose refiner was never trained: then
+    the prior is the answer. `priors` says what the files of a model are that refines priors from
+    files.
     """
 
     def __init__(
@@ -196,7 +198,7 @@ class Predictor:
             images,
             names,
             settings,
-            window=self.window,
+            window=self._window_of(settings),
             device=self.device,
             refine=refine,
             trace=trace,
@@ -210,6 +212,15 @@ class Predictor:
 
     def _changed(self, changes: dict[str, Any]) -> PredictionSettings:
         return PredictionSettings.model_validate({**self.settings.model_dump(), **changes})
+
+    def _window_of(self, settings: PredictionSettings) -> tuple[int, int]:
+        window, only = settings.window_size or self.window, input_size(self.hybrid.segmentor)
+        if only not in (None, window):
+            raise ValueError(
+                f"window_size is {window[0]}x{window[1]}, but the segmentor takes images of "
+                f"{only[0]}x{only[1]} only. Leave window_size out."
+            )
+        return window
 
     def _read(self, image: np.ndarray | Image.Image | ImageFiles) -> Float[Tensor, "c h w"]:
         if isinstance(image, str | Path | tuple):

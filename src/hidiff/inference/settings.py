@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from hidiff.data import check_sides
 
 
 class PredictionSettings(BaseModel):
@@ -31,8 +33,20 @@ class PredictionSettings(BaseModel):
         description="half: 0.5, or argmax; expected_dice: the cut of the best expected Dice",
     )
     mirror: bool = Field(default=False, description="average over four mirrored looks")
+    window_size: tuple[int, int] | None = Field(
+        default=None,
+        description="height and width of the windows that images are looked through, multiples of "
+        "32; left out: data.patch_size. In a larger one a pixel's surroundings are seen farther, "
+        "and the answer depends less on where windows begin; a network that learned from much "
+        "smaller patches can do worse in it",
+    )
     overlap: float = Field(default=0.25, ge=0, lt=1, description="share of a window, each way")
     windows: int = Field(default=8, ge=1, description="windows at once")
+
+    @field_validator("window_size")
+    @classmethod
+    def _fits_the_refiner(cls, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        return None if size is None else check_sides("window_size", size)
 
     @property
     def heat(self) -> float:
