@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hidiff.inference.chosen import choose_cases
 from hidiff.inference.page import compact
 from hidiff.inference.pictures import CasePicture
-from hidiff.inference.report import choose_cases, write_report
+from hidiff.inference.report import write_report
 from hidiff.metrics import METRICS, summarise
 
 NASTY = '<script>alert("x")</script>&'

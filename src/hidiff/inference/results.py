@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from hidiff.data import Case, Intensity, is_volume, read_files, read_slice
+from hidiff.inference.chosen import case_scores, choose_cases
 from hidiff.inference.evaluate import Row, Truth, read_truth
 from hidiff.inference.pictures import CasePicture, case_png, steps_png, write_png
 from hidiff.inference.prediction import Prediction
 from hidiff.inference.predictor import Predictor
-from hidiff.inference.report import case_scores, choose_cases, write_report
+from hidiff.inference.report import write_report
 from hidiff.inference.studies import KINDS, CalibrationStudy, SizeStudy
 from hidiff.inference.write import most_bits
 from hidiff.metrics import (
