@@ -77,7 +77,7 @@ def main() -> None:
         "rows": rows,
         **machine(),
     }
-    write(result, "same_answer")
+    write(result, "same_answer" if args.window is None else f"same_answer_{args.window}")
 
 
 def agreement(left: list, right: list, name: str) -> float:
