@@ -13,6 +13,7 @@ from hidiff.recipe import write_recipe
 from hidiff.suites import Results, list_runs, read_results, read_suite, run_suite, write_page
 from hidiff.suites import benchmark as machinery
 from hidiff.suites.rows import MEASURED
+from hidiff.suites.suite import Evaluation
 from hidiff.training import Trainer
 from tests.tiny import make_tiny, skip_counting
 
@@ -41,6 +42,7 @@ def write_suite(folder: Path) -> Path:
                 "evaluations": {
                     "test": None,
                     "two samples": {"prediction": {"samples": 2}, "arms": ["hybrid"]},
+                    "packed": {"packed": True, "arms": ["segmentor_only", "hybrid"]},
                 },
                 "corruptions": ["noise"],
                 "corrupted_arms": ["segmentor_only", "hybrid"],
@@ -75,10 +77,26 @@ def text_of(results: Path) -> str:
 
 def test_every_run_and_evaluation_has_a_row(done):
     rows = read_results(done[1]).rows
-    # 3 arms of two seeds; 3 arms at home, 2 under noise of 5 strengths, two samples of the hybrid
-    assert len(rows) == 2 * 3 + 3 + 2 * 5 + 1
+    # 3 arms of two seeds; 3 arms at home, 2 under noise of 5 strengths, two samples, 2 packed
+    assert len(rows) == 2 * 3 + 3 + 2 * 5 + 1 + 2
     assert {row["arm"] for row in rows} == {"stage1", "segmentor_only", "hybrid", "real"}
     assert all((done[1] / row["cases"]).is_file() for row in rows)
+
+
+def test_a_packed_model_says_what_the_trained_one_says(done):
+    results = read_results(done[1])
+    rows = {row["evaluation"]: row for row in results.rows if row["arm"] == "hybrid"}
+    assert rows["packed"]["look"] == {"packed": True} and "packed" not in rows["test"]["look"]
+    assert rows["packed"]["recipe_sha256"] != rows["test"]["recipe_sha256"]
+    packed, plain = (
+        [row["dice"] for row in results.cases(rows[name])] for name in ("packed", "test")
+    )
+    assert packed == pytest.approx(plain, abs=0.01)
+
+
+def test_what_is_not_packed_hashes_as_it_did_before_there_was_a_choice():
+    assert "packed" not in Evaluation().look
+    assert Evaluation(packed=True).look == {**Evaluation().look, "packed": True}
 
 
 def test_stage_1_is_trained_once_a_seed_and_equal_runs_are_shared(done):

@@ -61,6 +61,17 @@ def test_gains_that_are_there_hold(results):
     assert "n = 20 patients" in claims[0].findings[0].words
 
 
+def test_a_packed_model_is_cheap_by_itself(results):
+    add(results, "stage1", 0.0)
+    add(results, "hybrid", 0.0, seconds_per_case=3.0)
+    packed = {"evaluation": "packed", "look": {"packed": True}}
+    add(results, "stage1", 0.0, **packed)
+    add(results, "hybrid", 0.0, seconds_per_case=1.2, **packed)
+    found = judge_claims([results])[3].findings
+    assert [one.verdict for one in found] == [DOES_NOT, HOLDS]
+    assert found[1].where.endswith(", packed") and "1.2 times" in found[1].words
+
+
 def test_gains_that_are_not_there_do_not_hold(results):
     away = {"evaluation": "other eyes", "look": {"data": {"path": "x"}}}
     add(results, "stage1", 0.0)

@@ -53,7 +53,6 @@ def row_key(run: Run, name: str, evaluation: Evaluation) -> Row:
     recipe = judged_recipe(run, evaluation)
     trained = record_splits(build.list_splits(run.recipe))["sha256"]
     judged = trained if recipe.data == run.recipe.data else split_hash(recipe)
-    look = evaluation.model_dump(exclude={"arms"})
     return {
         "version": VERSION,
         "suite": run.suite,
@@ -61,7 +60,7 @@ def row_key(run: Run, name: str, evaluation: Evaluation) -> Row:
         "arm": run.arm,
         "seed": run.seed,
         "evaluation": name,
-        "recipe_sha256": recipe_hash(recipe, look, run.sizes),
+        "recipe_sha256": recipe_hash(recipe, evaluation.look, run.sizes),
         "split_sha256": trained,
         "judged_sha256": judged,
     }

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from hidiff import build
+from hidiff import build, export
 from hidiff.data import Case, is_volume, read_files
 from hidiff.data.corruptions import FULL, corrupt
+from hidiff.diffusion import subset
 from hidiff.inference import Predictor, judge, read_truth
 from hidiff.inference.evaluate import predict_case
 from hidiff.inference.studies import SizeStudy
@@ -44,6 +45,10 @@ def judge_model(
 ) -> Judged:
     """Predict and judge the cases as `recipe` says, in place of the model's own."""
     hybrid = build.load_hybrid(model)
+    if evaluation.packed and model.refines:
+        num_steps = recipe.diffusion.num_steps
+        kept = subset(num_steps, recipe.prediction.steps_of(num_steps))
+        hybrid.refiner, device = export.pack_refiner(hybrid.refiner, kept), torch.device("cpu")
     predictor = build.make_predictor(hybrid, recipe, device, model.refines)
     study = SizeStudy(sizes) if sizes else None
     found = Judged()

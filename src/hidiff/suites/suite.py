@@ -24,7 +24,19 @@ class Evaluation(BaseModel):
     corruption: str | None = Field(default=None, description="one of data.corruptions")
     strength: int = Field(default=1, description="of the corruption, 1 to 5")
     prediction: Changes = Field(default={}, description="settings of its prediction to change")
+    packed: bool = Field(
+        default=False,
+        description="predict with the refiner packed, as by hidiff pack, on the CPU; arms without "
+        "a refiner as they are",
+    )
     arms: tuple[str, ...] | None = Field(default=None, description="left out: all arms")
+
+    @property
+    def look(self) -> Changes:
+        """What it changes: what its rows are told apart by. A row that is not packed says so by
+        saying nothing, like those from before there was a choice."""
+        content = self.model_dump(exclude={"arms"})
+        return content if self.packed else {k: v for k, v in content.items() if k != "packed"}
 
     @model_validator(mode="after")
     def _is_known(self) -> "Evaluation":
