@@ -21,8 +21,9 @@ CPU = torch.device("cpu")
 
 
 def write_suite(folder: Path) -> Path:
-    """Two seeds of three arms; and one more arm, sizes and noise: 7 trainings of a few steps."""
+    """Two seeds of three arms; one more arm, sizes, noise; stage 1 from elsewhere: 9 trainings."""
     write_recipe(make_tiny(folder, prediction={"steps": 2}), folder / "tiny.yaml")
+    write_recipe(make_tiny(folder, training={"stage1_steps": 1}), folder / "other.yaml")
     content = {
         "name": "tiny_suite",
         "seeds": [0, 1],
@@ -46,6 +47,12 @@ def write_suite(folder: Path) -> Path:
                 },
                 "corruptions": ["noise"],
                 "corrupted_arms": ["segmentor_only", "hybrid"],
+            },
+            "from elsewhere": {
+                "recipe": "tiny.yaml",
+                "stage1": "other.yaml",
+                "seeds": [0],
+                "arms": ["stage1", "hybrid"],
             },
         },
     }
@@ -77,8 +84,8 @@ def text_of(results: Path) -> str:
 
 def test_every_run_and_evaluation_has_a_row(done):
     rows = read_results(done[1]).rows
-    # 3 arms of two seeds; 3 arms at home, 2 under noise of 5 strengths, two samples, 2 packed
-    assert len(rows) == 2 * 3 + 3 + 2 * 5 + 1 + 2
+    # 3 arms of two seeds; 3 arms at home, 2 under noise of 5 strengths, two samples, 2 packed, 2
+    assert len(rows) == 2 * 3 + 3 + 2 * 5 + 1 + 2 + 2
     assert {row["arm"] for row in rows} == {"stage1", "segmentor_only", "hybrid", "real"}
     assert all((done[1] / row["cases"]).is_file() for row in rows)
 
@@ -101,8 +108,21 @@ def test_what_is_not_packed_hashes_as_it_did_before_there_was_a_choice():
 
 def test_stage_1_is_trained_once_a_seed_and_equal_runs_are_shared(done):
     trained = [folder.name for folder in done[2].iterdir()]
-    assert sum("_stage1_" in name for name in trained) == 2
-    assert len(trained) == 2 * 3 + 1
+    assert sum("_stage1_" in name for name in trained) == 2 + 1
+    assert len(trained) == 2 * 3 + 1 + 2
+
+
+def test_a_segmentor_from_elsewhere_is_judged_and_trained_on_here(done):
+    rows = [row for row in read_results(done[1]).rows if row["seed"] == 0]
+    here, came = (
+        {row["arm"]: row for row in rows if row["data"] == data and row["evaluation"] == "test"}
+        for data in ("curves", "from elsewhere")
+    )
+    assert came["stage1"]["steps"] == {"stage1": 1}
+    assert came["hybrid"]["steps"] == {"stage1": 1, "in_turns": 2}
+    for arm in came:
+        assert came[arm]["recipe_sha256"] != here[arm]["recipe_sha256"]
+        assert came[arm]["judged_sha256"] == here[arm]["judged_sha256"]
 
 
 def test_all_arms_begin_with_the_same_stage_1_and_the_baseline_has_the_hybrids_budget(done):

@@ -84,3 +84,12 @@ def test_what_does_not_hold_is_said_with_its_place(text, message, tmp_path):
 def test_an_unknown_suite_is_refused_with_those_that_there_are():
     with pytest.raises(FileNotFoundError, match=r"no suite at mian.*main"):
         find_suite(Path("mian"))
+
+
+def test_a_segmentor_from_elsewhere_must_be_of_the_same_kind(tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "name: s\nrecipes: {eyes: {recipe: mini/drive.yaml, stage1: mini/kvasir_seg.yaml}}\n"
+    )
+    with pytest.raises(SuiteError, match="brings the segmentor efficientnet_lite0_unet from"):
+        list_runs(read_suite(file), file, lambda path: ROOT / "suites" / path)

@@ -60,7 +60,7 @@ def row_key(run: Run, name: str, evaluation: Evaluation) -> Row:
         "arm": run.arm,
         "seed": run.seed,
         "evaluation": name,
-        "recipe_sha256": recipe_hash(recipe, evaluation.look, run.sizes),
+        "recipe_sha256": recipe_hash(recipe, evaluation.look, run.sizes, *run.start),
         "split_sha256": trained,
         "judged_sha256": judged,
     }
@@ -78,16 +78,16 @@ def train_run(run: Run, folder: Path, device: torch.device) -> list[Path]:
     weights = str(first / f"{STAGE1}.safetensors")
     segmentor = run.recipe.segmentor.model_copy(update={"weights": weights})
     recipe = run.recipe.model_copy(update={"segmentor": segmentor})
-    return [first, train_once(recipe, folder, device, run.arm)]
+    return [first, train_once(recipe, folder, device, run.arm, *run.start)]
 
 
-def train_once(recipe: Recipe, folder: Path, device: torch.device, arm: str) -> Path:
+def train_once(recipe: Recipe, folder: Path, device: torch.device, arm: str, *start: str) -> Path:
     """Train unless that was done; its folder, whose name tells every setting by a hash.
 
     Nothing is validated on the way: the model after the last step counts, whatever the arm.
     """
     trained = recipe.model_copy(update={"prediction": PredictionSettings()})
-    name = file_name(recipe.name, arm, f"seed{recipe.seed}", recipe_hash(trained)[:10])
+    name = file_name(recipe.name, arm, f"seed{recipe.seed}", recipe_hash(trained, *start)[:10])
     place = folder / name
     if not (place / SPENT_FILE).is_file():
         named = recipe.model_copy(update={"name": name})

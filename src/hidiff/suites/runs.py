@@ -49,6 +49,8 @@ class Run:
     """of the arm"""
     seed: int
     stage1: Recipe
+    came: bool
+    """stage 1 is trained by another recipe, on its data"""
     recipe: Recipe
     """of what it is judged as; of the arm stage1 nothing but stage 1 is trained"""
     evaluations: Mapping[str, Evaluation]
@@ -57,6 +59,11 @@ class Run:
     @property
     def name(self) -> str:
         return f"{self.data}, {self.arm}, seed {self.seed}"
+
+    @property
+    def start(self) -> tuple[str, ...]:
+        """Of its hashes, which do not see where weights lie: another recipe's stage 1, if so."""
+        return (recipe_hash(self.stage1),) if self.came else ()
 
 
 def list_runs(suite: Suite, file: Path, find_recipe: Callable[[Path], Path]) -> list[Run]:
@@ -72,14 +79,23 @@ def list_runs(suite: Suite, file: Path, find_recipe: Callable[[Path], Path]) -> 
         for data, each in suite.recipes.items():
             if seed not in (each.seeds or suite.seeds):
                 continue
-            beside = file.parent / each.recipe
-            place = beside if beside.is_file() else find_recipe(Path(each.recipe))
+            place = _find(each.recipe, file, find_recipe)
             base = read_recipe(place, [*as_words(each.changes), f"seed={seed}"])
             if base.segmentor.weights or base.training.start_from:
                 raise SuiteError(
                     f"{file}: recipes.{data} starts from trained weights ({place}), but a suite "
                     "trains stage 1 itself. Leave segmentor.weights and training.start_from out."
                 )
+            first = None
+            if each.stage1:
+                place = _find(each.stage1, file, find_recipe)
+                first = read_recipe(place, [f"seed={seed}"])
+                if first.segmentor != base.segmentor:
+                    raise SuiteError(
+                        f"{file}: recipes.{data} brings the segmentor {first.segmentor.name} from "
+                        f"{place}, but its own is {base.segmentor.name}, or has other options. "
+                        "Give both the same."
+                    )
             for arm in each.arms or suite.arms:
                 recipe = arm_recipe(base, arm, suite.arms[arm])
                 evaluations = {
@@ -94,13 +110,19 @@ def list_runs(suite: Suite, file: Path, find_recipe: Callable[[Path], Path]) -> 
                         arm,
                         suite.arms[arm],
                         seed,
-                        stage1_of(recipe),
+                        stage1_of(first or recipe),
+                        first is not None,
                         recipe,
                         evaluations,
                         each.sizes,
                     )
                 )
     return runs
+
+
+def _find(recipe: str, file: Path, find_recipe: Callable[[Path], Path]) -> Path:
+    beside = file.parent / recipe
+    return beside if beside.is_file() else find_recipe(Path(recipe))
 
 
 def arm_recipe(base: Recipe, arm: str, changes: Mapping[str, Any]) -> Recipe:

@@ -55,6 +55,11 @@ class SuiteRecipe(BaseModel):
         "with HiDiff"
     )
     changes: Changes = Field(default={}, description="of its settings, by dotted names")
+    stage1: str | None = Field(
+        default=None,
+        description="a recipe like that, which stage 1 is trained by: a segmentor of other data, "
+        "brought here. Left out: this one",
+    )
     seeds: tuple[int, ...] | None = Field(default=None, description="left out: the suite's")
     arms: tuple[str, ...] | None = Field(default=None, description="left out: all of the suite's")
     sizes: Literal["objects", "calibre"] | None = Field(
