@@ -62,7 +62,7 @@ def draw_cost(points: Mapping[str, Sequence[Point]], y: str, file: Path) -> None
     """A panel a data set: accuracy up, seconds a case to the right."""
     columns = min(len(points), 2)
     rows = -(-len(points) // columns)
-    figure = Figure(figsize=(3.6 * columns + 0.6, 2.8 * rows + 0.4), layout="constrained")
+    figure = Figure(figsize=(4.8 * columns + 0.6, 2.8 * rows + 0.4), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes, (name, dots) in zip(panels, points.items(), strict=False):
         for number, dot in enumerate(dots):
@@ -74,7 +74,8 @@ def draw_cost(points: Mapping[str, Sequence[Point]], y: str, file: Path) -> None
         axes.set_title(name)
         axes.set_xlabel("seconds a case (median)")
         axes.set_ylabel(y)
-        axes.legend(fontsize=6)
+        # beside, as any corner may hold a dot
+        axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
     for axes in panels[len(points) :]:
         axes.set_visible(False)
     write_svg(figure, file)

@@ -9,7 +9,7 @@ from hidiff.suites.claims import RULE, judge_claims
 from hidiff.suites.compare import Pair, single
 from hidiff.suites.figures import Point, draw_cost, draw_curves, draw_forest
 from hidiff.suites.rows import Results, Row, file_name, kind, kinds, read_results
-from hidiff.suites.suite import PLAIN, SEGMENTOR_ONLY
+from hidiff.suites.suite import MAIN_ARMS, PLAIN, SEGMENTOR_ONLY
 from hidiff.suites.tables import (
     apart,
     at_home,
@@ -181,9 +181,10 @@ def corruption_table(rows: Sequence[Row]) -> str:
 
 
 def cost_points(results: Results, rows: Sequence[Row]) -> dict[str, list[Point]]:
-    """data -> accuracy and time of each arm, and of each way to predict on the same images."""
+    """data -> accuracy and time of the main arms, and of each way to predict on the same images."""
     found: dict[str, list[Point]] = {}
-    own = [row for row in rows if not {"data", "corruption"} & row["look"].keys()]
+    main = [row for row in rows if row["arm"] in MAIN_ARMS]
+    own = [row for row in main if not {"data", "corruption"} & row["look"].keys()]
     for (data, arm, evaluation), each in group_rows(own, "data", "arm", "evaluation").items():
         label = arm if evaluation == PLAIN else f"{arm}, {evaluation}"
         seconds = sum(row["seconds_per_case"] for row in each) / len(each)
