@@ -43,7 +43,7 @@ def main() -> None:
     ]
     for name, entry in steps.items():
         parts += [f"### {name}", temperature(entry), step_table(entry)]
-    PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    PAGE.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
 
 
 def room_lines(room: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:

@@ -118,6 +118,7 @@ def test_a_segmentor_from_elsewhere_is_judged_and_trained_on_here(done):
         {row["arm"]: row for row in rows if row["data"] == data and row["evaluation"] == "test"}
         for data in ("curves", "from elsewhere")
     )
+    assert came["hybrid"]["stage1"] == came["hybrid"]["recipe"] and "stage1" not in here["hybrid"]
     assert came["stage1"]["steps"] == {"stage1": 1}
     assert came["hybrid"]["steps"] == {"stage1": 1, "in_turns": 2}
     for arm in came:

@@ -143,6 +143,7 @@ def judge_run(
     return {
         **key,
         "recipe": run.recipe.name,
+        **({"stage1": run.stage1.name} if run.came else {}),
         "source": recipe.data.source,
         "changes": dict(run.changes),
         "look": evaluation.model_dump(exclude={"arms"}, exclude_defaults=True),
