@@ -3,7 +3,7 @@
     HIDIFF_DATA=... python benchmarks/room.py runs/drive/stage1.safetensors --steps 3000 \
         --others runs/drive_seed1/stage1.safetensors runs/drive_seed2/stage1.safetensors
 
-Two bounds, without diffusion, 1-bit layers or feature exchange, both paired over the same cases:
+Two yardsticks, without diffusion, 1-bit layers or feature exchange, both paired over the same cases:
 
 - `--steps`: a cascade. The segmentor is frozen, and a real-valued U-Net (of `--width`) is trained
   on image and prior for so many steps, at the refiner's rate, with cross-entropy and soft Dice;
@@ -11,7 +11,8 @@ Two bounds, without diffusion, 1-bit layers or feature exchange, both paired ove
 - `--others`: an ensemble. The mean probability of segmentors of several seeds, against the mean
   score of the single ones.
 
-Where neither gains, a refiner has nothing to find either: the data, not the method, is at its end.
+Where neither gains much, do not expect much of a refiner of that size either. No bound: another
+network, or more training, may find more.
 Adds an entry to benchmarks/results/room.json.
 """
 
