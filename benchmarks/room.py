@@ -3,7 +3,7 @@
     HIDIFF_DATA=... python benchmarks/room.py runs/drive/stage1.safetensors --steps 3000 \
         --others runs/drive_seed1/stage1.safetensors runs/drive_seed2/stage1.safetensors
 
-Two yardsticks, without diffusion, 1-bit layers or feature exchange, both paired over the same cases:
+Two yardsticks, without diffusion, 1-bit layers or feature exchange, paired over the same cases:
 
 - `--steps`: a cascade. The segmentor is frozen, and a real-valued U-Net (of `--width`) is trained
   on image and prior for so many steps, at the refiner's rate, with cross-entropy and soft Dice;
@@ -29,17 +29,14 @@ from torch import Tensor, nn
 
 from hidiff import build
 from hidiff.data import Case
-from hidiff.hybrid import HybridSegmentor
-from hidiff.inference import evaluate
-from hidiff.labels import MEAN, Labels
+from hidiff.inference import Predictor, evaluate
+from hidiff.labels import MEAN
 from hidiff.metrics import Entry, average_seeds, pair_arms, summarise
 from hidiff.recipe import Recipe, change_recipe
-from hidiff.segmentors import SegmentorOutput
 from hidiff.segmentors.monai_networks import unet
 from hidiff.training.ema import EMA
 
 RESULTS = Path(__file__).parent / "results" / "room.json"
-LEAST = 1e-6  # a mean probability nearer to 0 or 1 has no logit
 
 
 class Second(nn.Module):
@@ -69,27 +66,6 @@ class Second(nn.Module):
         return self.denoise(image, yt, prior, t, ())
 
 
-class Mean(nn.Module):
-    """Several segmentors as one: the logits of their mean probability, and no features."""
-
-    def __init__(self, segmentors: Sequence[Any], labels: Labels):
-        super().__init__()
-        self.segmentors = nn.ModuleList(segmentors)
-        self.labels = labels
-        self.image_channels = segmentors[0].image_channels
-        self.num_planes = segmentors[0].num_planes
-        self.feature_channels = ()
-
-    def forward(self, image: Tensor) -> SegmentorOutput:
-        each = [self.labels.activate(one(image).logits) for one in self.segmentors]
-        mean = torch.stack(each).mean(dim=0).clamp(LEAST, 1 - LEAST)
-        return SegmentorOutput(mean.log() if self.exclusive else mean.logit(), ())
-
-    @property
-    def exclusive(self) -> bool:
-        return self.labels.kind == "exclusive"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -110,7 +86,7 @@ def main() -> None:
     found["patients"] = len({case.group for case in cases})
     if args.others:
         found["ensemble"] = {"of": 1 + len(args.others)} | ensemble(
-            recipe, [args.model, *args.others], cases
+            [args.model, *args.others], cases
         )
         print(found["ensemble"], flush=True)
     if args.steps:
@@ -122,18 +98,11 @@ def main() -> None:
     write({**entries, args.name or recipe.data.source: found | machine()}, RESULTS.stem)
 
 
-def ensemble(recipe: Recipe, models: Sequence[Path], cases: Sequence[Case]) -> dict[str, Any]:
+def ensemble(models: Sequence[Path], cases: Sequence[Case]) -> dict[str, Any]:
     """The mean of all models' probabilities less the single ones' mean score."""
-    singles = [build.load(model).hybrid for model in models]
-    together = HybridSegmentor(
-        Mean([one.segmentor for one in singles], recipe.labels),
-        singles[0].refiner,
-        recipe.labels,
-        recipe.diffusion,
-    )
-    apart = [judge(one, recipe, cases, refine=False) for one in singles]
-    pairs = pair_arms([average_seeds(apart)], [judge(together, recipe, cases, refine=False)])
-    return told(summarise(pairs).entry(MEAN, "dice"))
+    apart = [judge(build.load(model), cases, refine=False) for model in models]
+    together = judge(build.load(models), cases, refine=False)
+    return told(summarise(pair_arms([average_seeds(apart)], [together])).entry(MEAN, "dice"))
 
 
 def cascade(
@@ -158,13 +127,13 @@ def cascade(
         stand_in: Any = second  # of all that a trainer asks of a refiner
         trainer.hybrid.refiner, trainer.ema = stand_in, EMA(stand_in)
         trainer.run()
-    rows = judge(trainer.predicting().eval(), changed, cases, refine=True)
+    predictor = build.make_predictor(trainer.predicting().eval(), changed)
+    rows = judge(predictor, cases, refine=True)
     return told(summarise(rows).entry(MEAN, "dice"))
 
 
-def judge(hybrid: HybridSegmentor, recipe: Recipe, cases: Sequence[Case], refine: bool):
-    """Rows of the cases, of a model that is not in a file."""
-    predictor = build.make_predictor(hybrid, recipe)
+def judge(predictor: Predictor, cases: Sequence[Case], refine: bool):
+    """Rows of the cases, in one step of one sample."""
     return evaluate(predictor, cases, refine=refine, steps=1, temperature=0.0)
 
 

