@@ -95,14 +95,16 @@ def test_the_page_holds_the_numbers_of_the_summary(tmp_path):
 
 
 def test_the_verdict_is_no_stronger_than_the_interval(tmp_path):
-    rows = make_rows({"a": 0.5, "b": 0.6, "c": 0.7})
+    rows = make_rows({"a": 0.5, "b": 0.6, "c": 0.7, "d": 0.7, "e": 0.7, "f": 0.7})
     noisy = [row | {"dice": row["dice"] + (0.2 if row["case"] == "a" else -0.06)} for row in rows]
     mixed = [
         new if new["source"] == "refined" else row for row, new in zip(rows, noisy, strict=True)
     ]
     text = Reader(make_page(tmp_path, mixed)).text
     assert "the interval holds zero, so this can be chance" in text
-    assert "make an interval too narrow" in text  # three groups
+    assert "make an interval too narrow" in text  # six groups
+    five = dict(list(SCORES.items())[:5])
+    assert "so few that this can be chance" in Reader(make_page(tmp_path, make_rows(five))).text
     text = Reader(make_page(tmp_path, make_rows({"a": 0.5}))).text
     assert "no interval, so this can be chance" in text
 

@@ -69,4 +69,9 @@ def test_a_mean_of_one_group_stands_without_an_interval():
 )
 def test_a_verdict_needs_an_interval_beside_zero(metric, low, high, word):
     mean = 0.0 if low is None else (low + high) / 2
-    assert judge(Entry("x", metric, PRIOR, REFINED, Interval(mean, low, high))) == word
+    assert judge(Entry("x", metric, PRIOR, REFINED, Interval(mean, low, high, n=6))) == word
+
+
+def test_of_five_groups_nothing_is_said():
+    five = Interval(0.2, 0.1, 0.3, n=5)
+    assert judge(Entry("x", "dice", PRIOR, REFINED, five)) == "few"

@@ -16,19 +16,19 @@ HERE = {"processor": "P", "threads": 1, "torch": "2", "gpu": "none"}
 BANDS = ("up to 9 px", "over 9 px")
 
 
-def add(results: Results, arm: str, gain: float, **changes) -> None:
-    """A row of 20 patients whose Dice is their own plus `gain`, and more in the smallest band."""
+def add(results: Results, arm: str, gain: float, patients: int = 20, **changes) -> None:
+    """A row of patients whose Dice is their own plus `gain`, and more in the smallest band."""
     row = {
         "version": VERSION, "data": "eyes", "arm": arm, "seed": 0, "evaluation": "test",
         "recipe": "eyes", "hardware": HERE, "judged_sha256": "same", "look": {}, "unit": "px",
-        "num_cases": 20, "num_groups": 20, "hidiff": "0", "size_kind": "objects",
+        "num_cases": patients, "num_groups": patients, "hidiff": "0", "size_kind": "objects",
         "seconds_per_case": 1.0, **changes,
     }  # fmt: skip
-    own = np.random.default_rng(0).uniform(0.5, 0.7, 20)
-    jitter = np.random.default_rng(len(results.rows)).normal(0, 0.005, 20)
+    own = np.random.default_rng(0).uniform(0.5, 0.7, patients)
+    jitter = np.random.default_rng(len(results.rows)).normal(0, 0.005, patients)
     keys = [
         {"case": f"{row['evaluation']}{n}", "group": str(n), "class": "vessel", "source": "prior"}
-        for n in range(20)
+        for n in range(patients)
     ]
     file = f"{len(results.rows)}.csv"
     cases = [{**key, "dice": own[n] + gain + jitter[n]} for n, key in enumerate(keys)]
@@ -80,6 +80,15 @@ def test_gains_that_are_not_there_do_not_hold(results):
     add(results, "segmentor_only", 0.1, **away)
     add(results, "hybrid", 0.0, **away)
     assert [claim.verdict for claim in judge_claims([results])] == [DOES_NOT] * 4
+
+
+@pytest.mark.parametrize(("patients", "verdict"), [(5, NOT_SHOWN), (6, HOLDS)])
+def test_of_five_patients_nothing_is_shown(results, patients, verdict):
+    away = {"evaluation": "other eyes", "look": {"data": {"path": "x"}}}
+    for evaluation in ({}, away):
+        add(results, "segmentor_only", 0.0, patients, **evaluation)
+        add(results, "hybrid", 0.1 if evaluation else 0.05, patients, small=0.1, **evaluation)
+    assert [claim.verdict for claim in judge_claims([results])[:3]] == [verdict] * 3
 
 
 def test_without_rows_nothing_is_shown(results):

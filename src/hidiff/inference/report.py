@@ -41,6 +41,7 @@ VERDICTS = {
     "better": "refinement helps",
     "worse": "refinement hurts",
     "unclear": "the interval holds zero, so this can be chance",
+    "few": "so few that this can be chance",
     "": "no interval, so this can be chance",
 }
 

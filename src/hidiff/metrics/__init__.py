@@ -22,7 +22,7 @@ from hidiff.metrics.overlap import dice_threshold
 from hidiff.metrics.raters import RATER_METRICS, rater_metrics
 from hidiff.metrics.review import Review, flag_for_review, write_review
 from hidiff.metrics.seeds import average_seeds, pair_arms
-from hidiff.metrics.statistics import SignedRank, signed_rank
+from hidiff.metrics.statistics import FEWEST_GROUPS, SignedRank, signed_rank
 from hidiff.metrics.table import (
     Entry,
     Interval,
@@ -34,6 +34,7 @@ from hidiff.metrics.table import (
 
 __all__ = [
     "CALIBRATION",
+    "FEWEST_GROUPS",
     "METRICS",
     "OBJECT_METRICS",
     "RATER_METRICS",

@@ -7,7 +7,7 @@ from hidiff.metrics.calibration import CALIBRATION
 from hidiff.metrics.masks import METRICS, Metric
 from hidiff.metrics.objects import OBJECT_METRICS
 from hidiff.metrics.raters import RATER_METRICS
-from hidiff.metrics.statistics import SignedRank
+from hidiff.metrics.statistics import FEWEST_GROUPS, SignedRank
 from hidiff.metrics.table import Entry, Interval, Summary
 
 KNOWN: dict[str, Metric] = {**METRICS, **CALIBRATION, **OBJECT_METRICS, **RATER_METRICS}
@@ -120,10 +120,16 @@ def format_number(name: str, value: float, *, signed: bool = False) -> str:
 
 
 def judge(entry: Entry) -> str:
-    """ "better", "worse", "unclear" (the interval holds zero), or "" where nothing can be said."""
+    """In a word, what follows from a difference and its interval.
+
+    "better" or "worse"; "unclear": the interval holds zero; "few": it rests on too few groups for
+    any of these; "" where nothing can be said.
+    """
     difference = entry.difference
     if difference is None or difference.low is None or difference.high is None:
         return ""
+    if difference.n is not None and difference.n < FEWEST_GROUPS:
+        return "few"
     if difference.low <= 0 <= difference.high:
         return "unclear"
     if entry.metric not in KNOWN:

@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import wilcoxon
 
+FEWEST_GROUPS = 6  # of fewer pairs no signed-rank test can give a p below 0.05
+
 
 @dataclass(frozen=True)
 class SignedRank:
@@ -20,8 +22,8 @@ class SignedRank:
 def signed_rank(differences: Float[np.ndarray, "n"]) -> SignedRank:
     """Do the differences, one a group, lie to one side of zero? (Wilcoxon 1945)
 
-    Zeros are left out, as Wilcoxon did. Of fewer than 6 others p cannot be below 0.05, whatever
-    they are; of none it is 1.
+    Zeros are left out, as Wilcoxon did. Of fewer than FEWEST_GROUPS others p cannot be below 0.05,
+    whatever they are; of none it is 1.
     """
     changed = differences[differences != 0]
     if len(changed) == 0:

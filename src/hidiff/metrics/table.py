@@ -35,6 +35,8 @@ class Interval:
     mean: float
     low: float | None
     high: float | None
+    n: int | None = None
+    """groups it rests on, where that is known"""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def summarise(rows: Sequence[Row], *, seed: int = 0, num_resamples: int = NUM_RE
 
     def interval(index: tuple[int, int, int]) -> Interval:
         ends = (float(end.reshape(shape)[index]) if known else None for end in (lows, highs))
-        return Interval(float(means[index]), *ends)
+        return Interval(float(means[index]), *ends, n=len(by_group))
 
     def test(c: int, m: int) -> SignedRank | None:
         if "difference" not in sources or not known:

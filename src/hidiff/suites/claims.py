@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hidiff.labels import MEAN
-from hidiff.metrics import Interval
+from hidiff.metrics import FEWEST_GROUPS, Interval
 from hidiff.metrics.format import format_interval, metric_name
 from hidiff.suites.compare import Pair, find_pairs, gains, paired_gap, unpaired_gap
 from hidiff.suites.rows import Results, Row
@@ -14,7 +14,8 @@ HOLDS, DOES_NOT, NOT_SHOWN = "holds", "does not hold", "not shown"
 RULE = (
     "A claim holds on a data set where the 95 % interval of its number lies above 0; it holds as a "
     "whole where it holds on every data set that was looked at. It does not hold where an interval "
-    "contains 0 or lies below it. Without rows, or with one patient only, it is not shown."
+    f"contains 0 or lies below it. Without rows, or with fewer than {FEWEST_GROUPS} patients, "
+    "it is not shown."
 )
 CHEAP = 2.0  # "at little cost": at most so many times the segmentor's time an image
 SIZE_METRICS = {"objects": "object_dice", "calibre": "sensitivity"}
@@ -204,6 +205,6 @@ def said(metric: str, interval: Interval | None, n: str) -> str:
 
 def verdict(interval: Interval | None) -> str:
     """By RULE, of one data set."""
-    if interval is None or interval.low is None:
+    if interval is None or interval.low is None or (interval.n or 0) < FEWEST_GROUPS:
         return NOT_SHOWN
     return HOLDS if interval.low > 0 else DOES_NOT

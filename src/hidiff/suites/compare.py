@@ -119,18 +119,19 @@ def unpaired_gap(
 ) -> Interval:
     """The same of two sets of cases: each set's groups are drawn apart from the other's."""
     draws = np.random.default_rng(seed)
-    means, sampled = [], []
+    means, sampled, counts = [], [], []
     for each in (less, more):
         groups: dict[str, list[float]] = {}
         for (_, group), value in each.items():
             groups.setdefault(group, []).append(value)
         values = np.array([np.mean(found) for found in groups.values()])
         n = len(values)
+        counts.append(n)
         means.append(values.mean())
         times = draws.multinomial(n, np.full(n, 1 / n), size=NUM_RESAMPLES)
         sampled.append(times @ values / n)
     low, high = np.percentile(sampled[1] - sampled[0], [2.5, 97.5])
-    return Interval(float(means[1] - means[0]), float(low), float(high))
+    return Interval(float(means[1] - means[0]), float(low), float(high), n=min(counts))
 
 
 def single(results: Results, rows: Sequence[Row]) -> tuple[Summary, str]:
