@@ -75,10 +75,12 @@ def blocks_of(refiner: Refiner, ours):
 
 
 @pytest.mark.parametrize("width", [8, 32])
-@pytest.mark.parametrize("condition", ["each_step", "once"])
+@pytest.mark.parametrize(
+    "settings", [{"condition": "each_step"}, {"condition": "once"}, {"fine": True}]
+)
 @torch.no_grad()
-def test_every_block_fed_the_float_model_s_input_gives_its_output(width, condition):
-    refiner = make(width, condition=condition)
+def test_every_block_fed_the_float_model_s_input_gives_its_output(width, settings):
+    refiner = make(width, **settings)
     ours, step = pack_refiner(refiner, [3, 2, 1]), 2
     row = ours.table.row(step)
     image, yt, prior, features = inputs(height=64, width=96)
@@ -147,7 +149,7 @@ def test_the_parts_of_the_cross_transformer_give_the_float_model_s_outputs():
 def both(refiner, steps, step, image, yt, prior, features):
     """The raw output of the float model, and of the packed one."""
     ours, t = pack_refiner(refiner, steps), torch.full((len(image),), step)
-    conditions = ours.condition(ours.prepare(features), t)
+    conditions = ours.condition(ours.prepare(ours.see(image, features)), t)
     return refiner(image, yt, prior, t, features), ours.denoise(image, yt, prior, t, conditions)
 
 
@@ -159,6 +161,8 @@ def both(refiner, steps, step, image, yt, prior, features):
         (32, 2, 64, 128, 1, {}),
         (40, 1, 64, 64, 2, {"condition": "once"}),
         (8, 1, 64, 96, 1, {"published_layout": True}),
+        (16, 2, 64, 96, 2, {"fine": True}),
+        (8, 1, 64, 64, 1, {"fine": True, "condition": "each_step"}),
     ],
 )
 @torch.no_grad()
@@ -217,9 +221,10 @@ def test_a_real_refiner_is_refused():
         pack_refiner(make(8, precision="real"), [1])
 
 
+@pytest.mark.parametrize("fine", [False, True])
 @torch.no_grad()
-def test_a_refiner_with_an_image_encoder_keeps_it():
-    refiner = Refiner(3, 1, (), RefinerSettings(width=8)).eval()
+def test_a_refiner_with_encoders_of_the_image_keeps_them(fine):
+    refiner = Refiner(3, 1, (), RefinerSettings(width=8, fine=fine)).eval()
     ours, image = pack_refiner(refiner, [1]), torch.randn(1, 3, 64, 64)
     theirs = refiner.see(image, ())
     for feature, again in zip(theirs, ours.see(image, ()), strict=True):

@@ -17,9 +17,9 @@ from hidiff.refiner import Refiner, RefinerSettings
 from tests.tiny import make_tiny, shake
 
 
-@pytest.fixture
-def hybrid(tmp_path):
-    recipe = make_tiny(tmp_path, refiner={"condition": "each_step"})
+@pytest.fixture(params=[{"condition": "each_step"}, {"fine": True}], ids=["each_step", "fine"])
+def hybrid(tmp_path, request):
+    recipe = make_tiny(tmp_path, refiner=request.param)
     return shake(build.make_hybrid(recipe)).eval(), build.checkpoint_metadata(recipe)
 
 

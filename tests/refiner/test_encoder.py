@@ -1,9 +1,9 @@
-"""The refiner's own image encoder, for a segmentor without features."""
+"""The refiner's own encoders: for a segmentor without features, and for features finer than its."""
 
 import torch
 
 from hidiff.refiner import Refiner, RefinerSettings
-from hidiff.refiner.encoder import ImageEncoder
+from hidiff.refiner.encoder import FineEncoder, ImageEncoder
 
 
 def test_features_lie_at_strides_4_to_32():
@@ -16,6 +16,16 @@ def test_features_lie_at_strides_4_to_32():
         (2, 64, 2, 3),
     ]
     assert encoder.feature_channels == (8, 16, 32, 64)
+
+
+def test_fine_features_lie_at_strides_1_and_2_and_come_before_the_others():
+    shapes = [(2, 8, 64, 96), (2, 8, 32, 48)]
+    image, coarser = torch.randn(2, 3, 64, 96), [torch.randn(2, 4, 16, 24)] * 4
+    assert [tuple(feature.shape) for feature in FineEncoder(3, 8)(image)] == shapes
+    refiner = Refiner(3, 1, (4, 4, 4, 4), RefinerSettings(width=8, fine=True))
+    seen = refiner.see(image, coarser)
+    assert [tuple(feature.shape) for feature in seen[:2]] == shapes
+    assert all(a is b for a, b in zip(seen[2:], coarser, strict=True))
 
 
 def test_it_is_there_only_without_features_and_learns_from_the_refiners_loss():

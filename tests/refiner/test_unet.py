@@ -27,9 +27,11 @@ def inputs(batch=2, height=64, width=96, planes=2, channels=(8, 12, 16, 20)):
 
 
 @pytest.mark.parametrize("precision", ["binary", "real"])
-@pytest.mark.parametrize("condition", ["each_step", "once"])
-def test_it_starts_at_zero_and_every_parameter_learns(precision, condition):
-    refiner = make(precision=precision, condition=condition)
+@pytest.mark.parametrize(
+    "changes", [{"condition": "each_step"}, {"condition": "once"}, {"fine": True}]
+)
+def test_it_starts_at_zero_and_every_parameter_learns(precision, changes):
+    refiner = make(precision=precision, **changes)
     given_, features = inputs()
     raw = refiner(**given_, features=features)
     assert raw.shape == given_["yt"].shape
@@ -74,10 +76,12 @@ def test_batch_mates_do_not_matter_in_eval():
     assert (both[:1] - one).abs().median() < 1e-5
 
 
-def test_once_leaves_no_convolution_to_the_steps():
-    refiner = make(condition="once")
+@pytest.mark.parametrize("fine", [False, True])
+def test_once_leaves_no_convolution_to_the_steps(fine):
+    refiner = make(condition="once", fine=fine)
     given_, features = inputs()
-    prepared = refiner.prepare(features)
+    prepared = refiner.prepare(refiner.see(given_["image"], features))
+    assert len(prepared) == (6 if fine else 4)
     called = []
     for block in refiner.condition_blocks:
         block.conv2.register_forward_hook(lambda *_: called.append(1))

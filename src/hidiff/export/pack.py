@@ -74,6 +74,7 @@ def empty_packed(refiner: Refiner, condition_compute: str = "float32") -> Packed
             block.register_module(name, COMPUTES[condition_compute](getattr(block, name)))
     shape = Shape(
         channels=tuple(refiner.settings.width * factor for factor in CHANNEL_FACTORS),
+        first_fusion=refiner.first_fusion,
         num_heads=NUM_HEADS,
         ffn_ratio=FFN_RATIO,
         pool_windows=POOL_WINDOWS,
@@ -86,6 +87,7 @@ def empty_packed(refiner: Refiner, condition_compute: str = "float32") -> Packed
         output_norm=copy.deepcopy(refiner.output_norm),
         output=copy.deepcopy(refiner.output),
         image_encoder=copy.deepcopy(refiner.image_encoder),
+        fine_encoder=copy.deepcopy(refiner.fine_encoder),
         condition_compute=condition_compute,
     )
 

@@ -21,8 +21,6 @@ from hidiff.packed.modules import PackedLayer, Row
 from hidiff.packed.shape import Shape
 from hidiff.packed.steps import StepTable
 
-FIRST_FUSION = 2  # the level (stride 4) of the first of the fusions
-
 
 class Condition(NamedTuple):
     """What a condition block gives at a step: the feature, and its signs for the fusion."""
@@ -35,7 +33,7 @@ class Condition(NamedTuple):
 class PackedRefiner(nn.Module):
     """Takes the float refiner's place at prediction: see, prepare, condition and denoise.
 
-    `condition_blocks`, at strides 4, 8, 16 and 32, have `image_part(feature)` and
+    `condition_blocks`, at strides (1, 2,) 4, 8, 16 and 32, have `image_part(feature)` and
     `modulated(image_part, factor, shift)`; their factors and shifts of t are in the table.
     `condition_compute`, a key of COMPUTES, is how their convolutions were made to compute.
     """
@@ -49,6 +47,7 @@ class PackedRefiner(nn.Module):
         output_norm: nn.GroupNorm,
         output: nn.Conv2d,
         image_encoder: nn.Module | None = None,
+        fine_encoder: nn.Module | None = None,
         condition_compute: str = "float32",
     ):
         super().__init__()
@@ -58,14 +57,14 @@ class PackedRefiner(nn.Module):
         self.input = input
         self.condition_blocks = nn.ModuleList(condition_blocks)
         self.image_encoder = image_encoder
+        self.fine_encoder = fine_encoder
+        self.first_fusion = first = shape.first_fusion
         self.output_norm = output_norm
         self.output = output
-        self.modulations = [(table.reserve(c), table.reserve(c)) for c in channels[FIRST_FUSION:]]
+        self.modulations = [(table.reserve(c), table.reserve(c)) for c in channels[first:]]
         """factor and shift of each condition block"""
         self.encoder = nn.ModuleList(PackedLayer(table, c, c, 3) for c in channels[:5])
-        self.fusions = nn.ModuleList(
-            PackedLayer(table, 2 * c, c, 3) for c in channels[FIRST_FUSION:5]
-        )
+        self.fusions = nn.ModuleList(PackedLayer(table, 2 * c, c, 3) for c in channels[first:5])
         self.downs = nn.ModuleList(PackedLayer(table, a, b, 3, 2) for a, b in pairwise(channels))
         self.middle1 = PackedLayer(table, channels[5], channels[5], 3)
         self.cross = PackedCrossTransformer(table, shape)
@@ -78,8 +77,10 @@ class PackedRefiner(nn.Module):
     def see(
         self, image: Float[Tensor, "b c h w"], features: Sequence[Float[Tensor, "b _ _ _"]]
     ) -> Sequence[Float[Tensor, "b _ _ _"]]:
-        """The segmentor's features, or where it gives none, those of the refiner's own encoder."""
-        return features if self.image_encoder is None else self.image_encoder(image)
+        """All features: the segmentor's, or its own encoder's, and of `fine` those before them."""
+        if self.image_encoder is not None:
+            features = self.image_encoder(image)
+        return features if self.fine_encoder is None else (*self.fine_encoder(image), *features)
 
     def prepare(
         self, features: Sequence[Float[Tensor, "b _ _ _"]]
@@ -141,12 +142,13 @@ class PackedRefiner(nn.Module):
             decoder = self._layer(self.decoder, len(self.decoder) - 1 - level)
             readers = [row[down.threshold], _second_half(row[decoder.threshold])]
             before, out = x, memory.take(x.shape)
-            if level < FIRST_FUSION:
+            number = level - self.first_fusion
+            if number < 0:
                 x, signs = block(bits, [before], row, readers, out)
             else:
-                fusion = self._fusion(level - FIRST_FUSION)
+                fusion = self._fusion(number)
                 h, signs = block(bits, [before], row, [_first_half(row[fusion.threshold])], out)
-                feature, feature_bits = conditions[level - FIRST_FUSION]
+                feature, feature_bits = conditions[number]
                 assert feature_bits is not None
                 joined = join(signs[0], feature_bits, h.shape[1], feature.shape[1])
                 x, signs = fusion(joined, [h, feature], row, readers, memory.take(h.shape))

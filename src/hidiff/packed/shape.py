@@ -9,6 +9,8 @@ class Shape:
 
     channels: tuple[int, ...]
     """at strides 1, 2, 4, 8, 16, 32"""
+    first_fusion: int
+    """the first of them at which image features come in"""
     num_heads: int
     ffn_ratio: int
     pool_windows: tuple[tuple[int, int], ...]

@@ -1,4 +1,4 @@
-"""The refiner's own look at the image, where the segmentor gives no features."""
+"""The refiner's own looks at the image: where the segmentor gives no features, and finer ones."""
 
 from itertools import pairwise
 
@@ -32,6 +32,23 @@ class ImageEncoder(nn.Module):
             x = level(x)
             features.append(x)
         return tuple(features)
+
+
+class FineEncoder(nn.Module):
+    """An image -> features at strides 1 and 2, of `width` channels each.
+
+    Real-valued too: a 3x3 convolution, and one level more.
+    """
+
+    def __init__(self, image_channels: int, width: int):
+        super().__init__()
+        self.feature_channels = (width, width)
+        self.stem = nn.Conv2d(image_channels, width, 3, padding=1)
+        self.level = Level(width, width)
+
+    def forward(self, image: Float[Tensor, "b c h w"]) -> tuple[Tensor, ...]:
+        finest = self.stem(image)
+        return finest, self.level(finest)
 
 
 class Level(nn.Module):

@@ -14,7 +14,7 @@ from hidiff.binary import PRECISIONS
 from hidiff.refiner.blocks import Block, ConditionBlock, Down, Fusion, Up, group_norm
 from hidiff.refiner.cross_transformer import CrossTransformer
 from hidiff.refiner.embedding import TimeEmbedding
-from hidiff.refiner.encoder import ImageEncoder
+from hidiff.refiner.encoder import FineEncoder, ImageEncoder
 
 CHANNEL_FACTORS = (1, 1, 2, 2, 4, 4)  # times the width, at strides 1, 2, 4, 8, 16, 32
 STRIDE = 32
@@ -27,9 +27,9 @@ EXCHANGES: dict[str, Callable[..., CrossTransformer | Fusion]] = {
 }
 
 Prepared = tuple[tuple[Tensor, Tensor], ...]
-"""What depends on the image alone, of the four condition blocks: (hidden, shortcut) each."""
+"""What depends on the image alone, of each condition block: (hidden, shortcut)."""
 Conditions = tuple[Tensor, ...]
-"""What the four condition blocks give at a step, out of image and t alone."""
+"""What the condition blocks give at a step, out of image and t alone."""
 
 
 class RefinerSettings(BaseModel):
@@ -53,6 +53,11 @@ class RefinerSettings(BaseModel):
         default="cross_transformer",
         description="how image and mask features meet at stride 32: cross_transformer (the "
         "paper's), both asking each other; concatenation, for comparison: as at strides 4 to 16",
+    )
+    fine: bool = Field(
+        default=False,
+        description="true (ours): see the image itself too, at strides 1 and 2, by real "
+        "convolutions; false (the paper's): the segmentor's features alone, at strides 4 to 32",
     )
     published_layout: bool = Field(
         default=False,
@@ -86,6 +91,7 @@ class Refiner(nn.Module):
         settings: RefinerSettings,
     ):
         super().__init__()
+        self.fine_encoder = None
         self.image_encoder = None
         if not feature_channels:
             self.image_encoder = ImageEncoder(image_channels, settings.width)
@@ -95,6 +101,9 @@ class Refiner(nn.Module):
                 f"feature_channels has {len(feature_channels)} numbers, but wants 4, "
                 "for the features at strides 4, 8, 16 and 32, or none"
             )
+        if settings.fine:
+            self.fine_encoder = FineEncoder(image_channels, settings.width)
+            feature_channels = (*self.fine_encoder.feature_channels, *feature_channels)
         self.settings = settings
         precision, condition = PRECISIONS[settings.precision], settings.condition
         channels = [settings.width * factor for factor in CHANNEL_FACTORS]
@@ -103,15 +112,18 @@ class Refiner(nn.Module):
 
         self.input = nn.Conv2d(image_channels + 2 * num_planes, channels[0], 3, padding=1)
         self.encoder = nn.ModuleList(Block(c, c, time, precision) for c in channels[:5])
+        self.first_fusion = 0 if settings.fine else 2  # the level of the first image features
         self.fusions = nn.ModuleList(
             Fusion(feature, c, time, precision, condition)
-            for feature, c in zip(feature_channels[:3], channels[2:5], strict=True)
+            for feature, c in zip(
+                feature_channels[:-1], channels[self.first_fusion : 5], strict=True
+            )
         )
         self.downs = nn.ModuleList(Down(a, b, time, precision) for a, b in pairwise(channels))
         self.middle1 = Block(channels[5], channels[5], time, precision)
         layout = {"published_layout": True} if settings.published_layout else {}
         self.cross = EXCHANGES[settings.exchange](
-            feature_channels[3], channels[5], time, precision, condition, **layout
+            feature_channels[-1], channels[5], time, precision, condition, **layout
         )
         self.middle2 = Block(channels[5], channels[5], time, precision)
         upward = list(zip(channels[:0:-1], channels[4::-1], strict=True))
@@ -124,15 +136,17 @@ class Refiner(nn.Module):
 
     @property
     def condition_blocks(self) -> list[ConditionBlock]:
-        """What brings the image's features in, at strides 4, 8, 16 and 32."""
+        """What brings the image's features in, at strides (1, 2,) 4, 8, 16 and 32."""
         blocks = [*(fusion.condition for fusion in self.fusions), self.cross.condition]
         return [block for block in blocks if isinstance(block, ConditionBlock)]
 
     def see(
         self, image: Float[Tensor, "b c h w"], features: Sequence[Float[Tensor, "b _ _ _"]]
     ) -> Sequence[Float[Tensor, "b _ _ _"]]:
-        """The segmentor's features, or where it gives none, those of the refiner's own encoder."""
-        return features if self.image_encoder is None else self.image_encoder(image)
+        """All features: the segmentor's, or its own encoder's, and of `fine` those before them."""
+        if self.image_encoder is not None:
+            features = self.image_encoder(image)
+        return features if self.fine_encoder is None else (*self.fine_encoder(image), *features)
 
     def prepare(self, features: Sequence[Float[Tensor, "b _ _ _"]]) -> Prepared:
         """All work that depends on the image alone: once an image, for all steps and samples."""
@@ -182,12 +196,12 @@ class Refiner(nn.Module):
         skips = []
         for level, (block, down) in enumerate(zip(self.encoder, self.downs, strict=True)):
             x = block(x, time)
-            if level >= 2:
-                x = self.fusions[level - 2](x, conditions[level - 2], time)
+            if (number := level - self.first_fusion) >= 0:
+                x = self.fusions[number](x, conditions[number], time)
             skips.append(x)
             x = down(x, time)
         x = self.middle1(x, time)
-        x = self.cross(x, conditions[3], time)
+        x = self.cross(x, conditions[-1], time)
         x = self.middle2(x, time)
         for up, block in zip(self.ups, self.decoder, strict=True):
             x = block(torch.cat([up(x, time), skips.pop()], dim=1), time)
