@@ -88,7 +88,7 @@ def a_step(hybrid: HybridSegmentor, size: int, batch: int) -> Callable[[], objec
     t = torch.full((batch,), 5)
     with torch.inference_mode():
         look = hybrid.look(image)
-        prepared = refiner.prepare(look.features)
+        prepared = refiner.prepare(refiner.see(image, look.features))
     yt = (torch.rand_like(look.prior) < 0.3).float()
 
     @torch.inference_mode()
