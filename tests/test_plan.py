@@ -96,7 +96,9 @@ def test_spacings_that_differ_are_brought_to_their_median():
 def test_a_gpu_gets_the_papers_sizes():
     recipe = plan(pictures(sizes=[(256, 256)] * 20), SERVER)
     assert (recipe.refiner.width, recipe.training.batch_size) == (128, 32)
-    assert plan(pictures()).refiner.width == 16
+    assert not recipe.refiner.fine
+    narrow = plan(pictures()).refiner
+    assert (narrow.width, narrow.fine) == (16, True)
 
 
 def test_values_of_masks_become_classes():

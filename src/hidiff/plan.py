@@ -148,6 +148,8 @@ def propose(root: Path, layout: Layout, found: Fingerprint, machine: Machine) ->
     data["augmentation"] = say("augmentation", *_augmentation(found, layout))
     sizes = _networks(machine, math.prod(data["patch_size"]))
     say("refiner.width", sizes["refiner"], sizes["why"])
+    if sizes["fine"]:
+        say("refiner.fine", True, "a narrow refiner mends more where it sees the image itself")
     say("segmentor.options.width", sizes["segmentor"], sizes["why"])
     say("training.batch_size", sizes["batch"], sizes["why"])
     stage1, stage2, reason = _length(found, machine)
@@ -158,7 +160,7 @@ def propose(root: Path, layout: Layout, found: Fingerprint, machine: Machine) ->
             "data": data,
             "labels": labels.model_dump(),
             "segmentor": {"name": "unet", "options": {"width": sizes["segmentor"]}},
-            "refiner": {"width": sizes["refiner"]},
+            "refiner": {"width": sizes["refiner"], "fine": sizes["fine"]},
             "training": {
                 "batch_size": sizes["batch"],
                 "stage1_steps": stage1,
@@ -316,16 +318,21 @@ def _augmentation(found: Fingerprint, layout: Layout) -> tuple[Any, str]:
 
 
 def _networks(machine: Machine, pixels: int) -> dict[str, Any]:
-    """Widths and batch by what the machine bears; 128 and 32 are the paper's, on one GPU."""
+    """Widths and batch by what the machine bears; 128 and 32 are the paper's, on one GPU.
+
+    A wide refiner does not see the image at full size: that was measured of narrow ones alone.
+    """
     if machine.gpu_gib >= 24:
         batch = max(2, min(32, int(32 * 256**2 / pixels)))
-        return {"refiner": 128, "segmentor": 64, "batch": batch, "why": "the paper's, on a GPU"}
-    if machine.gpu_gib:
+        found = {"refiner": 128, "segmentor": 64, "why": "the paper's, on a GPU"}
+    elif machine.gpu_gib:
         batch = max(2, min(16, int(16 * 256**2 / pixels)))
-        why = f"a GPU of {machine.gpu_gib:.0f} GiB"
-        return {"refiner": 64, "segmentor": 32, "batch": batch, "why": why}
-    why = f"no GPU, {machine.cores} cores: an iteration takes about a second"
-    return {"refiner": 16, "segmentor": 16, "batch": 8 if pixels <= 96**2 else 4, "why": why}
+        found = {"refiner": 64, "segmentor": 32, "why": f"a GPU of {machine.gpu_gib:.0f} GiB"}
+    else:
+        batch = 8 if pixels <= 96**2 else 4
+        why = f"no GPU, {machine.cores} cores: an iteration takes about a second"
+        found = {"refiner": 16, "segmentor": 16, "why": why}
+    return {**found, "batch": batch, "fine": found["refiner"] <= 32}
 
 
 def _length(found: Fingerprint, machine: Machine) -> tuple[int, int, str]:
