@@ -128,7 +128,7 @@ def figure_parts(
         title = "difference in Dice, 95 % interval"
         draw_forest(gains, title, show("differences", title))
     bands = {
-        f"{pair.data}, {name}, {band}: {entry.metric}": entry.difference
+        f"{pair.data}, {pair.evaluation}: {name}, {band}: {entry.metric}": entry.difference
         for pair in pairs
         if pair.before[0]["arm"] == SEGMENTOR_ONLY
         for (name, band), entry, _ in band_entries(pair)

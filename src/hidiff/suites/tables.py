@@ -139,8 +139,8 @@ def seeds_table(rows: Sequence[Row]) -> str:
 
 def sizes_table(pairs: Sequence[Pair]) -> str:
     """The same by size, where it was measured."""
-    head = ("data", "class", "size", "metric", "before", "after", "after - before [95 % CI]",
-            "Wilcoxon p", "n")  # fmt: skip
+    head = ("data", "judged on", "class", "size", "metric", "before", "after",
+            "after - before [95 % CI]", "Wilcoxon p", "n")  # fmt: skip
     lines = []
     for pair in pairs:
         for (name, band), entry, n in band_entries(pair):
@@ -148,6 +148,7 @@ def sizes_table(pairs: Sequence[Pair]) -> str:
             lines.append(
                 (
                     pair.data,
+                    pair.evaluation,
                     name,
                     band,
                     metric_title(metric),
