@@ -128,14 +128,16 @@ def figure_parts(
         title = "difference in Dice, 95 % interval"
         draw_forest(gains, title, show("differences", title))
     bands = {
-        f"{pair.data}, {pair.evaluation}: {name}, {band}: {entry.metric}": entry.difference
+        f"{pair.data}, {pair.evaluation}, {pair.after[0]['arm']}: {name}, {band}: {entry.metric}": (
+            entry.difference
+        )
         for pair in pairs
         if pair.before[0]["arm"] == SEGMENTOR_ONLY
         for (name, band), entry, _ in band_entries(pair)
         if entry.difference
     }
     if bands:
-        title = "hybrid - segmentor_only by size, 95 % interval"
+        title = "arm - segmentor_only by size, 95 % interval"
         draw_forest(bands, title, show("sizes", title))
     for data, curves in corruption_curves(rows).items():
         title = f"{data}: Dice under corruption"

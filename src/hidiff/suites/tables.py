@@ -139,7 +139,7 @@ def seeds_table(rows: Sequence[Row]) -> str:
 
 def sizes_table(pairs: Sequence[Pair]) -> str:
     """The same by size, where it was measured."""
-    head = ("data", "judged on", "class", "size", "metric", "before", "after",
+    head = ("data", "judged on", "arm", "class", "size", "metric", "before", "after",
             "after - before [95 % CI]", "Wilcoxon p", "n")  # fmt: skip
     lines = []
     for pair in pairs:
@@ -149,6 +149,7 @@ def sizes_table(pairs: Sequence[Pair]) -> str:
                 (
                     pair.data,
                     pair.evaluation,
+                    pair.after[0]["arm"],
                     name,
                     band,
                     metric_title(metric),
@@ -176,9 +177,11 @@ def band_entries(pair: Pair) -> Iterator[tuple[tuple[str, str], Entry, int]]:
 
 
 def pairs_to_show(results: Results, hardware: str) -> list[Pair]:
-    """Hybrid against both rivals, and every other arm against the hybrid."""
+    """Hybrid and every other arm against the rival of equal budget, hybrid against stage 1, and
+    every other arm against the hybrid."""
     others = dict.fromkeys(row["arm"] for row in results.latest() if row["arm"] not in MAIN_ARMS)
-    arms = [(SEGMENTOR_ONLY, HYBRID), (STAGE1, HYBRID), *((HYBRID, other) for other in others)]
+    arms = [(SEGMENTOR_ONLY, after) for after in (HYBRID, *others)]
+    arms += [(STAGE1, HYBRID), *((HYBRID, other) for other in others)]
     return [
         pair
         for before, after in arms
