@@ -58,7 +58,7 @@ def efficientnet_lite0_fpn(
 ) -> HookedSegmentor:
     """A feature pyramid network on EfficientNet-Lite0, of `width` channels.
 
-    Its logits come at a quarter of the image's size and are interpolated, as in most segmentors
+    Its logits come at a quarter of the image's size and are interpolated, as in many segmentors
     with pretrained encoders. `pretrained` as in `efficientnet_lite0_unet`.
     """
     encoder = LiteMaps(backbone(pretrained), image_channels, FPN_STRIDES)
