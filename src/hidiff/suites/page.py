@@ -9,7 +9,7 @@ from hidiff.suites.claims import RULE, judge_claims
 from hidiff.suites.compare import Pair, single
 from hidiff.suites.figures import Point, draw_cost, draw_curves, draw_forest
 from hidiff.suites.rows import Results, Row, file_name, kind, kinds, read_results
-from hidiff.suites.suite import MAIN_ARMS, PLAIN, SEGMENTOR_ONLY
+from hidiff.suites.suite import HYBRID, MAIN_ARMS, PLAIN, SEGMENTOR_ONLY
 from hidiff.suites.tables import (
     apart,
     at_home,
@@ -128,16 +128,15 @@ def figure_parts(
         title = "difference in Dice, 95 % interval"
         draw_forest(gains, title, show("differences", title))
     bands = {
-        f"{pair.data}, {pair.evaluation}, {pair.after[0]['arm']}: {name}, {band}: {entry.metric}": (
-            entry.difference
-        )
+        f"{pair.data}, {name}, {band}: {entry.metric}": entry.difference
         for pair in pairs
-        if pair.before[0]["arm"] == SEGMENTOR_ONLY
+        if (pair.before[0]["arm"], pair.after[0]["arm"]) == (SEGMENTOR_ONLY, HYBRID)
+        and pair.evaluation == PLAIN  # the table has all
         for (name, band), entry, _ in band_entries(pair)
         if entry.difference
     }
     if bands:
-        title = "arm - segmentor_only by size, 95 % interval"
+        title = "hybrid - segmentor_only by size, 95 % interval"
         draw_forest(bands, title, show("sizes", title))
     for data, curves in corruption_curves(rows).items():
         title = f"{data}: Dice under corruption"
