@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import hidiff
 from hidiff import build, weights
-from hidiff.data import DataError
+from hidiff.data import DataError, MissingSplit
 from hidiff.recipe import make_recipe, read_recipe
 from tests.nnunet_sets import write_nnunet
 from tests.tiny import make_tiny, same_tensors, shake, skip_counting
@@ -309,6 +309,14 @@ def test_a_data_set_without_test_cases_is_listed(tmp_path):
         (tmp_path / "polyps" / place).mkdir(parents=True)
         (tmp_path / "polyps" / place / "a.png").touch()
     assert build.list_splits(recipe_of(tmp_path / "polyps", "kvasir_seg"))["test"] == []
+
+
+def test_a_split_that_is_not_needed_may_be_empty(tmp_path):
+    root = write_nnunet(tmp_path, shapes=((4, 4, 1),) * 4)
+    (root / "test.txt").write_text("p0\np1\np2\np3\n")
+    with pytest.raises(MissingSplit, match="split train"):
+        build.list_splits(recipe_of(root))
+    assert len(build.list_splits(recipe_of(root), needed=["test"])["test"]) == 4
 
 
 def test_what_is_wrong_with_the_test_cases_is_said_before_training(tmp_path):

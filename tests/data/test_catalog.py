@@ -12,6 +12,7 @@ from hidiff.data import (
     DataError,
     Intensity,
     LoadedCases,
+    MissingSplit,
     Splitting,
     load_split,
 )
@@ -130,6 +131,35 @@ def test_a_childs_two_eyes_stay_together(tmp_path):
         assert len({case.group for case in cases}) == len(cases) / 2
     test = load_split("chase_db1", tmp_path, "test")
     assert {case.group for case in test} == {"Image_11", "Image_12", "Image_13", "Image_14"}
+
+
+def test_a_split_drawn_anew_takes_the_place_of_the_usual_one(tmp_path):
+    chase_db1(tmp_path)
+    half = [Splitting(redraw=True, fractions=(0.4, 0.1, 0.5), seed=seed) for seed in (0, 1)]
+    splits = [load_split("chase_db1", tmp_path, split, splitting=half[0]) for split in SPLITS]
+    assert [len({case.group for case in split}) for split in splits] == [6, 1, 7]
+    assert len({case.name for split in splits for case in split}) == 28
+    others = load_split("chase_db1", tmp_path, "test", splitting=half[1])
+    assert {case.group for case in others} != {case.group for case in splits[-1]}
+
+
+def test_a_data_set_can_be_judged_as_a_whole(tmp_path):
+    drive(tmp_path)
+    whole = Splitting(redraw=True, fractions=(0, 0, 1))
+    assert len(load_split("drive", tmp_path, "test", splitting=whole)) == 40
+    with pytest.raises(MissingSplit, match=r"the split train of .* is empty"):
+        load_split("drive", tmp_path, "train", splitting=whole)
+
+
+def test_a_fold_of_a_split_drawn_anew(tmp_path):
+    drive(tmp_path)
+    fold = Splitting(redraw=True, fractions=(0.5, 0.25, 0.25), folds=3, fold=1)
+    train, validation, test = (
+        {case.name for case in load_split("drive", tmp_path, split, splitting=fold)}
+        for split in SPLITS
+    )
+    assert (len(train), len(validation), len(test)) == (20, 10, 10)
+    assert len(train | validation | test) == 40
 
 
 def test_drives_test_split_is_the_official_one(tmp_path):

@@ -13,7 +13,7 @@ from hidiff.recipe import write_recipe
 from hidiff.suites import Results, list_runs, read_results, read_suite, run_suite, write_page
 from hidiff.suites import benchmark as machinery
 from hidiff.suites.rows import MEASURED
-from hidiff.suites.suite import Evaluation
+from hidiff.suites.suite import Evaluation, SuiteError
 from hidiff.training import Trainer
 from tests.tiny import make_tiny, skip_counting
 
@@ -227,6 +227,19 @@ def test_the_page_holds_the_numbers_of_the_rows(done, tmp_path):
         assert (tmp_path / link).is_file() and " " not in link
 
 
+def test_who_trained_a_model_does_not_judge_it(tmp_path, monkeypatch):
+    file = write_suite(tmp_path)
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    everyone = {"splitting.redraw": True, "splitting.fractions": [0, 0, 1]}
+    content["recipes"]["curves"]["evaluations"] = {"all": {"data": everyone}}
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    monkeypatch.setattr(machinery, "train_run", lambda *_: pytest.fail("trained before it looked"))
+    with pytest.raises(
+        SuiteError, match=r"evaluation all would judge it on .* of its own training"
+    ):
+        run_it(file, tmp_path / "results", tmp_path / "runs")
+
+
 def test_another_split_makes_the_row_anew(done, monkeypatch):
     file, results, _ = done
     run = list_runs(read_suite(file), file, lambda path: path)[0]
@@ -235,8 +248,8 @@ def test_another_split_makes_the_row_anew(done, monkeypatch):
     assert found.find(machinery.row_key(run, "test", evaluation))
     listed = build.list_splits
 
-    def other(recipe):
-        splits = listed(recipe)
+    def other(recipe, **options):
+        splits = listed(recipe, **options)
         return {**splits, "test": splits["test"] + splits["validation"], "validation": []}
 
     monkeypatch.setattr(build, "list_splits", other)

@@ -7,7 +7,8 @@ import pytest
 
 from hidiff.metrics import write_csv
 from hidiff.suites import Results
-from hidiff.suites.claims import DOES_NOT, HOLDS, NOT_SHOWN, judge_claims
+from hidiff.suites.claims import DOES_NOT, HOLDS, NOT_SHOWN, band_gap, judge_claims
+from hidiff.suites.claims import verdict as judge_interval
 from hidiff.suites.compare import find_pairs, unpaired_gap
 from hidiff.suites.rows import VERSION
 from hidiff.suites.tables import apart
@@ -70,6 +71,29 @@ def test_a_packed_model_is_cheap_by_itself(results):
     found = judge_claims([results])[3].findings
     assert [one.verdict for one in found] == [DOES_NOT, HOLDS]
     assert found[1].where.endswith(", packed") and "1.2 times" in found[1].words
+
+
+def test_every_arm_that_refines_is_judged(results):
+    add(results, "stage1", 0.0)
+    add(results, "segmentor_only", 0.0)
+    add(results, "hybrid", -0.1)
+    add(results, "finer", 0.1)
+    found = judge_claims([results])[0].findings
+    assert [one.verdict for one in found] == [DOES_NOT, HOLDS]
+    assert found[1].where.startswith("eyes, arm finer (1 seed")
+
+
+@pytest.mark.parametrize(("apart", "verdict"), [(20, HOLDS), (5, NOT_SHOWN)])
+def test_bands_that_no_case_shares_are_set_side_by_side(apart, verdict):
+    """Gains of 0.1 on the small, 0.05 on the large, each of patients of its own."""
+    small, large = (
+        {(f"{band}{n}", f"{band}{n}"): gain + n / 1e4 for n in range(apart)}
+        for band, gain in (("small", 0.1), ("large", 0.05))
+    )
+    gap = band_gap(large, small, "object_dice")
+    assert gap and gap.mean == pytest.approx(0.05) and gap.n == apart
+    assert judge_interval(gap) == verdict
+    assert band_gap(large, {}, "object_dice") is None
 
 
 def test_gains_that_are_not_there_do_not_hold(results):

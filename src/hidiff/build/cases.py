@@ -1,6 +1,6 @@
 """Recipe -> cases: listed by split, loaded as the networks see them, dealt out in batches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -48,14 +48,16 @@ def list_cases(recipe: Recipe, split: str) -> list[Case]:
     return [replace(case, prior=find_prior(folder, case.name, priors.kind)) for case in cases]
 
 
-def list_splits(recipe: Recipe) -> dict[Split, list[Case]]:
-    """The cases of every split; only that of the tests may be missing."""
+def list_splits(
+    recipe: Recipe, needed: Sequence[Split] = ("train", "validation")
+) -> dict[Split, list[Case]]:
+    """The cases of every split. Raises MissingSplit for one that is needed and not there."""
     splits: dict[Split, list[Case]] = {}
     for split in SPLITS:
         try:
             splits[split] = list_cases(recipe, split)
         except MissingSplit:
-            if split != "test":
+            if split in needed:
                 raise
             splits[split] = []
     return splits

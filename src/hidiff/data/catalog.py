@@ -1,6 +1,7 @@
 """The data sets we know by name: what they hold, how they lie, who split them, under what terms."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from hidiff.data import layouts
 from hidiff.data.brain import BRAIN_LABELS, write_brain
 from hidiff.data.case import Case, DataError, MissingSplit
 from hidiff.data.intensity import Intensity
-from hidiff.data.splits import SPLITS, Split, Splitting, fold_of
+from hidiff.data.splits import SPLITS, Split, Splitting, fold_of, split_by_group
 from hidiff.data.synthetic import SYNTHETIC_LABELS, write_synthetic
 from hidiff.labels import Labels
 
@@ -83,12 +84,19 @@ def load_split(
 
 
 def _list_cases(name: str, root: Path, split: Split, splitting: Splitting) -> Sequence[Case]:
-    """As the data set has it; of a fold, train and validation are shared out anew."""
+    """As the data set has it, or drawn anew; of a fold, train and validation are shared out."""
+    if splitting.fold is not None and split != "test":
+        whole = splitting.model_copy(update={"fold": None})
+        both = [case for side in SPLITS[:2] for case in _list_cases(name, root, side, whole)]
+        return fold_of(both, splitting.folds, splitting.fold, splitting.seed)[split]
     list_cases = CATALOG[name].list_cases
-    if splitting.fold is None or split == "test":
+    if not splitting.redraw:
         return list_cases(root, split, splitting)
-    both = [case for side in SPLITS[:2] for case in list_cases(root, side, splitting)]
-    return fold_of(both, splitting.folds, splitting.fold, splitting.seed)[split]
+    cases: list[Case] = []
+    for side in SPLITS:
+        with suppress(MissingSplit):
+            cases += list_cases(root, side, splitting)
+    return split_by_group(cases, splitting.fractions, splitting.seed)[split]
 
 
 # Data sets that are made here, at the folder that is asked for.

@@ -27,10 +27,16 @@ class Splitting(BaseModel):
         description="sets without a validation split (drive, chase_db1, synapse): cases held "
         "out of the training split, whole groups at a time; left out: the catalog's number",
     )
+    redraw: bool = Field(
+        default=False,
+        description="draw the split by `fractions` and `seed` also where the data set has lists or "
+        "a split of its own: more test patients, or another draw. [0, 0, 1] makes all of it a test "
+        "of models trained elsewhere",
+    )
     fractions: tuple[float, float, float] = Field(
         default=(0.7, 0.1, 0.2),
-        description="sets without lists or a split of their own: shares of the groups for train, "
-        "validation, test",
+        description="sets without lists or a split of their own, and those drawn anew: shares of "
+        "the groups for train, validation, test",
     )
     group: str = Field(
         default=r"^(.*)$",

@@ -16,7 +16,7 @@ from hidiff.suites.hardware import describe_hardware
 from hidiff.suites.judging import Judged, judge_model
 from hidiff.suites.rows import VERSION, Results, Row, file_name
 from hidiff.suites.runs import Run, judged_recipe, recipe_hash
-from hidiff.suites.suite import SEGMENTOR_ONLY, STAGE1, Evaluation
+from hidiff.suites.suite import SEGMENTOR_ONLY, STAGE1, Evaluation, SuiteError
 from hidiff.training.log import METRICS_FILE
 from hidiff.weights import atomic_write
 
@@ -30,7 +30,8 @@ def run_suite(
 ) -> None:
     """Do every run that has no row yet; `folder` holds the trained models, of all suites.
 
-    A run that was cut off goes on from its last checkpoint. One process at a time.
+    A run that was cut off goes on from its last checkpoint. One process at a time. Raises
+    SuiteError where a model would be judged on who trained it.
     """
     for run in runs:
         missing = {
@@ -41,6 +42,8 @@ def run_suite(
         if not missing:
             say(f"{run.name}: done before")
             continue
+        for name, evaluation in missing.items():
+            check_unseen(run, name, evaluation)
         say(f"{run.name}: training")
         path = train_run(run, folder, device)
         for name, evaluation in missing.items():
@@ -66,8 +69,25 @@ def row_key(run: Run, name: str, evaluation: Evaluation) -> Row:
     }
 
 
+def check_unseen(run: Run, name: str, evaluation: Evaluation) -> None:
+    """Raise SuiteError for a patient who trained the model and would judge it."""
+    if not evaluation.data:
+        return
+    judged = judged_recipe(run, evaluation)
+    test = {case.group for case in build.list_cases(judged, "test")}
+    for recipe in (run.recipe, run.stage1):
+        if (recipe.data.source, recipe.data.root) == (judged.data.source, judged.data.root):
+            seen = test & {case.group for case in build.list_cases(recipe, "train")}
+            if seen:
+                raise SuiteError(
+                    f"{run.data}, {run.arm}: the evaluation {name} would judge it on {len(seen)} "
+                    f"patients of its own training ({', '.join(sorted(seen)[:3])}). Give the "
+                    "evaluation other data, or the recipe the same data.splitting."
+                )
+
+
 def split_hash(recipe: Recipe) -> str:
-    return record_splits(build.list_splits(recipe))["sha256"]
+    return record_splits(build.list_splits(recipe, needed=["test"]))["sha256"]
 
 
 def train_run(run: Run, folder: Path, device: torch.device) -> list[Path]:
