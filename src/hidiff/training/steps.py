@@ -94,9 +94,10 @@ def refiner_step(
 ) -> dict[str, Tensor]:
     """Half 1, and all with a frozen segmentor: the refiner learns; prior and features are given to
     it without gradient."""
-    return hybrid.refiner_loss(
+    losses = hybrid.refiner_loss(
         denoise, batch.image, batch.y0, look.detach(), draws, weights, batch.field_of_view
     )
+    return {"refiner": losses["loss"], **losses}
 
 
 def segmentor_step(

@@ -216,57 +216,59 @@ class Trainer:
         seeding.seed_libraries(
             seeding.derive(self.seed, stage, step, self.accelerator.process_index)
         )
-        parts = self.settings.accumulation
         reported: dict[str, Tensor] = {}
-        for part in range(parts):
+        for part in range(self.settings.accumulation):
             batch = next(batches)
-            last = part == parts - 1
-            with self.accelerator.autocast():
-                if stage == REFINER_ONLY:
-                    look = look_frozen(self.hybrid, batch.image)
-                else:
-                    look = self.hybrid.look(batch.image, self.segmentor)
-            if stage == JOINT:
-                with self.accelerator.autocast():
-                    losses = joint_step(
-                        self.hybrid, self.refiner, look, batch,
-                        self._draws(batch, "refiner", step, part), self.settings.loss,
-                        self.settings.diffusion_weight,
-                    )  # fmt: skip
-                self._backward(losses, batch, stage, step)
-                if last:
-                    self._move_refiner(batch, stage, step)
-                del losses["loss"]  # of both: each is reported by its own name
-                _add(reported, losses, parts)
-                continue
-            if stage in REFINING:
-                with self.accelerator.autocast():
-                    losses = refiner_step(
-                        self.hybrid, self.refiner, look, batch,
-                        self._draws(batch, "refiner", step, part), self.settings.loss,
-                    )  # fmt: skip
-                self._backward(losses, batch, stage, step)
+            last = part == self.settings.accumulation - 1
+            for networks, losses in self._halves(stage, batch, step, part):
+                loss = losses.pop("loss")
+                self._check_finite("the loss is", loss, batch, stage, step)
+                self.accelerator.backward(loss / self.settings.accumulation)
                 if last:
                     # with several parts, the segmentor's half of the earlier ones has gone
                     # through the refiner as it was before this step
-                    self._move_refiner(batch, stage, step)
-                _add(reported, {"refiner": losses.pop("loss"), **losses}, parts)
-            if stage == REFINER_ONLY:
-                continue
-            if stage == IN_TURNS:
-                with self.accelerator.autocast():
-                    losses = segmentor_step(
-                        self.hybrid, look, batch, self._draws(batch, "segmentor", step, part),
-                        self.settings.loss, self.settings.diffusion_weight,
-                    )  # fmt: skip
-            else:
-                with self.accelerator.autocast():
-                    losses = segmentor_only_step(self.hybrid, look, batch)
-            self._backward(losses, batch, stage, step)
-            _add(reported, {"segmentor": losses["segmentor"]}, parts)
-        if stage != REFINER_ONLY:
-            self._move("segmentor", self.segmentor, batch, stage, step)
+                    for network in networks:
+                        self._move(network, batch, stage, step)
+                self._report(losses, reported)
         return reported
+
+    def _halves(
+        self, stage: str, batch: Batch, step: int, part: int
+    ) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
+        """The networks that move, and the losses that move them, one after the other: the second
+        half sees the refiner as the first one left it."""
+        given = self.settings.loss, self.settings.diffusion_weight
+        with self.accelerator.autocast():
+            if stage == REFINER_ONLY:
+                look = look_frozen(self.hybrid, batch.image)
+            else:
+                look = self.hybrid.look(batch.image, self.segmentor)
+        if stage == JOINT:
+            draws = self._draws(batch, "refiner", step, part)
+            with self.accelerator.autocast():
+                losses = joint_step(self.hybrid, self.refiner, look, batch, draws, *given)
+            yield ("refiner", "segmentor"), losses
+            return
+        if stage in REFINING:
+            draws = self._draws(batch, "refiner", step, part)
+            with self.accelerator.autocast():
+                losses = refiner_step(self.hybrid, self.refiner, look, batch, draws, given[0])
+            yield ("refiner",), losses
+        if stage == REFINER_ONLY:
+            return
+        with self.accelerator.autocast():
+            if stage == IN_TURNS:
+                draws = self._draws(batch, "segmentor", step, part)
+                losses = segmentor_step(self.hybrid, look, batch, draws, *given)
+            else:
+                losses = segmentor_only_step(self.hybrid, look, batch)
+        yield ("segmentor",), losses
+
+    def _report(self, losses: dict[str, Tensor], reported: dict[str, Tensor]) -> None:
+        """Add the losses' share of this part."""
+        for name, value in losses.items():
+            share = value.detach() / self.settings.accumulation
+            reported[name] = reported[name] + share if name in reported else share
 
     def _draws(self, batch: Batch, half: str, step: int, part: int) -> tuple[Tensor, Tensor]:
         return draw_noise(
@@ -275,21 +277,15 @@ class Trainer:
             last_step_share=self.settings.last_step_share,
         )  # fmt: skip
 
-    def _backward(self, losses: dict[str, Tensor], batch: Batch, stage: str, step: int) -> None:
-        loss = losses["loss"]
-        self._check_finite("the loss is", loss, batch, stage, step)
-        self.accelerator.backward(loss / self.settings.accumulation)
-
-    def _move(self, name: str, network: torch.nn.Module, batch: Batch, stage: str, step: int):
+    def _move(self, name: str, batch: Batch, stage: str, step: int) -> None:
+        network = self.refiner if name == "refiner" else self.segmentor
         norm = self.accelerator.clip_grad_norm_(network.parameters(), self.settings.clip_norm)
         # else the weights become NaN now, and a checkpoint may be written before the loss shows it
         self._check_finite(f"the norm of the {name}'s gradient is", norm, batch, stage, step)
         self.optimizers[name].step()
         self.optimizers[name].zero_grad()
-
-    def _move_refiner(self, batch: Batch, stage: str, step: int) -> None:
-        self._move("refiner", self.refiner, batch, stage, step)
-        self.ema.update(self.hybrid.refiner)
+        if name == "refiner":
+            self.ema.update(self.hybrid.refiner)
 
     def _check_finite(
         self, what: str, value: Tensor | None, batch: Batch, stage: str, step: int
@@ -358,8 +354,3 @@ class Trainer:
     def _save_model(self, path: Path, stage: str, progress: Progress) -> None:
         metadata = {**self.metadata, "stage": stage, "step": str(progress.step)}
         state.save_model(path, self.hybrid.segmentor, self.ema.module, metadata)
-
-
-def _add(reported: dict[str, Tensor], losses: dict[str, Tensor], parts: int) -> None:
-    for name, value in losses.items():
-        reported[name] = reported.get(name, torch.zeros_like(value)) + value.detach() / parts
