@@ -58,8 +58,8 @@ def test_gains_that_are_there_hold(results):
     add(results, "hybrid", 0.1, **away)
     claims = judge_claims([results])
     assert [claim.verdict for claim in claims] == [HOLDS] * 4
-    assert "Dice +0.02" in claims[0].findings[0].words
-    assert "n = 20 patients" in claims[0].findings[0].words
+    found = claims[0].findings[0]
+    assert found.number.startswith("Dice +0.02") and found.n == "20 patients"
 
 
 def test_a_packed_model_is_cheap_by_itself(results):
@@ -70,7 +70,7 @@ def test_a_packed_model_is_cheap_by_itself(results):
     add(results, "hybrid", 0.0, seconds_per_case=1.2, **packed)
     found = judge_claims([results])[3].findings
     assert [one.verdict for one in found] == [DOES_NOT, HOLDS]
-    assert found[1].where.endswith(", packed") and "1.2 times" in found[1].words
+    assert found[1].of == "packed" and found[1].number.startswith("1.2 times")
 
 
 def test_every_arm_that_refines_is_judged(results):
@@ -80,7 +80,7 @@ def test_every_arm_that_refines_is_judged(results):
     add(results, "finer", 0.1)
     found = judge_claims([results])[0].findings
     assert [one.verdict for one in found] == [DOES_NOT, HOLDS]
-    assert found[1].where.startswith("eyes, arm finer (1 seed")
+    assert (found[1].data, found[1].arm, found[1].seeds) == ("eyes", "finer", 1)
 
 
 @pytest.mark.parametrize(("apart", "verdict"), [(20, HOLDS), (5, NOT_SHOWN)])

@@ -8,7 +8,7 @@ from hidiff.metrics import FEWEST_GROUPS, Interval
 from hidiff.metrics.format import format_interval, metric_name
 from hidiff.suites.compare import Pair, find_pairs, gains, paired_gap, unpaired_gap
 from hidiff.suites.rows import Results, Row
-from hidiff.suites.suite import HYBRID, PLAIN, SEGMENTOR_ONLY, STAGE1
+from hidiff.suites.suite import PLAIN, SEGMENTOR_ONLY, STAGE1
 
 HOLDS, DOES_NOT, NOT_SHOWN = "holds", "does not hold", "not shown"
 RULE = (
@@ -23,11 +23,17 @@ SIZE_METRICS = {"objects": "object_dice", "calibre": "sensitivity"}
 
 @dataclass(frozen=True)
 class Finding:
-    """What one data set says of a claim."""
+    """What one data set and arm say of a claim."""
 
-    where: str
-    words: str
+    data: str
+    arm: str
+    seeds: int
+    of: str
+    """a class, other data, a packed model; nothing where there is no choice"""
+    number: str
+    n: str
     verdict: str
+    hardware: str
 
 
 @dataclass(frozen=True)
@@ -63,18 +69,14 @@ def better(suites: Sequence[Results]) -> Claim:
     findings = []
     for pair in unique(find_all(suites, plain)):
         entry = pair.summary().entry(MEAN, "dice")
-        p = "" if entry.test is None else f", Wilcoxon p = {entry.test.p:.3g} (n = {entry.test.n})"
-        findings.append(
-            Finding(
-                where(pair),
-                said("dice", entry.difference, count(pair)) + p,
-                verdict(entry.difference),
-            )
-        )
+        number = said("dice", entry.difference)
+        if entry.test is not None:
+            number += f", p = {entry.test.p:.3g} (n = {entry.test.n})"
+        n = f"{pair.after[0]['num_groups']} patients"
+        findings.append(found(pair, number, n, verdict(entry.difference)))
     return Claim(
         "Refined masks beat the segmentor's",
-        "Dice of the hybrid (or the arm that is named, with settings of its own) less that of the "
-        "segmentor trained on to the same FLOPs",
+        "Dice of the arm less that of the segmentor trained on to the same FLOPs; p is Wilcoxon's",
         tuple(findings),
     )
 
@@ -88,12 +90,11 @@ def small(suites: Sequence[Results]) -> Claim:
         for (name, _), rows in pair.bands().items():
             classes.setdefault(name, []).append(rows)
         for name, bands in classes.items():
-            place = f"{where(pair)}, {name}"
             gap = None
             if len(bands) > 1:
                 gap = band_gap(gains(bands[-1], metric), gains(bands[0], metric), metric)
-            n = f"n = {len({row['group'] for row in bands[0]})} with any in the smallest band"
-            findings.append(Finding(place, said(metric, gap, n), verdict(gap)))
+            n = f"{len({row['group'] for row in bands[0]})} with any in the smallest band"
+            findings.append(found(pair, said(metric, gap), n, verdict(gap), name))
     return Claim(
         "They do so most on small objects",
         "gain in the smallest of three bands of size less the gain in the largest, over the cases "
@@ -126,18 +127,18 @@ def unseen(suites: Sequence[Results]) -> Claim:
             if (pair.data, pair.hardware, pair.seeds) == (home.data, home.hardware, home.seeds)
         ]
         own = gains(home.cases(), "dice")
-        found: dict[str, list[dict[tuple[str, str], float]]] = {}
+        away: dict[str, list[dict[tuple[str, str], float]]] = {}
         for pair in others:
-            found.setdefault(domain(pair.after[0]), []).append(gains(pair.cases(), "dice"))
-        for name, sets in found.items():
+            away.setdefault(domain(pair.after[0]), []).append(gains(pair.cases(), "dice"))
+        for name, sets in away.items():
             other = mean_gains(sets)
             if own.keys() == other.keys():
                 entry = paired_gap(own, other, "dice")
                 gap = entry.difference if entry else None
             else:
                 gap = unpaired_gap(own, other)
-            n = f"n = {len(other)} cases there, {len(own)} at home"
-            findings.append(Finding(f"{where(home)} to {name}", said("dice", gap, n), verdict(gap)))
+            n = f"{len(other)} cases there, {len(own)} at home"
+            findings.append(found(home, said("dice", gap), n, verdict(gap), name))
     return Claim(
         "They do so most on data that were never seen",
         "gain in Dice out of the domain less the gain in it; of corruptions the mean over all",
@@ -155,12 +156,10 @@ def cheap(suites: Sequence[Results]) -> Claim:
             for rows in (pair.before, pair.after)
         )
         ratio = after / before
-        words = (
-            f"{ratio:.1f} times ({after:.3f} s against {before:.3f} s, medians over "
-            f"n = {pair.after[0]['num_cases']} cases)"
-        )
-        name = where(pair) if plain(pair.after[0]) else f"{where(pair)}, {pair.evaluation}"
-        findings.append(Finding(name, words, HOLDS if ratio <= CHEAP else DOES_NOT))
+        number = f"{ratio:.1f} times ({after:.3f} s against {before:.3f} s, medians)"
+        of = "" if plain(pair.after[0]) else pair.evaluation
+        n = f"{pair.after[0]['num_cases']} cases"
+        findings.append(found(pair, number, n, HOLDS if ratio <= CHEAP else DOES_NOT, of))
     return Claim(
         "They do so at little cost",
         f"time of a prediction against the segmentor's alone; little is at most {CHEAP:g} times",
@@ -171,24 +170,30 @@ def cheap(suites: Sequence[Results]) -> Claim:
 def find_all(
     suites: Sequence[Results], wanted: Callable[[Row], bool], before: str = SEGMENTOR_ONLY
 ) -> list[Pair]:
-    """The hybrid, with whatever settings, against a rival, in every suite."""
-    return [
-        pair
-        for results in suites
-        for arm in dict.fromkeys(row["arm"] for row in results.latest())
-        if arm not in (STAGE1, SEGMENTOR_ONLY)
-        for pair in find_pairs(results, before, arm, wanted)
-    ]
+    """The hybrid, with whatever settings, against a rival, in every suite; data set by data set."""
+    pairs = []
+    for results in suites:
+        rows = results.latest()
+        arms = dict.fromkeys(row["arm"] for row in rows)
+        mine = [
+            pair
+            for arm in arms
+            if arm not in (STAGE1, SEGMENTOR_ONLY)
+            for pair in find_pairs(results, before, arm, wanted)
+        ]
+        order = list(dict.fromkeys(row["data"] for row in rows))
+        pairs += sorted(mine, key=lambda pair: order.index(pair.data))
+    return pairs
 
 
 def unique(pairs: Sequence[Pair]) -> list[Pair]:
     """Suites share runs: of those of one recipe and arm, the first with the most seeds."""
-    found: dict[tuple, Pair] = {}
+    kept: dict[tuple, Pair] = {}
     for pair in pairs:
         key = pair.after[0]["recipe"], pair.data, pair.after[0]["arm"], pair.hardware
-        if key not in found or len(pair.seeds) > len(found[key].seeds):
-            found[key] = pair
-    return list(found.values())
+        if key not in kept or len(pair.seeds) > len(kept[key].seeds):
+            kept[key] = pair
+    return list(kept.values())
 
 
 def plain(row: Row) -> bool:
@@ -208,21 +213,15 @@ def mean_gains(sets: Sequence[dict[tuple[str, str], float]]) -> dict[tuple[str, 
     return {case: sum(each[case] for each in sets) / len(sets) for case in sets[0]}
 
 
-def where(pair: Pair) -> str:
-    seeds = f"{len(pair.seeds)} seed" + "s" * (len(pair.seeds) > 1)
+def found(pair: Pair, number: str, n: str, verdict: str, of: str = "") -> Finding:
     arm = pair.after[0]["arm"]
-    name = pair.data if arm == HYBRID else f"{pair.data}, arm {arm}"
-    return f"{name} ({seeds}; {pair.hardware})"
+    return Finding(pair.data, arm, len(pair.seeds), of, number, n, verdict, pair.hardware)
 
 
-def count(pair: Pair) -> str:
-    return f"n = {pair.after[0]['num_groups']} patients"
-
-
-def said(metric: str, interval: Interval | None, n: str) -> str:
+def said(metric: str, interval: Interval | None) -> str:
     if interval is None:
-        return f"too few cases ({n})"
-    return f"{metric_name(metric)} {format_interval(metric, interval, signed=True)}, {n}"
+        return "too few cases"
+    return f"{metric_name(metric)} {format_interval(metric, interval, signed=True)}"
 
 
 def verdict(interval: Interval | None) -> str:

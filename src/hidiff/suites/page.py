@@ -1,11 +1,12 @@
 """A results page out of rows alone: tables, figures and verdicts; no number is typed by hand."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from hidiff.labels import MEAN
 from hidiff.metrics.format import format_number, markdown
-from hidiff.suites.claims import RULE, judge_claims
+from hidiff.suites.claims import RULE, Claim, Finding, judge_claims
 from hidiff.suites.compare import Pair, single
 from hidiff.suites.figures import Point, draw_cost, draw_curves, draw_forest
 from hidiff.suites.rows import Results, Row, file_name, kind, kinds, read_results
@@ -57,16 +58,26 @@ def write_page(suites: Sequence[Results], page: Path) -> None:
 
 
 def claims_text(suites: Sequence[Results]) -> str:
-    """A paragraph a claim."""
-    parts = [RULE]
-    for number, claim in enumerate(judge_claims(suites), start=1):
+    """A paragraph and a table a claim."""
+    claims = judge_claims(suites)
+    hardware = list(dict.fromkeys(each.hardware for claim in claims for each in claim.findings))
+    parts = [RULE, *([f"All was measured on {hardware[0]}."] if len(hardware) == 1 else [])]
+    for number, claim in enumerate(claims, start=1):
         count = f", {claim.count}" if claim.findings else ""
-        parts.append(
-            f"**{number}. {claim.title}: {claim.verdict}{count}.** Measured: {claim.measured}."
-        )
-        lines = [f"- {each.where}: {each.words}: {each.verdict}." for each in claim.findings]
-        parts.append("\n".join(lines) or "No rows.")
-    return "\n\n".join(parts)
+        parts += [
+            f"**{number}. {claim.title}: {claim.verdict}{count}.** Measured: {claim.measured}.",
+            findings_table(claim, several=len(hardware) > 1) if claim.findings else "No rows.",
+        ]
+    return "\n\n".join(map(str.strip, parts))
+
+
+def findings_table(claim: Claim, several: bool) -> str:
+    """Of one claim; hardware is a column where there are several kinds of it."""
+    hidden = set() if several else {"hardware"}
+    if not any(each.of for each in claim.findings):
+        hidden.add("of")
+    shown = [each.name for each in fields(Finding) if each.name not in hidden]
+    return markdown(shown, [[getattr(each, name) for name in shown] for each in claim.findings])
 
 
 def suite_parts(results: Results, figures: Path) -> list[str]:
