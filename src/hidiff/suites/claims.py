@@ -25,6 +25,7 @@ SIZE_METRICS = {"objects": "object_dice", "calibre": "sensitivity"}
 class Finding:
     """What one data set and arm say of a claim."""
 
+    suite: str
     data: str
     arm: str
     seeds: int
@@ -214,8 +215,9 @@ def mean_gains(sets: Sequence[dict[tuple[str, str], float]]) -> dict[tuple[str, 
 
 
 def found(pair: Pair, number: str, n: str, verdict: str, of: str = "") -> Finding:
-    arm = pair.after[0]["arm"]
-    return Finding(pair.data, arm, len(pair.seeds), of, number, n, verdict, pair.hardware)
+    suite, arm = (pair.after[0][name] for name in ("suite", "arm"))
+    seeds = len(pair.seeds)
+    return Finding(suite, pair.data, arm, seeds, of, number, n, verdict, pair.hardware)
 
 
 def said(metric: str, interval: Interval | None) -> str:
