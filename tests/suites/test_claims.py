@@ -20,8 +20,8 @@ BANDS = ("up to 9 px", "over 9 px")
 def add(results: Results, arm: str, gain: float, patients: int = 20, **changes) -> None:
     """A row of patients whose Dice is their own plus `gain`, and more in the smallest band."""
     row = {
-        "version": VERSION, "suite": "made_up", "data": "eyes", "arm": arm, "seed": 0, "evaluation": "test",
-        "recipe": "eyes", "hardware": HERE, "judged_sha256": "same", "look": {}, "unit": "px",
+        "version": VERSION, "suite": "made_up", "data": "eyes", "arm": arm, "seed": 0,
+        "evaluation": "test", "recipe": "eyes", "hardware": HERE, "judged_sha256": "same", "look": {}, "unit": "px",
         "num_cases": patients, "num_groups": patients, "hidiff": "0", "size_kind": "objects",
         "seconds_per_case": 1.0, **changes,
     }  # fmt: skip
