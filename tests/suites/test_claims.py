@@ -21,9 +21,9 @@ def add(results: Results, arm: str, gain: float, patients: int = 20, **changes) 
     """A row of patients whose Dice is their own plus `gain`, and more in the smallest band."""
     row = {
         "version": VERSION, "suite": "made_up", "data": "eyes", "arm": arm, "seed": 0,
-        "evaluation": "test", "recipe": "eyes", "hardware": HERE, "judged_sha256": "same", "look": {}, "unit": "px",
-        "num_cases": patients, "num_groups": patients, "hidiff": "0", "size_kind": "objects",
-        "seconds_per_case": 1.0, **changes,
+        "evaluation": "test", "recipe": "eyes", "hardware": HERE, "judged_sha256": "same",
+        "look": {}, "unit": "px", "num_cases": patients, "num_groups": patients,
+        "hidiff": "0", "size_kind": "objects", "seconds_per_case": 1.0, **changes,
     }  # fmt: skip
     own = np.random.default_rng(0).uniform(0.5, 0.7, patients)
     jitter = np.random.default_rng(len(results.rows)).normal(0, 0.005, patients)
