@@ -129,14 +129,16 @@ def figure_parts(
         parts.append(f"![{title}]({figures.name}/{file.name})")
         return file
 
+    rivals = [pair for pair in pairs if pair.before[0]["arm"] == SEGMENTOR_ONLY]
     gains = {}
-    for pair in pairs:
+    for pair in rivals or pairs:  # the table has all
         entry = pair.summary().entry(MEAN, "dice")
         if entry.difference:
-            arms = f"{pair.after[0]['arm']} - {pair.before[0]['arm']}"
+            arms = pair.after[0]["arm"] + ("" if rivals else f" - {pair.before[0]['arm']}")
             gains[f"{pair.data}, {pair.evaluation}: {arms}"] = entry.difference
     if gains:
-        title = "difference in Dice, 95 % interval"
+        title = f"Dice less {SEGMENTOR_ONLY}'s" if rivals else "difference in Dice"
+        title += ", 95 % interval"
         draw_forest(gains, title, show("differences", title))
     bands = {
         f"{pair.data}, {name}, {band}: {entry.metric}": entry.difference
@@ -193,9 +195,11 @@ def corruption_table(rows: Sequence[Row]) -> str:
 
 
 def cost_points(results: Results, rows: Sequence[Row]) -> dict[str, list[Point]]:
-    """data -> accuracy and time of the main arms, and of each way to predict on the same images."""
+    """data -> accuracy and time of the main arms and of those that were packed too, and of each way
+    to predict on the same images."""
     found: dict[str, list[Point]] = {}
-    main = [row for row in rows if row["arm"] in MAIN_ARMS]
+    shown = {*MAIN_ARMS, *(row["arm"] for row in rows if row["look"].get("packed"))}
+    main = [row for row in rows if row["arm"] in shown]
     own = [row for row in main if not {"data", "corruption"} & row["look"].keys()]
     for (data, arm, evaluation), each in group_rows(own, "data", "arm", "evaluation").items():
         label = arm if evaluation == PLAIN else f"{arm}, {evaluation}"

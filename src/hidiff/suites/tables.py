@@ -178,16 +178,24 @@ def band_entries(pair: Pair) -> Iterator[tuple[tuple[str, str], Entry, int]]:
 
 def pairs_to_show(results: Results, hardware: str) -> list[Pair]:
     """Hybrid and every other arm against the rival of equal budget, hybrid against stage 1, and
-    every other arm against the hybrid."""
-    others = dict.fromkeys(row["arm"] for row in results.latest() if row["arm"] not in MAIN_ARMS)
-    arms = [(SEGMENTOR_ONLY, after) for after in (HYBRID, *others)]
-    arms += [(STAGE1, HYBRID), *((HYBRID, other) for other in others)]
-    return [
-        pair
-        for before, after in arms
-        for pair in find_pairs(results, before, after, lambda row: "corruption" not in row["look"])
-        if pair.hardware == hardware
-    ]
+    every other arm against the hybrid; of each of the three data set by data set."""
+    rows = results.latest()
+    others = tuple(dict.fromkeys(row["arm"] for row in rows if row["arm"] not in MAIN_ARMS))
+    data = list(dict.fromkeys(row["data"] for row in rows))
+    shown = []
+    for before, arms in (
+        (SEGMENTOR_ONLY, (HYBRID, *others)),
+        (STAGE1, (HYBRID,)),
+        (HYBRID, others),
+    ):
+        pairs = [
+            pair
+            for after in arms
+            for pair in find_pairs(results, before, after, lambda r: "corruption" not in r["look"])
+            if pair.hardware == hardware
+        ]
+        shown += sorted(pairs, key=lambda pair: data.index(pair.data))
+    return shown
 
 
 def apart(results: Results) -> list[str]:
