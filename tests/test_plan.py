@@ -96,9 +96,11 @@ def test_spacings_that_differ_are_brought_to_their_median():
 def test_a_gpu_gets_the_papers_sizes():
     recipe = plan(pictures(sizes=[(256, 256)] * 20), SERVER)
     assert (recipe.refiner.width, recipe.training.batch_size) == (128, 32)
-    assert not recipe.refiner.fine
-    narrow = plan(pictures()).refiner
-    assert (narrow.width, narrow.fine) == (16, True)
+    assert (recipe.refiner.fine, recipe.training.segmentor) == (False, "trained")
+    narrow = plan(pictures())
+    assert (narrow.refiner.width, narrow.refiner.fine) == (16, True)
+    assert narrow.training.segmentor == "joint"
+    assert narrow.prediction.steps is None  # one of one sample, all of several
 
 
 def test_values_of_masks_become_classes():

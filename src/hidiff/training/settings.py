@@ -20,9 +20,10 @@ class TrainingSettings(BaseModel):
     )
     segmentor: Literal["trained", "joint", "frozen"] = Field(
         default="trained",
-        description="trained (the paper's): stage 2 trains it in turns with the refiner; joint, "
-        "for comparison: one step moves both, on the sum of their losses; frozen: it comes trained "
-        "and stays as it is; stage 1 is skipped, and stage 2 trains the refiner alone",
+        description="trained (the paper's): stage 2 trains it in turns with the refiner; joint: "
+        "one step moves both, on the sum of their losses, for about two thirds of the work; "
+        "frozen: it comes trained and stays as it is; stage 1 is skipped, and stage 2 trains the "
+        "refiner alone",
     )
     batch_size: int = Field(default=8, ge=1, description="patches a step, over all processes")
     accumulation: int = Field(default=1, ge=1, description="parts a batch is split into")
