@@ -150,7 +150,7 @@ def propose(root: Path, layout: Layout, found: Fingerprint, machine: Machine) ->
     say("refiner.width", sizes["refiner"], sizes["why"])
     if sizes["fine"]:
         say("refiner.fine", True, "a narrow refiner mends more where it sees the image itself")
-        say("training.segmentor", "joint", "with it, better than in turns for the same work")
+        say("training.segmentor", "joint", "for the same work as good as in turns, or better")
     say("segmentor.options.width", sizes["segmentor"], sizes["why"])
     say("training.batch_size", sizes["batch"], sizes["why"])
     stage1, stage2, reason = _length(found, machine)
