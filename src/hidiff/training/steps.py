@@ -128,7 +128,7 @@ def joint_step(
     weights: LossWeights,
     diffusion_weight: float,
 ) -> dict[str, Tensor]:
-    """Both learn at once from the sum of both losses: nothing is detached, and one pass is enough."""
+    """Both learn at once from the sum of both losses, in one pass: nothing is detached."""
     own = segmentor_only_step(hybrid, look, batch)["loss"]
     losses = hybrid.refiner_loss(
         denoise, batch.image, batch.y0, look, draws, weights, batch.field_of_view
