@@ -71,12 +71,15 @@ class RunLog:
         self._bar.start()
 
     def advance(self, losses: dict[str, float]) -> None:
-        """One step is done; the latest losses, if they were looked at."""
+        """One step is done; the latest losses, if they were looked at. The bar has room for those
+        of the networks, metrics.jsonl for their parts too."""
         if self.silent:
             return
         self._bar.advance(self._task)
         if losses:
-            shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            shown = "  ".join(
+                f"{name} {losses[name]:.3f}" for name in ("refiner", "segmentor") if name in losses
+            )
             self._bar.update(self._task, losses=shown)
 
     def say(self, text: str) -> None:
