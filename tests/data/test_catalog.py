@@ -18,6 +18,7 @@ from hidiff.data import (
 )
 from hidiff.data.splits import SPLITS
 from hidiff.labels import Labels
+from tests.nnunet_sets import write_nnunet
 
 SHAPE = (12, 20)
 MASK = np.zeros(SHAPE, dtype=bool)
@@ -149,6 +150,18 @@ def test_a_data_set_can_be_judged_as_a_whole(tmp_path):
     assert len(load_split("drive", tmp_path, "test", splitting=whole)) == 40
     with pytest.raises(MissingSplit, match=r"the split train of .* is empty"):
         load_split("drive", tmp_path, "train", splitting=whole)
+
+
+def test_all_of_an_nnunet_set_is_drawn_anew(tmp_path):
+    root = write_nnunet(tmp_path, shapes=((4, 4, 1),) * 4)
+    write_nnunet(root, part="Ts", shapes=((4, 4, 1),) * 2)
+    whole = Splitting(redraw=True, fractions=(0, 0, 1))
+    assert len(load_split("nnunet", root, "test", splitting=whole)) == 6
+
+
+def test_a_wrong_folder_is_said_however_it_is_split(tmp_path):
+    with pytest.raises(DataError, match=r"no folder at .*training"):
+        load_split("drive", tmp_path, "test", splitting=Splitting(redraw=True))
 
 
 def test_a_fold_of_a_split_drawn_anew(tmp_path):

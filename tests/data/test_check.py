@@ -109,6 +109,15 @@ def test_lists_that_are_wrong_are_told_and_the_files_still_looked_at(folder):
     assert report.cases == {"all": 10}
 
 
+def test_a_split_drawn_anew_is_looked_at_as_such(folder):
+    splitting = Splitting(redraw=True, fractions=(0, 0, 1))
+    splits, _ = share_out_folder(folder, splitting)
+    assert {split: len(cases) for split, cases in splits.items()} == {
+        "train": 0, "validation": 0, "test": 10,
+    }  # fmt: skip
+    assert splits["test"] == load_split("folder", folder, "test", splitting=splitting)
+
+
 def test_cases_in_no_list_are_told(folder):
     (folder / "train.txt").write_text("case-000\ncase-001\n")
     assert "4 cases are in none of the lists" in told(check(folder), "warning")[0].text

@@ -8,6 +8,7 @@ from hidiff.data import (
     PREPARERS,
     DataError,
     Slicing,
+    Splitting,
     load_case,
     load_split,
     load_volume,
@@ -114,6 +115,13 @@ def test_all_four_raters_are_kept_bit_for_bit(tmp_path):
         np.testing.assert_array_equal(item["y0"][0].numpy(), raters.sum(axis=0) >= 2)
         grey = (item["image"][0].numpy() + 1) / 2 * 255
         np.testing.assert_allclose(grey, images[number], atol=1e-3)
+
+
+def test_synapses_slices_and_volumes_are_not_drawn_together(tmp_path):
+    official.synapse(tmp_path / "download")
+    ready = prepare("synapse", tmp_path / "download", tmp_path / "ready").folder
+    with pytest.raises(DataError, match="slices to train on and volumes to test on"):
+        load_split("synapse", ready, "test", splitting=Splitting(redraw=True))
 
 
 def test_synapse_volumes_have_the_slices_of_their_arrays(tmp_path):

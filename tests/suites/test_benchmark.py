@@ -227,16 +227,24 @@ def test_the_page_holds_the_numbers_of_the_rows(done, tmp_path):
         assert (tmp_path / link).is_file() and " " not in link
 
 
-def test_who_trained_a_model_does_not_judge_it(tmp_path, monkeypatch):
+@pytest.mark.parametrize("way", ["all", "a detour", "stage 1"])
+def test_who_trained_a_model_does_not_judge_it(tmp_path, monkeypatch, way):
+    """Whether all of a set is judged, by another path to it too, or stage 1 came from elsewhere."""
     file = write_suite(tmp_path)
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     everyone = {"splitting.redraw": True, "splitting.fractions": [0, 0, 1]}
-    content["recipes"]["curves"]["evaluations"] = {"all": {"data": everyone}}
+    recipe = dict(content["recipes"]["curves"], evaluations={"all": {"data": everyone}})
+    if way == "a detour":
+        path = make_tiny(tmp_path).data.root
+        everyone["path"] = str(path / ".." / path.name)
+    if way == "stage 1":
+        splitting = {"redraw": True, "fractions": [0.2, 0.2, 0.6], "seed": 1}
+        came = content["recipes"]["from elsewhere"]
+        recipe = dict(came, changes={"data.splitting": splitting})
+    content["recipes"] = {"curves": recipe}
     file.write_text(yaml.safe_dump(content), encoding="utf-8")
     monkeypatch.setattr(machinery, "train_run", lambda *_: pytest.fail("trained before it looked"))
-    with pytest.raises(
-        SuiteError, match=r"evaluation all would judge it on .* of its own training"
-    ):
+    with pytest.raises(SuiteError, match=r"would judge it on .* of its own training"):
         run_it(file, tmp_path / "results", tmp_path / "runs")
 
 

@@ -11,6 +11,7 @@ from hidiff.data.case import Case, DataError, MissingSplit
 from hidiff.data.intensity import Intensity
 from hidiff.data.splits import SPLITS, Split, Splitting, fold_of, split_by_group
 from hidiff.data.synthetic import SYNTHETIC_LABELS, write_synthetic
+from hidiff.data.volume import is_volume
 from hidiff.labels import Labels
 
 DEFAULT_SPLITTING = Splitting()
@@ -92,10 +93,18 @@ def _list_cases(name: str, root: Path, split: Split, splitting: Splitting) -> Se
     list_cases = CATALOG[name].list_cases
     if not splitting.redraw:
         return list_cases(root, split, splitting)
-    cases: list[Case] = []
-    for side in SPLITS:
-        with suppress(MissingSplit):
-            cases += list_cases(root, side, splitting)
+    # the shares are of what is drawn here, not of what a data set does before
+    as_it_lies = splitting.model_copy(
+        update={"redraw": False, "fractions": DEFAULT_SPLITTING.fractions}
+    )
+    cases = [case for side in SPLITS[:2] for case in list_cases(root, side, as_it_lies)]
+    with suppress(MissingSplit):  # as anywhere, that of the tests alone may be missing
+        cases += list_cases(root, "test", as_it_lies)
+    if len({is_volume(case.image) for case in cases}) > 1:
+        raise DataError(
+            f"{root} holds slices to train on and volumes to test on, so that its split cannot be "
+            "drawn anew. Leave splitting.redraw out."
+        )
     return split_by_group(cases, splitting.fractions, splitting.seed)[split]
 
 

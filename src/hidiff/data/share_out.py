@@ -53,8 +53,9 @@ def share_out_folder(
     ]
     try:
         splits = read_lists(root, cases)
-        if splits is None:
-            splits = split_by_group(cases, splitting.fractions, splitting.seed)
+        if splits is None or splitting.redraw:
+            known = cases if splits is None else [case for side in splits.values() for case in side]
+            splits = split_by_group(known, splitting.fractions, splitting.seed)
     except DataError as error:
         return {ALL: cases}, [*findings, Finding("stop", str(error))]
     unlisted = len(cases) - sum(len(each) for each in splits.values())

@@ -9,6 +9,7 @@ import torch
 
 from hidiff import __version__, build
 from hidiff.data import record_splits
+from hidiff.data.case import first_file
 from hidiff.inference import PredictionSettings
 from hidiff.metrics import Summary, summarise, write_csv
 from hidiff.recipe import Recipe
@@ -71,19 +72,28 @@ def row_key(run: Run, name: str, evaluation: Evaluation) -> Row:
 
 def check_unseen(run: Run, name: str, evaluation: Evaluation) -> None:
     """Raise SuiteError for a patient who trained the model and would judge it."""
-    if not evaluation.data:
-        return
+    if not (evaluation.data or run.came):
+        return  # a split is apart in itself
     judged = judged_recipe(run, evaluation)
-    test = {case.group for case in build.list_cases(judged, "test")}
+    test = build.list_cases(judged, "test")
     for recipe in (run.recipe, run.stage1):
-        if (recipe.data.source, recipe.data.root) == (judged.data.source, judged.data.root):
-            seen = test & {case.group for case in build.list_cases(recipe, "train")}
-            if seen:
-                raise SuiteError(
-                    f"{run.data}, {run.arm}: the evaluation {name} would judge it on {len(seen)} "
-                    f"patients of its own training ({', '.join(sorted(seen)[:3])}). Give the "
-                    "evaluation other data, or the recipe the same data.splitting."
-                )
+        train = build.list_cases(recipe, "train")
+        files = {first_file(case.image).resolve() for case in train}
+        one_set = recipe.data.source == judged.data.source and (
+            recipe.data.root.resolve() == judged.data.root.resolve()
+        )
+        groups = {case.group for case in train} if one_set else set()
+        seen = {
+            case.group
+            for case in test
+            if case.group in groups or first_file(case.image).resolve() in files
+        }
+        if seen:
+            raise SuiteError(
+                f"{run.data}, {run.arm}: the evaluation {name} would judge it on {len(seen)} "
+                f"patients of its own training ({', '.join(sorted(seen)[:3])}). Judge it on "
+                "others, or train it by a split that leaves them out."
+            )
 
 
 def split_hash(recipe: Recipe) -> str:

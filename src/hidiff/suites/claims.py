@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from hidiff.labels import MEAN
 from hidiff.metrics import FEWEST_GROUPS, Interval
 from hidiff.metrics.format import format_interval, metric_name
-from hidiff.suites.compare import Pair, find_pairs, gains, paired_gap, unpaired_gap
+from hidiff.suites.compare import Pair, by_data, find_pairs, gains, paired_gap, unpaired_gap
 from hidiff.suites.rows import Results, Row
 from hidiff.suites.suite import PLAIN, SEGMENTOR_ONLY, STAGE1
 
 HOLDS, DOES_NOT, NOT_SHOWN = "holds", "does not hold", "not shown"
 RULE = (
-    "A claim holds on a data set where the 95 % interval of its number lies above 0; it holds as a "
-    "whole where it holds on every data set that was looked at. It does not hold where an interval "
-    f"contains 0 or lies below it. Without rows, or with fewer than {FEWEST_GROUPS} patients, "
-    "it is not shown."
+    "A claim holds on a data set, of an arm, where the 95 % interval of its number lies above 0; "
+    "it holds as a whole where it holds on every data set and arm that was looked at. It does not "
+    "hold where an interval contains 0 or lies below it. Without rows, or of an interval over "
+    f"fewer than {FEWEST_GROUPS} patients, it is not shown."
 )
 CHEAP = 2.0  # "at little cost": at most so many times the segmentor's time an image
 SIZE_METRICS = {"objects": "object_dice", "calibre": "sensitivity"}
@@ -77,7 +77,8 @@ def better(suites: Sequence[Results]) -> Claim:
         findings.append(found(pair, number, n, verdict(entry.difference)))
     return Claim(
         "Refined masks beat the segmentor's",
-        "Dice of the arm less that of the segmentor trained on to the same FLOPs; p is Wilcoxon's",
+        "Dice of the arm less that of the segmentor trained on to the hybrid's FLOPs, which no arm "
+        "exceeds; p is Wilcoxon's",
         tuple(findings),
     )
 
@@ -91,10 +92,10 @@ def small(suites: Sequence[Results]) -> Claim:
         for (name, _), rows in pair.bands().items():
             classes.setdefault(name, []).append(rows)
         for name, bands in classes.items():
-            gap = None
-            if len(bands) > 1:
-                gap = band_gap(gains(bands[-1], metric), gains(bands[0], metric), metric)
+            large, small = (gains(bands[place], metric) for place in (-1, 0))
+            gap = band_gap(large, small, metric) if len(bands) > 1 else None
             n = f"{len({row['group'] for row in bands[0]})} with any in the smallest band"
+            n += "" if paired(large, small) else ", unpaired"
             findings.append(found(pair, said(metric, gap), n, verdict(gap), name))
     return Claim(
         "They do so most on small objects",
@@ -109,11 +110,14 @@ def band_gap(
     large: dict[tuple[str, str], float], small: dict[tuple[str, str], float], metric: str
 ) -> Interval | None:
     """Is the gain on the small above that on the large? Paired where enough cases have both."""
-    both = {group for _, group in large.keys() & small.keys()}
-    if len(both) >= FEWEST_GROUPS:
+    if paired(large, small):
         entry = paired_gap(large, small, metric)
         return entry.difference if entry else None
     return unpaired_gap(large, small) if large and small else None
+
+
+def paired(large: dict[tuple[str, str], float], small: dict[tuple[str, str], float]) -> bool:
+    return len({group for _, group in large.keys() & small.keys()}) >= FEWEST_GROUPS
 
 
 def unseen(suites: Sequence[Results]) -> Claim:
@@ -182,8 +186,7 @@ def find_all(
             if arm not in (STAGE1, SEGMENTOR_ONLY)
             for pair in find_pairs(results, before, arm, wanted)
         ]
-        order = list(dict.fromkeys(row["data"] for row in rows))
-        pairs += sorted(mine, key=lambda pair: order.index(pair.data))
+        pairs += by_data(mine, rows)
     return pairs
 
 
@@ -214,10 +217,10 @@ def mean_gains(sets: Sequence[dict[tuple[str, str], float]]) -> dict[tuple[str, 
     return {case: sum(each[case] for each in sets) / len(sets) for case in sets[0]}
 
 
-def found(pair: Pair, number: str, n: str, verdict: str, of: str = "") -> Finding:
+def found(pair: Pair, number: str, n: str, judged: str, of: str = "") -> Finding:
     suite, arm = (pair.after[0][name] for name in ("suite", "arm"))
     seeds = len(pair.seeds)
-    return Finding(suite, pair.data, arm, seeds, of, number, n, verdict, pair.hardware)
+    return Finding(suite, pair.data, arm, seeds, of, number, n, judged, pair.hardware)
 
 
 def said(metric: str, interval: Interval | None) -> str:

@@ -74,6 +74,12 @@ def find_pairs(
     return pairs
 
 
+def by_data(pairs: Sequence[Pair], rows: Sequence[Row]) -> list[Pair]:
+    """Data set by data set, as the rows come."""
+    order = list(dict.fromkeys(row["data"] for row in rows))
+    return sorted(pairs, key=lambda pair: order.index(pair.data))
+
+
 def by_band(rows: Sequence[CaseRow]) -> dict[tuple[str, str], Cases]:
     """(class, band) -> its rows, smallest band first, as they were written."""
     found: dict[tuple[str, str], Cases] = {}

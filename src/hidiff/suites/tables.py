@@ -14,7 +14,7 @@ from hidiff.metrics.format import (
     shown_classes,
 )
 from hidiff.suites.claims import SIZE_METRICS
-from hidiff.suites.compare import Pair, find_pairs, single
+from hidiff.suites.compare import Pair, by_data, find_pairs, single
 from hidiff.suites.rows import Results, Row, kind
 from hidiff.suites.suite import HYBRID, MAIN_ARMS, PLAIN, SEGMENTOR_ONLY, STAGE1
 
@@ -181,7 +181,6 @@ def pairs_to_show(results: Results, hardware: str) -> list[Pair]:
     every other arm against the hybrid; of each of the three data set by data set."""
     rows = results.latest()
     others = tuple(dict.fromkeys(row["arm"] for row in rows if row["arm"] not in MAIN_ARMS))
-    data = list(dict.fromkeys(row["data"] for row in rows))
     shown = []
     for before, arms in (
         (SEGMENTOR_ONLY, (HYBRID, *others)),
@@ -194,7 +193,7 @@ def pairs_to_show(results: Results, hardware: str) -> list[Pair]:
             for pair in find_pairs(results, before, after, lambda r: "corruption" not in r["look"])
             if pair.hardware == hardware
         ]
-        shown += sorted(pairs, key=lambda pair: data.index(pair.data))
+        shown += by_data(pairs, rows)
     return shown
 
 
