@@ -5,8 +5,8 @@ def test_a_suite_lists_its_runs_without_data(hidiff):
     listed = hidiff("benchmark", "main", "--list")
     assert listed.exit_code == 0, listed.output
     lines = listed.stdout.splitlines()
-    # one seed of six recipes in three arms, two more seeds of two of them, one more of a third
-    assert len(lines) == 3 * (6 + 2 * 2 + 1)
+    # one seed of six recipes in four arms, two more seeds of two of them, one more of a third
+    assert len(lines) == 4 * (6 + 2 * 2 + 1)
     assert lines[0] == "DRIVE, stage1, seed 0: judged on test"
 
 
