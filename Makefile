@@ -38,9 +38,13 @@ types: setup  ## Check types.
 contract: setup  ## Check that each layer imports only the layers under it.
 	$(BIN)/lint-imports --no-logo
 
-docs: setup  ## Write docs/recipe.md and docs/data.md anew, out of the code.
-	$(BIN)/hidiff settings > docs/recipe.md
+docs: setup  ## Write every page anew that the code or a measurement makes.
+	COLUMNS=100 $(BIN)/hidiff settings > docs/recipe.md
 	$(BIN)/hidiff data list --markdown > docs/data.md
+	$(BIN)/hidiff results --results results --page docs/results.md
+	$(BIN)/python benchmarks/packed_page.py
+	$(BIN)/python benchmarks/why_page.py
+	$(BIN)/python benchmarks/words.py
 
 # An environment of its own, as torchvision, which timm asks for, must stay out of the other.
 segmentors:  ## Measure every segmentor, and write the table of docs/segmentors.md anew.
