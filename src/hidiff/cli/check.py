@@ -18,6 +18,7 @@ from hidiff.data import (
 )
 from hidiff.data.splits import Split
 from hidiff.recipe import Recipe
+from hidiff.training import Trainer
 
 MOST_SHOWN = 10  # bad files
 
@@ -34,7 +35,7 @@ def check_recipe(recipe: Recipe) -> None:
         count = sum(p.numel() for p in getattr(trainer.hybrid, name).parameters())
         kind = f"{recipe.refiner.precision}, width {network}" if name == "refiner" else network
         say(f"{name:9} {kind}: {count / 1e6:.2f} M parameters")
-    console.print(stages_table(trainer.stages, trainer.budget))
+    console.print(stages_table(trainer))
     say(f"memory    at least {build.estimate_memory(recipe)}")
     say("The recipe holds and every case reads. Train: the same command without --check.", "green")
 
@@ -72,9 +73,9 @@ def cases_table(cases: Mapping[Split, list[Case]]) -> Table:
     return table
 
 
-def stages_table(stages: dict[str, int], budget) -> Table:
+def stages_table(trainer: Trainer) -> Table:
     table = Table("stage", "steps", "GFLOP a step", "TFLOP in all")
-    for stage, steps in stages.items():
-        flops = budget.of(stage)
-        table.add_row(stage, str(steps), f"{flops / 1e9:.1f}", f"{steps * flops / 1e12:.1f}")
+    for stage, steps in trainer.stages.items():
+        each, whole = trainer.budget.of(stage), trainer.flops(stage)
+        table.add_row(stage, str(steps), f"{each / 1e9:.1f}", f"{whole / 1e12:.1f}")
     return table

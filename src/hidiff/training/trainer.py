@@ -89,8 +89,14 @@ class Trainer:
             joint = self.settings.segmentor == "joint"
             stages[JOINT if joint else IN_TURNS] = self.settings.stage2_steps
         else:
-            stages[BASELINE] = self.budget.equal_steps(self.settings.stage2_steps)
+            stages[BASELINE] = self.budget.equal_steps(
+                self.settings.stage2_steps, self.settings.refiner_warmup
+            )
         return {stage: steps for stage, steps in stages.items() if steps}
+
+    def flops(self, stage: str) -> int:
+        """What a stage of this run costs."""
+        return self.budget.total(stage, self.stages[stage], self._warmup(stage))
 
     def run(self, resume: bool = False) -> Path:
         """Train all stages, from where the state file stands if `resume`; returns the last model.
@@ -168,7 +174,6 @@ class Trainer:
 
     def _run_stage(self, stage: str, resumed: Progress | None) -> None:
         total = self.stages[stage]
-        self.hybrid.segmentor.train(stage != REFINER_ONLY)
         self.hybrid.refiner.train()
         self.prepare(stage)
         progress = resumed or Progress(stage, 0)
@@ -177,12 +182,11 @@ class Trainer:
             state.load_state(self.resumed_from, self._networks(), self.optimizers)
             self.ema.num_updates = resumed.ema_updates
         else:
-            self.log.row("plan", stage, 0, steps=total, flops=total * self.budget.of(stage))
+            self.log.row("plan", stage, 0, steps=total, flops=self.flops(stage))
         self.log.begin(stage, progress.step, total)
         batches = self.batches(stage, progress.step)
         while progress.step < total:
-            for name, optimizer in self.optimizers.items():
-                self._set_rate(optimizer, self._rate(stage, name), progress.step / total)
+            self._set_rates(stage, progress.step, total)
             losses = self.step(stage, progress.step, batches)
             progress.step += 1
             logged = progress.step % self.settings.log_every == 0 or progress.step == total
@@ -238,12 +242,14 @@ class Trainer:
         """The networks that move, and the losses that move them, one after the other: the second
         half sees the refiner as the first one left it."""
         given = self.settings.loss, self.settings.diffusion_weight
+        alone = stage == REFINER_ONLY or step < self._warmup(stage)  # is the refiner?
         with self.accelerator.autocast():
-            if stage == REFINER_ONLY:
+            if alone:
                 look = look_frozen(self.hybrid, batch.image)
             else:
+                self.hybrid.segmentor.train()
                 look = self.hybrid.look(batch.image, self.segmentor)
-        if stage == JOINT:
+        if stage == JOINT and not alone:
             draws = self._draws(batch, "refiner", step, part)
             with self.accelerator.autocast():
                 losses = joint_step(self.hybrid, self.refiner, look, batch, draws, *given)
@@ -254,7 +260,7 @@ class Trainer:
             with self.accelerator.autocast():
                 losses = refiner_step(self.hybrid, self.refiner, look, batch, draws, given[0])
             yield ("refiner",), losses
-        if stage == REFINER_ONLY:
+        if alone:
             return
         with self.accelerator.autocast():
             if stage == IN_TURNS:
@@ -298,21 +304,28 @@ class Trainer:
                 + "Look at these images and masks, or lower the learning rate."
             )
 
-    def _rate(self, stage: str, network: str) -> float:
-        if network == "refiner":
-            return self.settings.refiner_rate
-        return self.settings.stage1_rate if stage == STAGE1 else self.settings.segmentor_rate
+    def _warmup(self, stage: str) -> int:
+        """The first steps of a stage of both networks that train the refiner alone."""
+        return self.settings.refiner_warmup if stage in (IN_TURNS, JOINT) else 0
 
-    def _set_rate(self, optimizer: torch.optim.Optimizer, start: float, done: float) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = start * (1 - done) ** self.settings.decay_power
+    def _set_rates(self, stage: str, step: int, total: int) -> None:
+        """A network's rate falls from its first step to the stage's last."""
+        for name, optimizer in self.optimizers.items():
+            rate, first = self.settings.refiner_rate, 0
+            if name == "segmentor":
+                rates = self.settings.stage1_rate, self.settings.segmentor_rate
+                rate, first = rates[stage != STAGE1], self._warmup(stage)
+            done = max(step - first, 0) / (total - first)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * (1 - done) ** self.settings.decay_power
 
     def _validate(self, stage: str, progress: Progress) -> None:
         assert self.validate is not None
         if self.accelerator.is_main_process:
+            mode = self.hybrid.segmentor.training
             hybrid = self.predicting().eval()
             numbers = self.validate(hybrid, stage in REFINING)
-            hybrid.segmentor.train(stage != REFINER_ONLY)
+            hybrid.segmentor.train(mode)
             self.log.row("validation", stage, progress.step, **numbers)
             shown = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
             self.log.say(f"{stage} step {progress.step}: {shown}")
