@@ -157,3 +157,21 @@ def test_an_unpaired_gap_has_the_spread_of_both_sides():
     means = [np.mean(list(each.values())) for each in (less, more)]
     assert gap.mean == pytest.approx(means[1] - means[0])
     assert gap.high - gap.low == pytest.approx(2 * 1.96 * np.sqrt(2 / 400), rel=0.1)
+
+
+def test_of_one_data_set_a_patient_of_both_sides_is_drawn_once():
+    """Half of the patients are in both sets, and gain .5 more there, each of them: what they add to
+    the spread is nothing. Of two data sets patients of one name are two."""
+    draws = np.random.default_rng(0)
+    values = draws.normal(0, 1, 400)
+    less = {(f"{n} less", str(n)): x for n, x in enumerate(values)}
+    all_shared = {(f"{n} more", str(n)): x + 0.5 for n, x in enumerate(values)}
+    gap = unpaired_gap(less, all_shared, one_data_set=True)
+    assert (gap.low, gap.mean, gap.high) == pytest.approx((0.5, 0.5, 0.5))
+    apart = unpaired_gap(less, all_shared)
+    spread = 2 * 1.96 * np.std(values) / np.sqrt(400)
+    assert apart.high - apart.low == pytest.approx(np.sqrt(2) * spread, rel=0.1)
+    half = {(f"{n} more", str(n if n < 200 else n + 400)): x + 0.5 for n, x in enumerate(values)}
+    gap = unpaired_gap(less, half, one_data_set=True)
+    assert gap.high - gap.low == pytest.approx(spread, rel=0.1)
+    assert gap.n == 400

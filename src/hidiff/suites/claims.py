@@ -113,7 +113,7 @@ def band_gap(
     if paired(large, small):
         entry = paired_gap(large, small, metric)
         return entry.difference if entry else None
-    return unpaired_gap(large, small) if large and small else None
+    return unpaired_gap(large, small, one_data_set=True) if large and small else None
 
 
 def paired(large: dict[tuple[str, str], float], small: dict[tuple[str, str], float]) -> bool:

@@ -121,23 +121,37 @@ def paired_gap(
 
 
 def unpaired_gap(
-    less: dict[tuple[str, str], float], more: dict[tuple[str, str], float], seed: int = 0
+    less: dict[tuple[str, str], float],
+    more: dict[tuple[str, str], float],
+    one_data_set: bool = False,
+    seed: int = 0,
 ) -> Interval:
-    """The same of two sets of cases: each set's groups are drawn apart from the other's."""
+    """The same of two sets of cases, whose groups are drawn apart. In `one_data_set` a group that
+    is in both is one patient, and is drawn for both."""
     draws = np.random.default_rng(seed)
-    means, sampled, counts = [], [], []
-    for each in (less, more):
-        groups: dict[str, list[float]] = {}
-        for (_, group), value in each.items():
-            groups.setdefault(group, []).append(value)
-        values = np.array([np.mean(found) for found in groups.values()])
-        n = len(values)
-        counts.append(n)
-        means.append(values.mean())
-        times = draws.multinomial(n, np.full(n, 1 / n), size=NUM_RESAMPLES)
-        sampled.append(times @ values / n)
+    means = [group_means(each) for each in (less, more)]
+    both = {name for name in means[0] if one_data_set and name in means[1]}
+    totals = np.zeros((2, NUM_RESAMPLES))
+    for where in ((0,), (1,), (0, 1)):
+        names = [name for name in means[where[0]] if (name in both) == (len(where) == 2)]
+        if names:
+            chance = np.full(len(names), 1 / len(names))
+            times = draws.multinomial(len(names), chance, size=NUM_RESAMPLES)
+            for one in where:
+                totals[one] += times @ [means[one][name] for name in names]
+    counts = [len(each) for each in means]
+    sampled = totals / np.array(counts)[:, None]
     low, high = np.percentile(sampled[1] - sampled[0], [2.5, 97.5])
-    return Interval(float(means[1] - means[0]), float(low), float(high), n=min(counts))
+    gap = np.mean(list(means[1].values())) - np.mean(list(means[0].values()))
+    return Interval(float(gap), float(low), float(high), n=min(counts))
+
+
+def group_means(gained: dict[tuple[str, str], float]) -> dict[str, float]:
+    """group -> mean over its cases."""
+    groups: dict[str, list[float]] = {}
+    for (_, group), value in gained.items():
+        groups.setdefault(group, []).append(value)
+    return {group: float(np.mean(values)) for group, values in groups.items()}
 
 
 def single(results: Results, rows: Sequence[Row]) -> tuple[Summary, str]:
