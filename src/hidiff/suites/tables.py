@@ -198,16 +198,23 @@ def pairs_to_show(results: Results, hardware: str) -> list[Pair]:
 
 
 def apart(results: Results) -> list[str]:
-    """Data and evaluations whose arms were measured on different hardware alone."""
+    """Data and evaluations where an arm and its rival were measured on different hardware alone."""
     rows, found = results.latest(), []
-    paired = {(pair.data, pair.evaluation) for pair in find_pairs(results, SEGMENTOR_ONLY, HYBRID)}
+    refining = [arm for (arm,) in group_rows(rows, "arm") if arm not in (STAGE1, SEGMENTOR_ONLY)]
+    paired = {
+        (pair.data, pair.evaluation, arm)
+        for arm in refining
+        for pair in find_pairs(results, SEGMENTOR_ONLY, arm)
+    }
     for (data, evaluation), each in group_rows(rows, "data", "evaluation").items():
-        arms = {row["arm"]: kind(row) for row in each}
-        if {SEGMENTOR_ONLY, HYBRID} <= arms.keys() and (data, evaluation) not in paired:
-            found.append(
-                f"{data}, {evaluation}: not compared, as {SEGMENTOR_ONLY} was measured on "
-                f"{arms[SEGMENTOR_ONLY]}, and {HYBRID} on {arms[HYBRID]}, other cases or seeds."
-            )
+        kinds_of = {row["arm"]: kind(row) for row in each}
+        for arm in [arm for arm in refining if {arm, SEGMENTOR_ONLY} <= kinds_of.keys()]:
+            if (data, evaluation, arm) not in paired:
+                found.append(
+                    f"{data}, {evaluation}: not compared, as {SEGMENTOR_ONLY} was measured on "
+                    f"{kinds_of[SEGMENTOR_ONLY]}, and {arm} on {kinds_of[arm]}, other cases or "
+                    "seeds."
+                )
     return found
 
 
