@@ -1,5 +1,6 @@
 """The loop: stages, halves, checkpoints, and a resumed run that nobody can tell from another."""
 
+import copy
 import json
 from itertools import islice
 
@@ -15,6 +16,7 @@ from hidiff.labels import Labels
 from hidiff.refiner import Refiner, RefinerSettings
 from hidiff.segmentors import wrap
 from hidiff.training import Batch, Budget, NotFiniteError, Trainer, TrainingSettings
+from hidiff.training.steps import refiner_step, segmentor_step
 from tests.tiny import make_tiny, same_tensors, skip_counting
 
 STEPS = 4
@@ -140,8 +142,14 @@ def test_rows_tell_the_plan_every_step_and_every_validation(whole):
         }  # fmt: skip
         assert [row["step"] for row in mine if row["kind"] == "train"] == [1, 2, 3, 4]
         assert [row["step"] for row in mine if row["kind"] == "validation"] == [3, 4]
-    losses = {"refiner", "kl", "cross_entropy", "soft_dice", "segmentor"}
-    assert losses <= set([row for row in rows if row["kind"] == "train"][-1])
+    said = {"kind", "stage", "step"}
+    losses = {
+        "stage1": {"segmentor"},
+        "in_turns": {"segmentor", "diffusion", "refiner", "kl", "cross_entropy", "soft_dice"},
+    }
+    for row in rows:
+        if row["kind"] == "train":
+            assert row.keys() - said == losses[row["stage"]]
 
 
 # Every step
@@ -231,6 +239,47 @@ def test_accumulated_parts_make_the_step_of_the_whole_batch(tmp_path, parts):
         losses = trainer.step("stage1", 0, iter(split(batch, accumulation)))
         moved.append((losses["segmentor"], trainer.hybrid.segmentor.state_dict()))
     assert_close(moved[0], moved[1], rtol=1e-5, atol=1e-6)
+
+
+def test_accumulated_halves_move_each_network_once_by_the_mean_of_its_parts(tmp_path):
+    """The segmentor's half of all parts but the last goes through the refiner as it was before."""
+    parts = split(make_batch(4), 2)
+    trainer = make_plain_trainer(tmp_path, lambda *_: iter([]), accumulation=2)
+    trainer.prepare("in_turns")
+    # what each half should send back, part by part
+    refiners = [copy.deepcopy(trainer.hybrid)]
+    given = trainer.settings.loss, trainer.settings.diffusion_weight
+    wanted = {"refiner": [], "segmentor": []}
+    moved = {}
+
+    def move(name, *_):
+        network = trainer.hybrid.refiner if name == "refiner" else trainer.hybrid.segmentor
+        assert name not in moved
+        moved[name] = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+        real_move(name, *_)
+        if name == "refiner":
+            refiners.append(copy.deepcopy(trainer.hybrid))
+
+    real_move, trainer._move = trainer._move, move
+    trainer.step("in_turns", 0, iter(parts))
+    before, after = refiners
+    for number, (batch, seen) in enumerate(zip(parts, (before, after), strict=True)):
+        draws = {half: trainer._draws(batch, half, 0, number) for half in wanted}
+        look = before.look(batch.image)
+        loss = refiner_step(before, before.refiner, look, batch, draws["refiner"], given[0])["loss"]
+        wanted["refiner"].append(gradients(loss, before.refiner))
+        look = seen.look(batch.image)
+        loss = segmentor_step(seen, look, batch, draws["segmentor"], *given)["loss"]
+        wanted["segmentor"].append(gradients(loss, seen.segmentor))
+    for name, (first, second) in wanted.items():
+        mean = [(one + two) / 2 for one, two in zip(first, second, strict=True)]
+        assert_close(moved[name], mean, rtol=1e-4, atol=1e-6)
+    assert trainer.ema.num_updates == 1
+
+
+def gradients(loss, network):
+    found = torch.autograd.grad(loss, list(network.parameters()), allow_unused=True)
+    return [gradient for gradient in found if gradient is not None]
 
 
 def test_the_rate_falls_as_a_power_of_what_is_left(tmp_path):
