@@ -1,4 +1,4 @@
-"""Makes docs/why_figures.md of what room.py and each_step.py measured.
+"""Makes docs/why_figures.md of what room.py, training_set.py and each_step.py measured.
 
     python benchmarks/why_page.py
 
@@ -12,14 +12,16 @@ from typing import Any
 
 from hidiff.metrics.format import markdown
 
+Lines = Iterator[tuple[object, ...]]
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "why_figures.md"
 
 
 def main() -> None:
-    room, steps = (
+    room, own, steps = (
         json.loads((HERE / "results" / f"{name}.json").read_text())
-        for name in ("room", "each_step")
+        for name in ("room", "training_set", "each_step")
     )
     parts = [
         "# What there was to refine",
@@ -35,6 +37,21 @@ def main() -> None:
             ("data", "second", "before", "after", "difference in Dice [95 % CI]", "p", "n"),
             list(room_lines(room)),
         ),
+        "## Are priors better on the images they were trained on?",
+        "A refiner learns from the segmentor's priors on the segmentor's own training images. Their "
+        "means there and on the test images, and the difference with an interval over patients "
+        "drawn anew in each split (`benchmarks/training_set.py`).",
+        markdown(
+            ("data", "metric", "training", "test", "difference [95 % CI]", "n, training", "n, test"),
+            list(prior_lines(own)),
+        ),
+        "## Is the average of weights better?",
+        "The refiner with its weights as they were after the last step, against their average over "
+        "the steps, with which all else here predicts (`benchmarks/training_set.py`).",
+        markdown(
+            ("data", "average", "last step", "difference in Dice [95 % CI]", "p", "n"),
+            list(average_lines(own)),
+        ),
         "## What the refiner knows at each t",
         "yt is drawn from the truth as in training. *Exact*: the answer to the same yt for a "
         "calibrated prior and pixels that know nothing of each other. *Refiner*: y0_hat. "
@@ -46,7 +63,7 @@ def main() -> None:
     PAGE.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
 
 
-def room_lines(room: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+def room_lines(room: Mapping[str, Any]) -> Lines:
     for name, entry in room.items():
         kinds = {
             "ensemble": lambda each: f"ensemble of {each['of']}",
@@ -54,10 +71,34 @@ def room_lines(room: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
         }
         for kind, title in kinds.items():
             if each := entry.get(kind):
-                low, high = each["interval"]
-                gap = f"{each['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
-                before, after = (f"{each[key]:.4f}" for key in ("before", "after"))
-                yield name, title(each), before, after, gap, each["p"], entry["patients"]
+                yield name, title(each), *paired(each), entry["patients"]
+
+
+def prior_lines(own: Mapping[str, Any]) -> Lines:
+    titles = {"dice": "Dice", "brier": "Brier score", "ece": "ECE"}
+    for name, entry in own.items():
+        priors = entry["priors"]
+        for metric in (metric for metric in titles if metric in priors):
+            each = priors[metric]
+            means = (f"{each[split]:.4f}" for split in ("train", "test"))
+            yield name, titles[metric], *means, difference(each), *priors["patients"].values()
+
+
+def average_lines(own: Mapping[str, Any]) -> Lines:
+    for name, entry in own.items():
+        if each := entry.get("average"):
+            yield name, *paired(each), each["patients"]
+
+
+def paired(each: Mapping[str, Any]) -> tuple[object, ...]:
+    """Dice before and after, their difference and its p."""
+    before, after = (f"{each[key]:.4f}" for key in ("before", "after"))
+    return before, after, difference(each), each["p"]
+
+
+def difference(each: Mapping[str, Any]) -> str:
+    low, high = each["interval"]
+    return f"{each['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def temperature(entry: Mapping[str, Any]) -> str:

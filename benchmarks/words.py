@@ -66,7 +66,7 @@ def fill(page: Path, words: Path) -> str:
         raise ValueError(f"{page.name} has no {BEGIN} with an {END} after it")
     makers = Environment(undefined=StrictUndefined, autoescape=False)
     makers.globals.update(pair=pair, score=score, times=times, spread=spread, band=band, room=room,
-                          each_step=each_step)  # fmt: skip
+                          own_images=own_images, average=average, each_step=each_step)  # fmt: skip
     text = makers.from_string(words.read_text(encoding="utf-8")).render()
     return f"{head}{BEGIN}\n\n{wrap(text)}\n\n{END}{tail}"
 
@@ -145,6 +145,17 @@ def room(data: str, kind: str) -> str:
     return short(measured("room")[data][kind]["difference"], places=4).rstrip("0")
 
 
+def own_images(data: str, metric: str) -> str:
+    """By how much the prior's metric is higher on test images than on those it was trained on
+    (training_set.py)."""
+    return gap(measured("training_set")[data]["priors"][metric])
+
+
+def average(data: str) -> str:
+    """What the last step's weights gain over the average (training_set.py)."""
+    return gap(measured("training_set")[data]["average"])
+
+
 def each_step(data: str) -> dict[str, Any]:
     """What the refiner knows at each t (each_step.py): ECE of the prior and of y0_hat at T, and by
     what share the best temperature lowers the prior's cross-entropy."""
@@ -174,6 +185,12 @@ def tell(entry: Entry, seeds: int) -> Told:
         p="p < .001" if p < 0.001 else f"p = {short(p)}",
         seeds=seeds,
     )
+
+
+def gap(found: dict[str, Any]) -> str:
+    """A difference with its interval, as in benchmarks/results."""
+    low, high = (short(end, places=4) for end in found["interval"])
+    return f"{short(found['difference'], signed=True, places=4)} ({low} to {high})"
 
 
 def short(value: float, signed: bool = False, places: int = 3) -> str:

@@ -65,6 +65,7 @@ GOOD = "name: mine\nrecipes:\n  eyes: {recipe: drive}\n"
         (GOOD + "seed: 1\n", r"mine.yaml: seed is no key of a suite. Known here: name, seeds"),
         (GOOD.replace("recipe:", "recipy:"), r"recipes.eyes.recipy is no key.*Known here: recipe"),
         ("name: mine\n", "recipes is missing"),
+        (GOOD.replace("drive}", "drive, stage1_changes: {seed: 1}}"), "but no stage1 whose"),
         ("- 1\n", "holds no suite"),
         ("a: [\n", "is not YAML"),
         (GOOD + "arms: {hybrid: {refiner.width: 8}}\n", "arm hybrid changes nothing"),
@@ -94,3 +95,14 @@ def test_a_segmentor_from_elsewhere_must_be_of_the_same_kind(tmp_path):
     )
     with pytest.raises(SuiteError, match="brings the segmentor efficientnet_lite0_unet from"):
         list_runs(read_suite(file), file, lambda path: ROOT / "suites" / path)
+
+
+def test_an_arm_may_train_on_other_patients_than_stage_1_did():
+    file = find_suite(Path("held_out"))
+    runs = {run.arm: run for run in list_runs(read_suite(file), file, find_recipe)}
+    assert len({recipe_hash(run.stage1) for run in runs.values()}) == 1
+    folds = {arm: run.recipe.data.splitting.fold for arm, run in runs.items()}
+    assert folds == {"stage1": 0, "hybrid": 0, "held-out priors": 1}
+    for run in runs.values():
+        assert run.stage1.data.splitting.fold == 0 and run.stage1.data.splitting.folds == 2
+        assert run.recipe.segmentor == run.stage1.segmentor

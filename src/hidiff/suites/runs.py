@@ -89,7 +89,7 @@ def list_runs(suite: Suite, file: Path, find_recipe: Callable[[Path], Path]) -> 
             first = None
             if each.stage1:
                 place = _find(each.stage1, file, find_recipe)
-                first = read_recipe(place, [f"seed={seed}"])
+                first = read_recipe(place, [*as_words(each.stage1_changes), f"seed={seed}"])
                 if first.segmentor != base.segmentor:
                     raise SuiteError(
                         f"{file}: recipes.{data} brings the segmentor {first.segmentor.name} from "

@@ -57,9 +57,10 @@ class SuiteRecipe(BaseModel):
     changes: Changes = Field(default={}, description="of its settings, by dotted names")
     stage1: str | None = Field(
         default=None,
-        description="a recipe like that, which stage 1 is trained by: a segmentor of other data, "
-        "brought here. Left out: this one",
+        description="a recipe like that, which stage 1 of every arm is trained by, whatever the "
+        "arm changes: a segmentor of other data, brought here. Left out: this one",
     )
+    stage1_changes: Changes = Field(default={}, description="of the settings of `stage1`")
     seeds: tuple[int, ...] | None = Field(default=None, description="left out: the suite's")
     arms: tuple[str, ...] | None = Field(default=None, description="left out: all of the suite's")
     sizes: Literal["objects", "calibre"] | None = Field(
@@ -79,6 +80,12 @@ class SuiteRecipe(BaseModel):
     @classmethod
     def _nothing_is_no_change(cls, given: Any) -> Any:
         return _empty_for_none(given)
+
+    @model_validator(mode="after")
+    def _has_a_stage1_to_change(self) -> "SuiteRecipe":
+        if self.stage1_changes and not self.stage1:
+            raise ValueError("stage1_changes is given, but no stage1 whose settings it could change")
+        return self
 
     @property
     def all_evaluations(self) -> dict[str, Evaluation]:
