@@ -38,11 +38,19 @@ def main() -> None:
             list(room_lines(room)),
         ),
         "## Are priors better on the images they were trained on?",
-        "A refiner learns from the segmentor's priors on the segmentor's own training images. Their "
-        "means there and on the test images, and the difference with an interval over patients "
-        "drawn anew in each split (`benchmarks/training_set.py`).",
+        "A refiner learns from the segmentor's priors on the segmentor's own training images. "
+        "Their means there and on the test images, and the difference with an interval over "
+        "patients drawn anew in each split (`benchmarks/training_set.py`).",
         markdown(
-            ("data", "metric", "training", "test", "difference [95 % CI]", "n, training", "n, test"),
+            (
+                "data",
+                "metric",
+                "training",
+                "test",
+                "difference [95 % CI]",
+                "training, n",
+                "test, n",
+            ),
             list(prior_lines(own)),
         ),
         "## Is the average of weights better?",

@@ -17,7 +17,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from hidiff.labels import MEAN
-from hidiff.metrics import Entry, summarise
+from hidiff.metrics import Entry, pair_arms, summarise
 from hidiff.suites.compare import Pair, find_pairs, single
 from hidiff.suites.page import mean_dice
 from hidiff.suites.rows import Results, Row, read_results
@@ -66,7 +66,8 @@ def fill(page: Path, words: Path) -> str:
         raise ValueError(f"{page.name} has no {BEGIN} with an {END} after it")
     makers = Environment(undefined=StrictUndefined, autoescape=False)
     makers.globals.update(pair=pair, score=score, times=times, spread=spread, band=band, room=room,
-                          own_images=own_images, average=average, each_step=each_step)  # fmt: skip
+                          own_images=own_images, average=average, each_step=each_step,
+                          more_work=more_work)  # fmt: skip
     text = makers.from_string(words.read_text(encoding="utf-8")).render()
     return f"{head}{BEGIN}\n\n{wrap(text)}\n\n{END}{tail}"
 
@@ -111,6 +112,24 @@ def pair(
         return tell(summary.entry(MEAN, metric), len(rows))
     found = the_pair(suite, data, arm, over, on, seeds)
     return tell(found.summary().entry(MEAN, metric), len(found.seeds))
+
+
+def more_work(
+    suite: str, data: str, arm: str, on: str, rival: str = "", seeds: tuple[int, ...] | None = None
+) -> Told:
+    """An arm's answer with more samples or steps, which those change nothing of that the segmentor
+    alone gives: against its `test` in the suite `rival`, or in this one. Of the seeds both have."""
+    sides = {SEGMENTOR_ONLY: (rival or suite, "test"), arm: (suite, on)}
+    found = {}
+    for name, (place, evaluation) in sides.items():
+        results, rows = rows_of(place, data, name, evaluation)
+        found[name] = {row["seed"]: (results.cases(row), row["judged_sha256"]) for row in rows}
+    before, after = (found[name] for name in sides)
+    both = sorted(before.keys() & after.keys() & set(seeds or after))
+    if not both or any(before[seed][1] != after[seed][1] for seed in both):
+        raise KeyError(f"{arm} and {SEGMENTOR_ONLY} of {data} were not judged on the same cases")
+    cases = pair_arms([before[seed][0] for seed in both], [after[seed][0] for seed in both])
+    return tell(summarise(cases).entry(MEAN, "dice"), len(both))
 
 
 def band(suite: str, data: str, arm: str, which: int, metric: str) -> Told:

@@ -65,7 +65,7 @@ GOOD = "name: mine\nrecipes:\n  eyes: {recipe: drive}\n"
         (GOOD + "seed: 1\n", r"mine.yaml: seed is no key of a suite. Known here: name, seeds"),
         (GOOD.replace("recipe:", "recipy:"), r"recipes.eyes.recipy is no key.*Known here: recipe"),
         ("name: mine\n", "recipes is missing"),
-        (GOOD.replace("drive}", "drive, stage1_changes: {seed: 1}}"), "but no stage1 whose"),
+        (GOOD.replace("drive}", "drive, stage1_changes: {seed: 1}}"), "but no stage1 that"),
         ("- 1\n", "holds no suite"),
         ("a: [\n", "is not YAML"),
         (GOOD + "arms: {hybrid: {refiner.width: 8}}\n", "arm hybrid changes nothing"),

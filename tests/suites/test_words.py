@@ -79,3 +79,12 @@ def test_bullets_are_filled_and_never_broken_at_a_hyphen():
     assert lines[0].startswith("- one") and lines[1].startswith("  long-winded")
     assert lines[-1] == "- two"
     assert all(len(line) <= words.WIDTH and not line.endswith("-") for line in lines)
+
+
+def test_more_work_against_a_rival_that_does_none_is_the_same_pairing():
+    place = "coarse", "LIDC, FPN", "fine, joint"
+    assert words.more_work(*place, "test") == words.pair(*place)
+    other = words.more_work("ablation", "LIDC", "hybrid", "8 samples", rival="main", seeds=(0,))
+    assert other.before == words.pair("main", "LIDC", "hybrid", seeds=(0,)).before
+    with pytest.raises(KeyError, match="not judged on the same cases"):
+        words.more_work(*place, "test", seeds=(7,))

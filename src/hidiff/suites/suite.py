@@ -84,7 +84,7 @@ class SuiteRecipe(BaseModel):
     @model_validator(mode="after")
     def _has_a_stage1_to_change(self) -> "SuiteRecipe":
         if self.stage1_changes and not self.stage1:
-            raise ValueError("stage1_changes is given, but no stage1 whose settings it could change")
+            raise ValueError("stage1_changes is given, but no stage1 that it could change")
         return self
 
     @property
