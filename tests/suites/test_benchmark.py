@@ -12,8 +12,11 @@ from hidiff import build
 from hidiff.recipe import write_recipe
 from hidiff.suites import Results, list_runs, read_results, read_suite, run_suite, write_page
 from hidiff.suites import benchmark as machinery
+from hidiff.suites.compare import find_pairs
+from hidiff.suites.page import cost_points
 from hidiff.suites.rows import MEASURED
 from hidiff.suites.suite import Evaluation, SuiteError
+from hidiff.suites.tables import differences_table, scores_table
 from hidiff.training import Trainer
 from tests.tiny import make_tiny, skip_counting
 
@@ -225,6 +228,28 @@ def test_the_page_holds_the_numbers_of_the_rows(done, tmp_path):
         assert title in text
     for link in [part.split(")")[0] for part in text.split("](")[1:]]:
         assert (tmp_path / link).is_file() and " " not in link
+
+
+def test_a_figure_sets_the_same_seeds_side_by_side(done):
+    results = read_results(done[1])
+    rows = [row for row in results.latest() if row["data"] == "curves"]
+    alone = [row for row in rows if row["arm"] != "hybrid" or row["seed"] == 1]
+
+    def seconds(of, arm):
+        return {point.label: point.x for point in cost_points(results, of)["curves"]}[arm]
+
+    first, second = (row["seconds_per_case"] for row in rows if row["arm"] == "segmentor_only")
+    assert first != second
+    assert seconds(alone, "segmentor_only") == second
+    assert seconds(rows, "segmentor_only") == pytest.approx((first + second) / 2)
+
+
+def test_tables_say_which_seeds_they_rest_on(done):
+    results = read_results(done[1])
+    rows = [row for row in results.latest() if row["data"] == "curves"]
+    assert "| curves | test | hybrid | 0, 1 | " in scores_table(results, rows)
+    (pair,) = find_pairs(results, "segmentor_only", "hybrid", lambda r: r["data"] == "curves")
+    assert "| curves | test | hybrid - segmentor_only | 0, 1 | " in differences_table([pair])
 
 
 @pytest.mark.parametrize("way", ["all", "a detour", "stage 1"])

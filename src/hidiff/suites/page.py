@@ -196,17 +196,21 @@ def corruption_table(rows: Sequence[Row]) -> str:
 
 def cost_points(results: Results, rows: Sequence[Row]) -> dict[str, list[Point]]:
     """data -> accuracy and time of the main arms and of those that were packed too, and of each way
-    to predict on the same images."""
+    to predict on the same images; of the seeds that all of them have, where there are such."""
     found: dict[str, list[Point]] = {}
     shown = {*MAIN_ARMS, *(row["arm"] for row in rows if row["look"].get("packed"))}
     main = [row for row in rows if row["arm"] in shown]
     own = [row for row in main if not {"data", "corruption"} & row["look"].keys()]
-    for (data, arm, evaluation), each in group_rows(own, "data", "arm", "evaluation").items():
-        label = arm if evaluation == PLAIN else f"{arm}, {evaluation}"
-        seconds = sum(row["seconds_per_case"] for row in each) / len(each)
-        summary, source = single(results, each)
-        dice = getattr(summary.entry(MEAN, "dice"), source)
-        found.setdefault(data, []).append(Point(label, seconds, dice))
+    for (data,), of_data in group_rows(own, "data").items():
+        points = group_rows(of_data, "arm", "evaluation")
+        shared = set.intersection(*({row["seed"] for row in each} for each in points.values()))
+        for (arm, evaluation), each in points.items():
+            alike = [row for row in each if row["seed"] in shared] or each
+            label = arm if evaluation == PLAIN else f"{arm}, {evaluation}"
+            seconds = sum(row["seconds_per_case"] for row in alike) / len(alike)
+            summary, source = single(results, alike)
+            dice = getattr(summary.entry(MEAN, "dice"), source)
+            found.setdefault(data, []).append(Point(label, seconds, dice))
     return found
 
 

@@ -58,7 +58,7 @@ def budget_table(rows: Sequence[Row]) -> str:
 
 def scores_table(results: Results, rows: Sequence[Row]) -> str:
     """Every arm's own numbers: means with intervals, seeds averaged."""
-    head = ("data", "judged on", "arm", "class", "Dice ↑", "HD95 ↓", "in", "n")
+    head = ("data", "judged on", "arm", "seeds", "class", "Dice ↑", "HD95 ↓", "in", "n")
     lines = []
     for (data, evaluation, arm), each in group_rows(
         (row for row in rows if "corruption" not in row["look"]), "data", "evaluation", "arm"
@@ -69,13 +69,24 @@ def scores_table(results: Results, rows: Sequence[Row]) -> str:
                 format_interval(metric, getattr(summary.entry(name, metric), source))
                 for metric in SHOWN[:2]
             ]
-            lines.append((data, evaluation, arm, name, *cells, summary.unit, summary.num_groups))
+            lines.append(
+                (
+                    data,
+                    evaluation,
+                    arm,
+                    seeds_of(each),
+                    name,
+                    *cells,
+                    summary.unit,
+                    summary.num_groups,
+                )
+            )
     return markdown(head, lines)
 
 
 def differences_table(pairs: Sequence[Pair]) -> str:
     """After less before, paired over patients."""
-    head = ("data", "judged on", "difference", "class", "metric", "before", "after",
+    head = ("data", "judged on", "difference", "seeds", "class", "metric", "before", "after",
             "after - before [95 % CI]", "Wilcoxon p", "n")  # fmt: skip
     lines = []
     for pair in pairs:
@@ -89,6 +100,7 @@ def differences_table(pairs: Sequence[Pair]) -> str:
                         pair.data,
                         pair.evaluation,
                         title,
+                        seeds_of(pair.after),
                         name,
                         metric_title(metric, summary.unit),
                         format_mean(metric, entry.prior),
@@ -103,7 +115,7 @@ def differences_table(pairs: Sequence[Pair]) -> str:
 
 def own_prior_table(results: Results, rows: Sequence[Row]) -> str:
     """What refinement adds to the mask of its own segmentor, which was trained with it."""
-    head = ("data", "judged on", "arm", "prior", "refined", "refined - prior [95 % CI]",
+    head = ("data", "judged on", "arm", "seeds", "prior", "refined", "refined - prior [95 % CI]",
             "Wilcoxon p", "n")  # fmt: skip
     lines = []
     for (data, evaluation, arm), each in group_rows(rows, "data", "evaluation", "arm").items():
@@ -115,6 +127,7 @@ def own_prior_table(results: Results, rows: Sequence[Row]) -> str:
                     data,
                     evaluation,
                     arm,
+                    seeds_of(each),
                     format_mean("dice", entry.prior),
                     format_mean("dice", entry.refined),
                     format_interval("dice", entry.difference, signed=True),
@@ -139,7 +152,7 @@ def seeds_table(rows: Sequence[Row]) -> str:
 
 def sizes_table(pairs: Sequence[Pair]) -> str:
     """The same by size, where it was measured."""
-    head = ("data", "judged on", "arm", "class", "size", "metric", "before", "after",
+    head = ("data", "judged on", "arm", "seeds", "class", "size", "metric", "before", "after",
             "after - before [95 % CI]", "Wilcoxon p", "n")  # fmt: skip
     lines = []
     for pair in pairs:
@@ -150,6 +163,7 @@ def sizes_table(pairs: Sequence[Pair]) -> str:
                     pair.data,
                     pair.evaluation,
                     pair.after[0]["arm"],
+                    seeds_of(pair.after),
                     name,
                     band,
                     metric_title(metric),
