@@ -42,6 +42,22 @@ def test_options_reach_the_prediction(hidiff, trained, images, tmp_path):
         assert "variance" in arrays  # of the two samples
 
 
+def test_what_lies_outside_the_lit_view_is_cut_off_if_asked(hidiff, trained, images, tmp_path):
+    one = images / "case-000.png"
+    with Image.open(one) as picture:
+        pixels = np.array(picture)
+    pixels[:, : pixels.shape[1] // 2] = 0
+    Image.fromarray(pixels).save(one)
+    found = {}
+    for word in ("--lit-view", "--no-lit-view"):
+        out = tmp_path / word
+        result = hidiff("predict", trained, one, "--output", out, "--format", "npz", word)
+        assert result.exit_code == 0, result.output
+        with np.load(out / "case-000.npz") as arrays:
+            found[word] = arrays["probability"][..., : pixels.shape[1] // 2 - 4]
+    assert not found["--lit-view"].any() and found["--no-lit-view"].any()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

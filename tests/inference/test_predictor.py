@@ -223,6 +223,28 @@ def test_an_untrained_residual_refiner_returns_the_prior_in_one_step(tmp_path, k
     np.testing.assert_allclose(found.probability, found.prior, atol=1e-5)
 
 
+@pytest.mark.parametrize("rule", ["half", "expected_dice"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_outside_the_lit_view_all_is_background(predictors, kind, rule):
+    image = make_image(64, 96)
+    image[:, :30] = 0
+    whole, cut = (
+        predictors[kind].predict(image, samples=2, steps=1, rule=rule, lit_view=lit)
+        for lit in (False, True)
+    )
+    black = np.s_[..., :26]  # but for what the view's blur takes in
+    assert not cut.labels[black].any() and not cut.prior_labels[black].any()
+    assert not cut.uncertainty[black].any() and not cut.variance[black].any()
+    classes = predictors[kind].labels.class_planes
+    assert not cut.probability[classes][black].any() and not cut.prior[classes][black].any()
+    if kind == "exclusive":
+        np.testing.assert_allclose(cut.probability.sum(axis=0), 1, atol=1e-5)
+    assert whole.probability[classes][black].any()
+    for name in ("labels", "probability", "uncertainty", "prior", "prior_labels", "variance"):
+        left, right = (getattr(each, name)[..., 32:] for each in (whole, cut))
+        assert np.array_equal(left, right)
+
+
 def test_without_refining_the_prior_is_the_answer(predictor, monkeypatch):
     image = make_image(70, 90)
     prior = predictor.predict(image, steps=1).prior

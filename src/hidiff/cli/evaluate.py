@@ -12,6 +12,7 @@ from hidiff.cli.options import (
     Device,
     DeviceOption,
     Folds,
+    LitView,
     Mirror,
     ModelArgument,
     Overlap,
@@ -73,6 +74,7 @@ def evaluate(
     rule: RuleOption = None,
     window_size: WindowSize = None,
     overlap: Overlap = None,
+    lit_view: LitView = None,
     folds: Folds = False,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
@@ -106,6 +108,7 @@ def evaluate(
         file.recipe.diffusion.num_steps,
         samples=samples, steps=steps, seed=seed, temperature=temperature,
         mirror=mirror, rule=rule, window_size=window_size, overlap=overlap,
+        lit_view=lit_view,
     )  # fmt: skip
     if output is None and file.path.parent == FOLDER:
         raise Mistake(f"{model} comes with HiDiff: say with --output where the results shall go.")

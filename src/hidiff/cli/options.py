@@ -126,6 +126,14 @@ Overlap = Annotated[
     float | None,
     typer.Option("--overlap", min=0, metavar="X", help="Of two windows: a share below 1."),
 ]
+LitView = Annotated[
+    bool | None,
+    typer.Option(
+        "--lit-view/--no-lit-view",
+        help="Find the lit view of each picture, as a round lens leaves it on black; all outside "
+        "it is background.",
+    ),
+]
 Folds = Annotated[
     bool,
     typer.Option(
@@ -193,6 +201,7 @@ def prediction_changes(
     rule: Rule | None,
     window_size: tuple[int, int] | None,
     overlap: float | None,
+    lit_view: bool | None,
 ) -> dict[str, Any]:
     """The options that were given, as PredictionSettings; `num_steps` is the model's T."""
     from pydantic import ValidationError
@@ -213,6 +222,7 @@ def prediction_changes(
         "rule": None if rule is None else rule.value,
         "window_size": window_size,
         "overlap": overlap,
+        "lit_view": lit_view,
     }
     changes = {name: value for name, value in given.items() if value is not None}
     try:

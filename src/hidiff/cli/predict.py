@@ -11,6 +11,7 @@ from hidiff.cli.options import (
     Device,
     DeviceOption,
     Folds,
+    LitView,
     Mirror,
     ModelArgument,
     Overlap,
@@ -75,6 +76,7 @@ def predict(
     rule: RuleOption = None,
     window_size: WindowSize = None,
     overlap: Overlap = None,
+    lit_view: LitView = None,
     folds: Folds = False,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
@@ -87,7 +89,7 @@ def predict(
     An image that does not read is named at the end, with exit code 1 (2 if none could be done);
     all others are done.
 
-    [dim]hidiff predict vessels eye.jpg
+    [dim]hidiff predict vessels eye.jpg --lit-view
     hidiff predict runs/drive eye.png --output masks
     hidiff predict runs/drive eyes/ --output masks --samples 4 --format npz --format png
     hidiff predict runs/acdc Dataset027_ACDC/imagesTs --output masks --uncertainty
@@ -110,6 +112,7 @@ def predict(
         predictor.hybrid.schedule.num_steps,
         samples=samples, steps=steps, seed=seed, temperature=temperature,
         mirror=mirror, rule=rule, window_size=window_size, overlap=overlap,
+        lit_view=lit_view,
     )  # fmt: skip
     keep = {"probability": probability, "uncertainty": uncertainty, "overwrite": overwrite}
     failures = []

@@ -10,6 +10,7 @@ from hidiff.cli.inputs import check_free, find_inputs
 from hidiff.cli.options import (
     Device,
     DeviceOption,
+    LitView,
     Mirror,
     Overlap,
     Overwrite,
@@ -49,6 +50,7 @@ def refine(
     rule: RuleOption = None,
     window_size: WindowSize = None,
     overlap: Overlap = None,
+    lit_view: LitView = None,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
@@ -84,6 +86,7 @@ def refine(
         predictor.hybrid.schedule.num_steps,
         samples=samples, steps=steps, seed=seed, temperature=temperature,
         mirror=mirror, rule=rule, window_size=window_size, overlap=overlap,
+        lit_view=lit_view,
     )  # fmt: skip
     failures = []
     with progress_bar() as bar:

@@ -51,6 +51,7 @@ from hidiff.data.slices import (
 from hidiff.data.splits import Splitting, fold_of, hold_out, split_by_group
 from hidiff.data.synthetic import SYNTHETIC_LABELS, write_synthetic
 from hidiff.data.transforms import training_transform
+from hidiff.data.view import find_view
 from hidiff.data.volume import is_dicom_volume, is_volume, read_grid, volume_stem
 
 __all__ = [
@@ -88,6 +89,7 @@ __all__ = [
     "count_volume_cache",
     "dicom_files",
     "find_prior",
+    "find_view",
     "first_file",
     "fold_of",
     "from_slices",

@@ -1,9 +1,9 @@
 """What a prediction is, and how probabilities become labels and uncertainty."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from hidiff.labels import Labels
 from hidiff.metrics import dice_threshold
@@ -49,6 +49,29 @@ def decide(probability: Float[np.ndarray, "k h w"], labels: Labels, rule: str) -
         return np.where(above.any(axis=0), best, 0).astype(np.uint8)
     bits = above.astype(np.uint8)
     return bits[0] if labels.kind == "one_class" else bits
+
+
+def cut_outside(
+    prediction: Prediction, inside: Bool[np.ndarray, "h w"], labels: Labels
+) -> Prediction:
+    """Background without a doubt where it is not `inside`, in the prior too; not in the trace."""
+
+    def cut(planes: Float[np.ndarray, "k h w"]) -> Float[np.ndarray, "k h w"]:
+        kept = planes * inside
+        if labels.kind == "exclusive":
+            kept[0][~inside] = 1
+        return kept
+
+    variance = prediction.variance
+    return replace(
+        prediction,
+        labels=prediction.labels * inside,
+        probability=cut(prediction.probability),
+        uncertainty=prediction.uncertainty * inside,
+        prior=cut(prediction.prior),
+        prior_labels=prediction.prior_labels * inside,
+        variance=None if variance is None else variance * inside,
+    )
 
 
 RULES = ("half", "expected_dice")

@@ -16,6 +16,7 @@ from hidiff.data import (
     Priors,
     Slicing,
     check_prior,
+    find_view,
     first_file,
     is_volume,
     load_image,
@@ -29,7 +30,7 @@ from hidiff.data import (
     volume_stem,
 )
 from hidiff.hybrid import HybridSegmentor
-from hidiff.inference.prediction import Prediction, decide, entropy_bits
+from hidiff.inference.prediction import Prediction, cut_outside, decide, entropy_bits
 from hidiff.inference.settings import PredictionSettings
 from hidiff.inference.volume import VolumePrediction
 from hidiff.inference.windows import read_trace, refine_windows
@@ -98,6 +99,7 @@ class Predictor:
             name = first_file(image).stem if name is None else name
         name, tensor = name or "", self._read(image)
         original = (tensor.shape[1], tensor.shape[2])
+        view = find_view(tensor.numpy()) if settings.lit_view else None
         if prior is not None or self.priors is not None:
             tensor = torch.cat([tensor, self._read_prior(prior, original)])
         if self.size is not None:
@@ -105,7 +107,7 @@ class Predictor:
         [prediction] = self.predict_slices(
             tensor[None], [name], settings, refine=refine, trace=trace, size=original
         )
-        return prediction
+        return prediction if view is None else cut_outside(prediction, view, self.labels)
 
     def predict_volume(
         self,

@@ -41,6 +41,11 @@ class PredictionSettings(BaseModel):
         "smaller patches can do worse in it",
     )
     overlap: float = Field(default=0.25, ge=0, lt=1, description="share of a window, each way")
+    lit_view: bool = Field(
+        default=False,
+        description="find the lit view of each picture, as a round lens leaves it on black, and "
+        "call all outside it background; volumes are left as they are",
+    )
     windows: int = Field(default=8, ge=1, description="windows at once")
 
     @field_validator("window_size")

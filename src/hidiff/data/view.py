@@ -1,0 +1,23 @@
+"""The lit view of a photograph through a round lens, as of an eye or an endoscope."""
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.ndimage import binary_fill_holes, label, uniform_filter
+
+BLUR_PX = 5
+SHARE = 0.12  # of the way from the darkest pixels to the brightest: below it is black
+
+
+def find_view(image: Float[np.ndarray, "c h w"]) -> Bool[np.ndarray, "h w"]:
+    """True inside the largest lit part of the image, whose dark places belong to it.
+
+    Any unit will do, as brightness is measured between the image's own darkest and brightest
+    hundredths. Of an image without contrast everything is view.
+    """
+    brightness = uniform_filter(image.max(axis=0).astype(np.float32), BLUR_PX)
+    least, most = np.percentile(brightness, (1, 95))
+    parts, count = label(brightness > least + SHARE * (most - least))
+    if count == 0:
+        return np.ones(brightness.shape, dtype=bool)
+    largest = 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    return np.asarray(binary_fill_holes(parts == largest))
