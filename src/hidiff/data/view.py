@@ -16,7 +16,8 @@ def find_view(image: Float[np.ndarray, "c h w"]) -> Bool[np.ndarray, "h w"]:
     """
     brightness = uniform_filter(image.max(axis=0).astype(np.float32), BLUR_PX)
     least, most = np.percentile(brightness, (1, 95))
-    parts, count = label(brightness > least + SHARE * (most - least))
+    lit = brightness > least + SHARE * (most - least)
+    parts, count = label(lit)  # pyright: ignore[reportGeneralTypeIssues]
     if count == 0:
         return np.ones(brightness.shape, dtype=bool)
     largest = 1 + np.argmax(np.bincount(parts.ravel())[1:])

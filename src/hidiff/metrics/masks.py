@@ -116,7 +116,7 @@ def surface_distances(
 
 def surface_points(mask: Bool[np.ndarray, "*space"]) -> Float[np.ndarray, "n dimensions"]:
     """Where the surface's pixels lie, in pixels."""
-    return np.argwhere(mask & ~binary_erosion(mask)).astype(np.float64)
+    return np.argwhere(mask & ~np.asarray(binary_erosion(mask), dtype=bool)).astype(np.float64)
 
 
 def pixel_sides(shape: tuple[int, ...], spacing: tuple[float, ...] | None) -> tuple[float, ...]:
