@@ -11,8 +11,8 @@ SHARE = 0.12  # of the way from the darkest pixels to the brightest: below it is
 def find_view(image: Float[np.ndarray, "c h w"]) -> Bool[np.ndarray, "h w"]:
     """True inside the largest lit part of the image, whose dark places belong to it.
 
-    Any unit will do, as brightness is measured between the image's own darkest and brightest
-    hundredths. Of an image without contrast everything is view.
+    Any unit will do, as brightness (the largest channel's) is measured between the 1st and the 95th
+    percentile of the image's own. Of an image without contrast everything is view.
     """
     brightness = uniform_filter(image.max(axis=0).astype(np.float32), BLUR_PX)
     least, most = np.percentile(brightness, (1, 95))
