@@ -63,8 +63,8 @@ def count_flops(
 
     With a `frozen` segmentor that is the refiner's step alone, else the segmentor's own and that of
     both networks, in turns or `joint`, and the refiner's too with a `warmup`; steps that are not
-    taken count 0. A 1-bit convolution counts
-    like a real one. The networks are copied, so nothing of them moves.
+    taken count 0. A 1-bit convolution counts like a real one. The networks are copied, so nothing
+    of them moves.
     """
     hybrid = copy.deepcopy(hybrid).train()
     device = next(hybrid.parameters()).device
