@@ -106,9 +106,9 @@ def make_trainer(
         settings.batch_size,
         settings.loss,
         settings.diffusion_weight,
-        frozen=settings.segmentor == "frozen",
-        joint=settings.segmentor == "joint",
-        warmup=settings.refiner_warmup > 0,
+        settings.segmentor == "frozen",
+        settings.segmentor == "joint",
+        settings.refiner_warmup > 0,
     )
     loaded = load_cases(recipe, "train")
     return Trainer(
