@@ -19,12 +19,14 @@ from typing import Any
 import torch
 from timing import processor
 
-from hidiff import build
-from hidiff.data import Case, is_volume
-from hidiff.inference import RULES, Predictor, decide, evaluate, judge, read_truth
+from hidiff import experiment
+from hidiff.datasets import Case
+from hidiff.evaluation import evaluate, judge, read_truth
+from hidiff.images import is_volume
 from hidiff.metrics import METRICS, Summary, summarise
-from hidiff.metrics.format import format_test
 from hidiff.metrics.table import MEAN
+from hidiff.prediction import RULES, Predictor, decide
+from hidiff.report.format import format_test
 
 # What other benchmarks left beside the table: file -> title and words.
 BESIDE = {
@@ -70,8 +72,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    recipe = build.load_recipe(args.hybrid / args.model)
-    cases = build.list_cases(recipe, args.split)[: args.cases]
+    recipe = experiment.load_recipe(args.hybrid / args.model)
+    cases = experiment.list_cases(recipe, args.split)[: args.cases]
     found = judge_arms(args, cases)
     rows = [
         {"rule": rule, "arm": arm, **row}
@@ -107,7 +109,7 @@ def judge_arms(args: argparse.Namespace, cases: list[Case]) -> dict[str, dict[st
         models = {"stage 1": args.stage1, **models}
     found: dict[str, dict[str, list[Row]]] = {rule: {} for rule in RULES}
     for name, path in models.items():
-        for rule, rows in judge_model(build.load(path), cases, work_of(args)).items():
+        for rule, rows in judge_model(experiment.load(path), cases, work_of(args)).items():
             if name == "hybrid":
                 found[rule]["hybrid's prior"] = [r for r in rows if r["source"] == "prior"]
                 found[rule]["refined"] = [r for r in rows if r["source"] == "refined"]

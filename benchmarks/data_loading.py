@@ -17,17 +17,17 @@ import torch
 from accelerate import Accelerator
 from timing import in_turn, machine, write
 
-from hidiff import build
+from hidiff import experiment
 from hidiff.cli.recipes import find_recipe
-from hidiff.data import (
+from hidiff.images import is_volume
+from hidiff.loading import (
     LoadedCases,
     LoadedVolumes,
     TrainingPatches,
     collate,
-    is_volume,
     training_transform,
 )
-from hidiff.data.cache import CACHE_VARIABLE, Cache
+from hidiff.loading.cache import CACHE_VARIABLE, Cache
 from hidiff.recipe import Recipe, read_recipe
 from hidiff.training import Batch, Budget, Trainer
 from hidiff.training.trainer import IN_TURNS
@@ -38,7 +38,7 @@ CACHES: dict[str, Cache] = {"files": False, "disk": "disk", "memory": True}
 def patches_of(recipe: Recipe, cache: Cache, num_cases: int) -> TrainingPatches:
     """The training patches of a recipe's first cases."""
     data, labels = recipe.data, recipe.labels
-    cases = build.list_cases(recipe, "train")[:num_cases]
+    cases = experiment.list_cases(recipe, "train")[:num_cases]
     known = (cases, labels, data.channels, data.intensity)
     if is_volume(cases[0].image):
         loaded = LoadedVolumes(*known, data.slicing, data.size, cache)
@@ -62,7 +62,7 @@ def step_seconds(recipe: Recipe, patches: TrainingPatches, rounds: int) -> float
     batch = Batch(items["name"], image, items["y0"], items["field_of_view"])
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
-            build.make_hybrid(recipe),
+            experiment.make_hybrid(recipe),
             lambda stage, step: iter([]),
             recipe.training,
             Budget(1, 1),  # nothing is counted here
@@ -91,7 +91,7 @@ def measure(recipe: Recipe, args: argparse.Namespace) -> dict[str, object]:
     supply = {name: args.patches / each for name, each in seconds.items()}
     need = recipe.training.batch_size / step
     return {
-        "cases": min(args.cases, len(build.list_cases(recipe, "train"))),
+        "cases": min(args.cases, len(experiment.list_cases(recipe, "train"))),
         "patch_size": recipe.data.patch_size,
         "patches_per_second": supply,
         "step_seconds": step,

@@ -23,10 +23,10 @@ import torch
 from timing import machine, write
 from torch import Tensor
 
-from hidiff import build, seeding
-from hidiff.data import LoadedCases
+from hidiff import experiment, seeding
 from hidiff.diffusion import draw, q_mean, residual_y0_logits
 from hidiff.hybrid import HybridSegmentor
+from hidiff.loading import LoadedCases
 from hidiff.metrics import Reliability, reliability
 
 RESULTS = Path(__file__).parent / "results" / "each_step.json"
@@ -65,14 +65,14 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
 
-    model = build.open_model(args.model)
+    model = experiment.open_model(args.model)
     recipe = model.recipe
     if recipe.diffusion.kind != "bernoulli" or recipe.diffusion.noise != "prior":
         parser.error("this is of Bernoulli diffusion whose noise is the prior")
-    loaded = build.load_cases(recipe, args.split)
+    loaded = experiment.load_cases(recipe, args.split)
     if not isinstance(loaded, LoadedCases):
         parser.error("this is of pictures, not of volumes")
-    hybrid = build.load_hybrid(model).eval()
+    hybrid = experiment.load_hybrid(model).eval()
     numbers = range(0, len(loaded), max(1, len(loaded) // args.cases))[: args.cases]
     tallies, fits = look_at(hybrid, loaded, numbers, recipe.data.patch_size)
     steps = range(hybrid.schedule.num_steps, 0, -1)

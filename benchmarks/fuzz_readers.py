@@ -212,15 +212,16 @@ def make_readers(place: Path) -> dict[str, Reader]:
     from PIL import Image
     from small_files import VOXELS, ExplicitVRLittleEndian, dicom
 
-    from hidiff import build, plan, weights
-    from hidiff.data import Case, DataError, read_field_of_view, read_image, read_mask, voxels
-    from hidiff.data import read as reading
-    from hidiff.data.grid import PLANES
-    from hidiff.data.msd import list_msd
-    from hidiff.data.nnunet import list_nnunet, read_dataset
-    from hidiff.data.read import read_planes, read_size
-    from hidiff.data.splits import read_lists
-    from hidiff.data.volume import is_volume, read_any_volume, read_grid, read_volume_mask
+    from hidiff import experiment, plan, weights
+    from hidiff.datasets import Case
+    from hidiff.datasets.sets.msd import list_msd
+    from hidiff.datasets.sets.nnunet import list_nnunet, read_dataset
+    from hidiff.datasets.splits import read_lists
+    from hidiff.images import DataError, read_field_of_view, read_image, read_mask, voxels
+    from hidiff.images import pictures as reading
+    from hidiff.images.grid import PLANES
+    from hidiff.images.pictures import read_planes, read_size
+    from hidiff.images.volume import is_volume, read_any_volume, read_grid, read_volume_mask
     from hidiff.recipe import RecipeError, read_recipe
     from hidiff.training.state import read_progress
 
@@ -248,7 +249,7 @@ def make_readers(place: Path) -> dict[str, Reader]:
         lambda path: list_msd(path.parent),
     ]
     series = [lambda path, read=read: read(path.parent) for read in volumes]
-    checkpoints = [weights.load, build.open_model, read_progress]
+    checkpoints = [weights.load, experiment.open_model, read_progress]
     readers = {
         **{f"image{end}": Reader(f"image{end}", DataError, images) for end in PICTURES},
         **{f"volume{end}": Reader(f"volume{end}", DataError, volumes) for end in VOLUMES},

@@ -24,8 +24,8 @@ from pathlib import Path
 import torch
 from timing import machine, write
 
-from hidiff import build, weights
-from hidiff.data import SYNTHETIC_LABELS, write_synthetic
+from hidiff import experiment, weights
+from hidiff.datasets import SYNTHETIC_LABELS, write_synthetic
 from hidiff.recipe import Recipe, make_recipe
 from hidiff.training import Budget, Trainer
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    build.training.count_flops = lambda *_: Budget(2, 3)  # what it counts is not the question here
+    experiment.training.count_flops = lambda *_: Budget(2, 3)
     for method, what in (("step", "step"), ("_validate", "validation"), ("_save", "checkpoint")):
         setattr(Trainer, method, watched(getattr(Trainer, method), what))
     draws, started = random.Random(args.seed), time.monotonic()
@@ -120,7 +120,7 @@ def run(recipe: Recipe, folder: Path) -> multiprocessing.Process:
     """A process of its own that goes on with the run."""
     doing.value, steps_done.value = DOING.index("before the first step"), 0
     process = FORK.Process(
-        target=build.train, args=(recipe, folder), kwargs={"resume": True, "cpu": True}
+        target=experiment.train, args=(recipe, folder), kwargs={"resume": True, "cpu": True}
     )
     process.start()
     return process

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from timing import machine, write
 
-from hidiff import build
-from hidiff.data import find_view, load_image
-from hidiff.inference import judge, read_truth
+from hidiff import experiment
+from hidiff.evaluation import judge, read_truth
+from hidiff.images import find_view
+from hidiff.loading import load_image
 from hidiff.recipe import read_recipe
 
 PLACES = 5
@@ -27,8 +28,10 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("recipe", type=Path, help="whose test images have fields of view")
     args = parser.parse_args()
-    predictor, recipe = build.load(args.model), read_recipe(args.recipe)
-    cases = [case for case in build.list_cases(recipe, "test") if case.field_of_view is not None]
+    predictor, recipe = experiment.load(args.model), read_recipe(args.recipe)
+    cases = [
+        case for case in experiment.list_cases(recipe, "test") if case.field_of_view is not None
+    ]
     left_out, taken_in = [], []
     marked: dict[bool, list[float]] = {False: [], True: []}
     dice: dict[bool, list[float]] = {False: [], True: []}

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from timing import machine, write
 
-from hidiff import build
+from hidiff import experiment
 from hidiff.recipe import make_recipe
 from hidiff.training.state import save_model
 
@@ -66,8 +66,8 @@ def write_model(file: Path) -> None:
             "refiner": {"width": 8, "condition": "once"},
         }
     )
-    hybrid = build.make_hybrid(recipe)
-    metadata = {**build.checkpoint_metadata(recipe), "stage": "in_turns", "step": "1"}
+    hybrid = experiment.make_hybrid(recipe)
+    metadata = {**experiment.checkpoint_metadata(recipe), "stage": "in_turns", "step": "1"}
     save_model(file, hybrid.segmentor, hybrid.refiner, metadata)
 
 

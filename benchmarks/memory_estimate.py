@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from timing import machine, peak_memory_mib, write
 
-from hidiff import build
-from hidiff.data import write_synthetic
+from hidiff import experiment
+from hidiff.datasets import write_synthetic
 from hidiff.recipe import Recipe, make_recipe
 from hidiff.training import Budget
 
@@ -46,7 +46,7 @@ def main() -> None:
         idle = peak("null", data)
         found = []
         for setting in SETTINGS:
-            need = build.estimate_memory(make(setting, data)).total / 2**20
+            need = experiment.estimate_memory(make(setting, data)).total / 2**20
             used = peak(json.dumps(setting), data) - idle
             found.append(
                 {
@@ -70,9 +70,9 @@ def train(setting: dict | None, data: Path) -> None:
     """Two iterations; null: only what is needed for them is imported."""
     torch.set_num_threads(1)
     if setting is not None:
-        build.training.count_flops = lambda *_: Budget(1, 1)
+        experiment.training.count_flops = lambda *_: Budget(1, 1)
         with tempfile.TemporaryDirectory() as run:
-            build.train(make(setting, data), Path(run), cpu=True, validate=False)
+            experiment.train(make(setting, data), Path(run), cpu=True, validate=False)
     print(peak_memory_mib())
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 from hidiff.metrics import Interval
-from hidiff.metrics.format import format_interval, markdown, metric_title
 from hidiff.models import ShippedModel
 from hidiff.recipe import Recipe
+from hidiff.report.format import format_interval, markdown, metric_title
 from hidiff.weights import atomic_write
 
 WORDS = Path(__file__).parent / "cards"

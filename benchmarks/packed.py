@@ -23,8 +23,8 @@ import torch
 from timing import in_turn, machine, peak_memory_mib, write
 
 from hidiff import export, packed, weights
-from hidiff.build import checkpoint_metadata, load_hybrid, make_hybrid, open_model
 from hidiff.diffusion import draws_from
+from hidiff.experiment import checkpoint_metadata, load_hybrid, make_hybrid, open_model
 from hidiff.hybrid import HybridSegmentor
 from hidiff.packed.cross_transformer import PackedAttention, PackedCrossTransformer
 from hidiff.packed.int8 import int8_problem

@@ -19,9 +19,10 @@ import numpy as np
 import timing
 import torch
 
-from hidiff import build, export
+from hidiff import experiment, export
 from hidiff.diffusion import subset
-from hidiff.inference import Predictor, judge, read_truth
+from hidiff.evaluation import judge, read_truth
+from hidiff.prediction import Predictor
 
 # temperature 0 keeps to the likeliest mask, 1 draws: a flipped bit then changes all that follows
 SETTINGS = {
@@ -33,8 +34,8 @@ SETTINGS = {
 
 def predictors(path: str) -> dict[str, Predictor]:
     """The float model, the same in NCHW, and packed ones, each with one choice of its own."""
-    model = build.open_model(path)
-    found = {"float": build.load(path), "layout": build.load(path)}
+    model = experiment.open_model(path)
+    found = {"float": experiment.load(path), "layout": experiment.load(path)}
     found["layout"].hybrid.to(memory_format=torch.contiguous_format)
     hybrid = found["float"].hybrid
     steps = subset(hybrid.schedule.num_steps, hybrid.schedule.num_steps)
@@ -49,7 +50,7 @@ def predictors(path: str) -> dict[str, Predictor]:
             file = Path(folder) / f"{name}.safetensors"
             refiner = export.pack_refiner(hybrid.refiner, steps, compute)
             export.save_packed(file, hybrid.segmentor, refiner, model.metadata, storage)
-            return build.load(file, segmentor_runtime=runtime)
+            return experiment.load(file, segmentor_runtime=runtime)
 
         for name, choice in choices.items():
             try:
@@ -76,8 +77,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     found = predictors(args.model)
-    recipe = build.load_recipe(args.model)
-    cases = build.list_cases(recipe, args.split)[: args.cases]
+    recipe = experiment.load_recipe(args.model)
+    cases = experiment.list_cases(recipe, args.split)[: args.cases]
     facts: dict[str, object] = {
         "model": recipe.name,
         "width": recipe.refiner.width,

@@ -25,12 +25,12 @@ import torch
 from timing import machine
 from torch import Tensor
 
-from hidiff import build, seeding
-from hidiff.data import LoadedCases
-from hidiff.data.dataset import Item
+from hidiff import experiment, seeding
 from hidiff.diffusion import subset
 from hidiff.hybrid import HybridSegmentor
 from hidiff.labels import MEAN
+from hidiff.loading import LoadedCases
+from hidiff.loading.dataset import Item
 from hidiff.metrics import Summary, rater_metrics, summarise
 
 BATCH = 8
@@ -54,10 +54,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    recipe = build.load_recipe(args.hybrid)
-    loaded = build.load_cases(recipe, args.split)
+    recipe = experiment.load_recipe(args.hybrid)
+    loaded = experiment.load_cases(recipe, args.split)
     assert isinstance(loaded, LoadedCases)
-    hybrid, baseline = (build.load(path).hybrid for path in (args.hybrid, args.baseline))
+    hybrid, baseline = (experiment.load(path).hybrid for path in (args.hybrid, args.baseline))
     steps = args.steps or hybrid.schedule.num_steps
     count = min(args.cases or len(loaded), len(loaded))
     rows: dict[str, list[Row]] = {}

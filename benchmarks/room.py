@@ -27,11 +27,12 @@ import torch
 from timing import machine, write
 from torch import Tensor, nn
 
-from hidiff import build
-from hidiff.data import Case
-from hidiff.inference import Predictor, evaluate
+from hidiff import experiment
+from hidiff.datasets import Case
+from hidiff.evaluation import evaluate
 from hidiff.labels import MEAN
 from hidiff.metrics import Entry, average_seeds, pair_arms, summarise
+from hidiff.prediction import Predictor
 from hidiff.recipe import Recipe, change_recipe
 from hidiff.segmentors.monai_networks import unet
 from hidiff.training.ema import EMA
@@ -80,8 +81,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
 
-    recipe = build.load_recipe(args.model)
-    cases = build.list_cases(recipe, args.split)[: args.cases]
+    recipe = experiment.load_recipe(args.model)
+    cases = experiment.list_cases(recipe, args.split)[: args.cases]
     found: dict[str, Any] = {"split": args.split, "cases": len(cases)}
     found["patients"] = len({case.group for case in cases})
     if args.others:
@@ -100,8 +101,8 @@ def main() -> None:
 
 def ensemble(models: Sequence[Path], cases: Sequence[Case]) -> dict[str, Any]:
     """The mean of all models' probabilities less the single ones' mean score."""
-    apart = [judge(build.load(model), cases, refine=False) for model in models]
-    together = judge(build.load(models), cases, refine=False)
+    apart = [judge(experiment.load(model), cases, refine=False) for model in models]
+    together = judge(experiment.load(models), cases, refine=False)
     return told(summarise(pair_arms([average_seeds(apart)], [together])).entry(MEAN, "dice"))
 
 
@@ -112,7 +113,7 @@ def cascade(
     changed = change_recipe(
         recipe,
         [
-            f"segmentor.weights={build.find_model(model)}",
+            f"segmentor.weights={experiment.find_model(model)}",
             "training.arm=hybrid",
             "training.segmentor=frozen",
             f"training.stage2_steps={steps}",
@@ -121,13 +122,13 @@ def cascade(
         ],
     )
     with tempfile.TemporaryDirectory() as folder:
-        trainer = build.make_trainer(changed, Path(folder), cpu=True, validate=False)
+        trainer = experiment.make_trainer(changed, Path(folder), cpu=True, validate=False)
         segmentor = trainer.hybrid.segmentor
         second = Second(segmentor.image_channels, segmentor.num_planes, width)
         stand_in: Any = second  # of all that a trainer asks of a refiner
         trainer.hybrid.refiner, trainer.ema = stand_in, EMA(stand_in)
         trainer.run()
-    predictor = build.make_predictor(trainer.predicting().eval(), changed)
+    predictor = experiment.make_predictor(trainer.predicting().eval(), changed)
     rows = judge(predictor, cases, refine=True)
     return told(summarise(rows).entry(MEAN, "dice"))
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from timing import machine, write
 
-from hidiff import build
+from hidiff import experiment
 
 WHOLE = (608, 608)  # a window that holds an image of DRIVE
 WAYS = {
@@ -43,8 +43,8 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, help="left out: the default")
     parser.add_argument("--window", type=int, help="a side; left out: the model's own")
     args = parser.parse_args()
-    predictor = build.load(args.model)
-    cases = build.list_cases(build.load_recipe(args.model), args.split)[: args.cases]
+    predictor = experiment.load(args.model)
+    cases = experiment.list_cases(experiment.load_recipe(args.model), args.split)[: args.cases]
     found = {}
     work = {"samples": args.samples, "temperature": args.temperature, "steps": args.steps}
     if args.window is not None:

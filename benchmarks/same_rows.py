@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 from timing import machine, write
 
-from hidiff.data import SYNTHETIC_LABELS, write_synthetic
+from hidiff.datasets import SYNTHETIC_LABELS, write_synthetic
 from hidiff.recipe import Recipe, change_recipe, make_recipe, read_recipe, write_recipe
 from hidiff.suites.rows import MEASURED
 

@@ -15,8 +15,9 @@ import timing
 import torch
 from packed_parity import compare
 
-from hidiff import build, export
-from hidiff.inference import Predictor, read_truth
+from hidiff import experiment, export
+from hidiff.evaluation import read_truth
+from hidiff.prediction import Predictor
 
 
 def load_all(path: str) -> tuple[dict[str, Predictor], dict[str, float]]:
@@ -25,7 +26,7 @@ def load_all(path: str) -> tuple[dict[str, Predictor], dict[str, float]]:
     for name in (export.TORCH, *export.RUNTIMES):
         start = time.perf_counter()
         try:
-            found[name] = build.load(path, segmentor_runtime=name)
+            found[name] = experiment.load(path, segmentor_runtime=name)
         except ValueError as error:
             print(f"{name}: left out, {error}")
             continue
@@ -57,8 +58,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     found, seconds = load_all(args.model)
-    recipe = build.load_recipe(args.model)
-    cases = build.list_cases(recipe, args.split)[: args.cases]
+    recipe = experiment.load_recipe(args.model)
+    cases = experiment.list_cases(recipe, args.split)[: args.cases]
     others = [name for name in found if name != export.TORCH]
     agreement: dict[str, dict[str, list[float]]] = {
         name: {"prior": [], "refined": []} for name in others

@@ -26,13 +26,14 @@ import torch
 import yaml
 from model_card import WORDS, Facts, write_card
 
-from hidiff import build, export, models
+from hidiff import experiment, export, models
 from hidiff.cli.pack import check_packable
-from hidiff.data import SPLITS_FILE, Case
+from hidiff.datasets import SPLITS_FILE, Case
 from hidiff.diffusion import subset
-from hidiff.inference import Predictor, judge, read_truth
+from hidiff.evaluation import judge, read_truth
 from hidiff.metrics import summarise
 from hidiff.metrics.table import MEAN
+from hidiff.prediction import Predictor
 from hidiff.recipe import change_recipe
 from hidiff.training.log import METRICS_FILE
 from hidiff.weights import atomic_write
@@ -60,7 +61,7 @@ def main() -> None:
     words = yaml.safe_load((WORDS / f"{args.name}.yaml").read_text(encoding="utf-8"))
     if args.run is None:
         made = models.ShippedModel(args.output / f"{args.name}.safetensors")
-        write_card(made, words, build.load_recipe(made.file))
+        write_card(made, words, experiment.load_recipe(made.file))
         return
     with tempfile.TemporaryDirectory() as scratch:
         make(args, words, Path(scratch))
@@ -71,7 +72,7 @@ def main() -> None:
 
 def make(args: argparse.Namespace, words: Facts, folder: Path) -> None:
     """Write packed file, facts and card to `folder`."""
-    model = build.open_model(args.run)
+    model = experiment.open_model(args.run)
     check_packable(model)
     storages = {
         "condition_storage": args.condition_storage,
@@ -79,7 +80,7 @@ def make(args: argparse.Namespace, words: Facts, folder: Path) -> None:
     }
     file = folder / f"{args.name}.safetensors"
     write_packed(file, model, words, storages)
-    loaded = {"packed": build.load(file), "float": build.load(model.path)}
+    loaded = {"packed": experiment.load(file), "float": experiment.load(model.path)}
     splits = json.loads((args.run / SPLITS_FILE).read_text(encoding="utf-8"))["splits"]
     facts: Facts = {
         "name": args.name,
@@ -102,7 +103,7 @@ def make(args: argparse.Namespace, words: Facts, folder: Path) -> None:
     }
     for test in words["tests"]:
         recipe = change_recipe(model.recipe, [f"data.{k}={v}" for k, v in test["data"].items()])
-        cases = build.list_cases(recipe, "test")[: args.cases]
+        cases = experiment.list_cases(recipe, "test")[: args.cases]
         check_unseen(cases, splits, same_set=recipe.data.source == model.recipe.data.source)
         facts["tests"].append({"name": test["name"], **judge_models(loaded, cases)})
     text = json.dumps(facts, indent=1, ensure_ascii=False)
@@ -111,10 +112,10 @@ def make(args: argparse.Namespace, words: Facts, folder: Path) -> None:
 
 
 def write_packed(
-    file: Path, model: build.ModelFile, words: Facts, storages: Mapping[str, str]
+    file: Path, model: experiment.ModelFile, words: Facts, storages: Mapping[str, str]
 ) -> None:
     """The packed model, which says of itself where it comes from, with the data's usual path."""
-    hybrid, num_steps = build.load_hybrid(model), model.recipe.diffusion.num_steps
+    hybrid, num_steps = experiment.load_hybrid(model), model.recipe.diffusion.num_steps
     packed = export.pack_refiner(hybrid.refiner, subset(num_steps, num_steps))
     recipe = change_recipe(model.recipe, [f"data.path={words['path']}"])
     metadata = {
@@ -125,7 +126,7 @@ def write_packed(
     export.save_packed(file, hybrid.segmentor, packed, metadata, **storages)
 
 
-def describe_training(model: build.ModelFile, run: Path) -> Facts:
+def describe_training(model: experiment.ModelFile, run: Path) -> Facts:
     """What was trained, for how long, and which checkpoint it is."""
     recipe = model.recipe
     lines = (run / METRICS_FILE).read_text(encoding="utf-8").splitlines()

@@ -19,8 +19,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import torch
 
-from hidiff import build
-from hidiff.inference import evaluate
+from hidiff import experiment
+from hidiff.evaluation import evaluate
 from hidiff.metrics import Summary, summarise
 
 
@@ -39,9 +39,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    recipe = build.load_recipe(args.model)
-    predictor = build.load(args.model)
-    cases = build.list_cases(recipe, args.split)[: args.cases]
+    recipe = experiment.load_recipe(args.model)
+    predictor = experiment.load(args.model)
+    cases = experiment.list_cases(recipe, args.split)[: args.cases]
     rows, points = [], []
     for temperature, samples, steps in product(args.temperatures, args.samples, args.steps):
         if temperature == 0 and samples > 1:

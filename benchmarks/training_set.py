@@ -21,10 +21,10 @@ import torch
 from room import judge, told
 from timing import machine, write
 
-from hidiff import build, weights
-from hidiff.inference import Predictor
+from hidiff import experiment, weights
 from hidiff.labels import MEAN
 from hidiff.metrics import Interval, pair_arms, summarise
+from hidiff.prediction import Predictor
 from hidiff.recipe import Recipe
 from hidiff.suites.compare import unpaired_gap
 from hidiff.training.state import STATE_FILE
@@ -41,10 +41,10 @@ def main() -> None:
     parser.add_argument("--names", nargs="*", help="of the entries; left out: the data sets'")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    recipes = [build.load_recipe(model) for model in args.models]
+    recipes = [experiment.load_recipe(model) for model in args.models]
     names = args.names or [recipe.data.source for recipe in recipes]
     for model, recipe, name in zip(args.models, recipes, names, strict=True):
-        predictor = build.load(model)
+        predictor = experiment.load(model)
         found: dict[str, Any] = {"priors": own_images(predictor, recipe)}
         if predictor.refines:
             found["average"] = without_average(predictor, model, recipe)
@@ -57,7 +57,8 @@ def main() -> None:
 def own_images(predictor: Predictor, recipe: Recipe) -> dict[str, Any]:
     """The prior on both splits, and by how much the test's is worse."""
     rows = {
-        split: judge(predictor, build.list_cases(recipe, split), refine=False) for split in SPLITS
+        split: judge(predictor, experiment.list_cases(recipe, split), refine=False)
+        for split in SPLITS
     }
     summaries = {split: summarise(each) for split, each in rows.items()}
     found: dict[str, Any] = {
@@ -76,7 +77,7 @@ def own_images(predictor: Predictor, recipe: Recipe) -> dict[str, Any]:
 
 def without_average(predictor: Predictor, model: Path, recipe: Recipe) -> dict[str, Any]:
     """Masks of the last step's weights less those of the average."""
-    cases = build.list_cases(recipe, "test")
+    cases = experiment.list_cases(recipe, "test")
     averaged = judge(predictor, cases, refine=True)
     state, _ = weights.load(model / STATE_FILE)
     live = {name.removeprefix(LIVE): x for name, x in state.items() if name.startswith(LIVE)}

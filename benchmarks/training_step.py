@@ -16,8 +16,8 @@ import torch
 from accelerate import Accelerator
 from timing import in_turn, machine, peak_memory_mib, write
 
-from hidiff.build import make_hybrid
 from hidiff.diffusion import draws_from
+from hidiff.experiment import make_hybrid
 from hidiff.recipe import Recipe, make_recipe
 from hidiff.training import Batch, Trainer, count_flops
 from hidiff.training.trainer import IN_TURNS

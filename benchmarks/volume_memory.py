@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from timing import machine, peak_memory_mib, write
 
-from hidiff import build
-from hidiff.inference.write_volume import write_volume
+from hidiff import experiment
+from hidiff.prediction.writers.volume import write_volume
 from hidiff.recipe import make_recipe
 
 LIMITS_GIB = {1: 4, 9: 6}  # by number of classes
@@ -76,7 +76,7 @@ def predict(image: Path, output: Path, classes: int, overlap: float) -> dict:
             "refiner": {"width": 16},
         }
     )
-    predictor = build.make_predictor(build.make_hybrid(recipe), recipe)
+    predictor = experiment.make_predictor(experiment.make_hybrid(recipe), recipe)
     before, started = peak_memory_mib(), time.monotonic()
     output.mkdir()
     prediction = predictor.predict_volume(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hidiff.metrics.format import markdown
+from hidiff.report.format import markdown
 
 Lines = Iterator[tuple[object, ...]]
 

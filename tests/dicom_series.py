@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import DSfloat
 
-from hidiff.data import Grid
+from hidiff.images import Grid
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

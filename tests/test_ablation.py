@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 import hidiff
-from hidiff import build, seeding
+from hidiff import experiment, seeding
 from hidiff.cli.app import app
 from hidiff.diffusion import normal
 from tests.tiny import make_tiny, shake, skip_counting
@@ -42,14 +42,14 @@ def trained(request, tmp_path_factory):
     recipe = make(folder, request.param)
     with pytest.MonkeyPatch.context() as patch:
         skip_counting(patch)
-        trainer = build.make_trainer(recipe, folder / "run", cpu=True, validate=False)
+        trainer = experiment.make_trainer(recipe, folder / "run", cpu=True, validate=False)
     shake(trainer.hybrid)
     shake(trainer.predicting())
     start = {name: value.clone() for name, value in trainer.hybrid.refiner.state_dict().items()}
     trainer.run()
     moved = trainer.hybrid.refiner.state_dict()
     assert any(not torch.equal(moved[name], start[name]) for name in start)
-    predictor = build.make_predictor(trainer.predicting(), recipe)
+    predictor = experiment.make_predictor(trainer.predicting(), recipe)
     return request.param, folder / "run", predictor.predict(IMAGE, steps=3, samples=2)
 
 
@@ -95,7 +95,7 @@ def test_a_packed_model_says_the_same_or_is_refused_in_a_line(trained, tmp_path)
 @pytest.fixture(scope="module")
 def gaussian(tmp_path_factory):
     recipe = make(tmp_path_factory.mktemp("gaussian"), "kind gaussian")
-    return build.make_predictor(shake(build.make_hybrid(recipe)), recipe)
+    return experiment.make_predictor(shake(experiment.make_hybrid(recipe)), recipe)
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25])

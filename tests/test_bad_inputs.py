@@ -23,9 +23,9 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from hidiff import build, weights
+from hidiff import experiment, weights
 from hidiff.cli import app
-from hidiff.data import write_synthetic
+from hidiff.datasets import write_synthetic
 from hidiff.recipe import make_recipe, write_recipe
 from hidiff.training import Budget, save_model
 from tests.tiny import make_tiny, shake
@@ -495,8 +495,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("models")
     for name, intensity in (("model", {}), ("deep", {"intensity": {"kind": "zscore"}})):
         recipe = make_tiny(folder, data=intensity)
-        hybrid = shake(build.make_hybrid(recipe))
-        metadata = {**build.checkpoint_metadata(recipe), "stage": "in_turns", "step": "1"}
+        hybrid = shake(experiment.make_hybrid(recipe))
+        metadata = {**experiment.checkpoint_metadata(recipe), "stage": "in_turns", "step": "1"}
         save_model(folder / f"{name}.safetensors", hybrid.segmentor, hybrid.refiner, metadata)
     return folder / "model.safetensors", folder / "deep.safetensors"
 
@@ -506,7 +506,7 @@ def place(
     tmp_path: Path, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Place]:
     # counting takes longer than a row itself
-    monkeypatch.setattr(build.training, "count_flops", lambda *_: Budget(1, 1))
+    monkeypatch.setattr(experiment.training, "count_flops", lambda *_: Budget(1, 1))
     before = os.environ.pop("HIDIFF_DATA", None)
     yield Place(tmp_path, *models)
     os.environ.pop("HIDIFF_DATA", None)

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from hidiff import build
-from hidiff.data.augmentation import PRESETS
+from hidiff import experiment
 from hidiff.diffusion import NOISES, SAMPLERS, SCHEDULES
+from hidiff.loading.augmentation import PRESETS
 from hidiff.recipe import RecipeError
 from hidiff.refiner.unet import EXCHANGES
 from hidiff.training import Budget
@@ -92,10 +92,10 @@ def test_every_recipe_that_holds_trains_two_steps_and_predicts(changes, tmp_path
         return
     run = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build.training, "count_flops", lambda *_, **__: Budget(1, 1, 1, 1))
-        build.train(recipe, run, cpu=True, validate=False)
-    (case, *_) = build.list_cases(recipe, "test")
-    prediction = build.load(run).predict(case.image)
+        patch.setattr(experiment.training, "count_flops", lambda *_, **__: Budget(1, 1, 1, 1))
+        experiment.train(recipe, run, cpu=True, validate=False)
+    (case, *_) = experiment.list_cases(recipe, "test")
+    prediction = experiment.load(run).predict(case.image)
     assert prediction.labels.shape[-2:] == (64, 64)
     assert np.isfinite(prediction.probability).all()
 
@@ -103,7 +103,7 @@ def test_every_recipe_that_holds_trains_two_steps_and_predicts(changes, tmp_path
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
     recipe = make_tiny(tmp_path_factory.mktemp("fuzz"), data={"intensity": {"kind": "zscore"}})
-    return build.make_predictor(shake(build.make_hybrid(recipe)), recipe)
+    return experiment.make_predictor(shake(experiment.make_hybrid(recipe)), recipe)
 
 
 DTYPES = ["uint8", "uint16", "int32", "int64", "float16", "float32", "float64", "?"]

@@ -10,8 +10,9 @@ from hypothesis.strategies import booleans, floats, integers, lists, sampled_fro
 from PIL import Image
 
 from hidiff import plan as plans
-from hidiff.data import DataError, Grid, Splitting, write_synthetic
-from hidiff.data.fingerprint import Fingerprint
+from hidiff.datasets import Splitting, write_synthetic
+from hidiff.images import DataError, Grid
+from hidiff.inspection.fingerprint import Fingerprint
 from hidiff.plan import Layout, Machine, list_all, look_at, propose, recognise
 from tests.nnunet_sets import write_nnunet
 

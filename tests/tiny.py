@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from hidiff import build
-from hidiff.data import SYNTHETIC_LABELS, write_synthetic
+from hidiff import experiment
+from hidiff.datasets import SYNTHETIC_LABELS, write_synthetic
 from hidiff.hybrid import HybridSegmentor
 from hidiff.recipe import Recipe, make_recipe
 from hidiff.training import Budget
@@ -37,8 +37,8 @@ def make_tiny(folder: Path, kind: str = "one_class", **changes: dict[str, Any] |
 
 def skip_counting(patch: pytest.MonkeyPatch) -> None:
     """Leave out what a run counts before it starts, which takes longer than such a run itself."""
-    patch.setattr(build.training, "count_flops", lambda *_: Budget(2, 3))
-    patch.setattr(build.training, "check_memory", lambda *_: None)
+    patch.setattr(experiment.training, "count_flops", lambda *_: Budget(2, 3))
+    patch.setattr(experiment.training, "check_memory", lambda *_: None)
 
 
 def shake(hybrid: HybridSegmentor, size: float = 0.3) -> HybridSegmentor:

@@ -9,9 +9,10 @@ import torch
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from hidiff.data import Grid, Intensity, Slicing
-from hidiff.inference import Prediction, PredictionSettings, Predictor
+from hidiff.images import Grid, Intensity
 from hidiff.labels import Labels
+from hidiff.loading import Slicing
+from hidiff.prediction import Prediction, PredictionSettings, Predictor
 
 LABELS = {
     "one_class": Labels(kind="one_class", classes={"lesion": (1,)}),

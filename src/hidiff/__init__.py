@@ -7,18 +7,19 @@ Nothing heavy is imported until one of the names below is used (PEP 562), so tha
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from hidiff._version import __version__
+
 if TYPE_CHECKING:
-    from hidiff.build import load, train
+    from hidiff.experiment import load, train
     from hidiff.recipe import Recipe
     from hidiff.segmentors.hooks import wrap
 
-__version__ = "0.1.0"
 __all__ = ["Recipe", "__version__", "load", "train", "wrap"]
 
 _HOME = {
     "Recipe": "hidiff.recipe",
-    "load": "hidiff.build",
-    "train": "hidiff.build",
+    "load": "hidiff.experiment",
+    "train": "hidiff.experiment",
     "wrap": "hidiff.segmentors.hooks",
 }
 

@@ -16,12 +16,13 @@ import psutil
 import torch
 from jaxtyping import Float
 
-from hidiff.data import CATALOG, Case, DataError, Splitting
-from hidiff.data.fingerprint import Fingerprint, take_fingerprint
-from hidiff.data.grid import PLANES, Plane
-from hidiff.data.msd import is_msd, read_msd_channels, read_msd_labels
-from hidiff.data.nnunet import is_nnunet, read_dataset
-from hidiff.data.splits import SPLITS
+from hidiff.datasets import CATALOG, Case, Splitting
+from hidiff.datasets.sets.msd import is_msd, read_msd_channels, read_msd_labels
+from hidiff.datasets.sets.nnunet import is_nnunet, read_dataset
+from hidiff.datasets.splits import SPLITS
+from hidiff.images import DataError
+from hidiff.images.grid import PLANES, Plane
+from hidiff.inspection.fingerprint import Fingerprint, take_fingerprint
 from hidiff.labels import Labels
 from hidiff.recipe import Recipe, make_recipe
 

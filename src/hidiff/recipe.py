@@ -8,10 +8,10 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hidiff.data import DataSettings
 from hidiff.hybrid import DiffusionSettings
-from hidiff.inference import PredictionSettings
 from hidiff.labels import Labels
+from hidiff.loading import DataSettings
+from hidiff.prediction import PredictionSettings
 from hidiff.refiner import RefinerSettings
 from hidiff.segmentors import FILES, SegmentorSettings
 from hidiff.training import TrainingSettings

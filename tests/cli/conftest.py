@@ -36,7 +36,7 @@ def hidiff() -> Command:
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six training, two validation and two test images of 64x64, with lists."""
-    from hidiff.data import write_synthetic
+    from hidiff.datasets import write_synthetic
 
     folder = tmp_path_factory.mktemp("data") / "curves"
     write_synthetic(folder, num_cases=10, size=64)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hidiff import __version__
+from hidiff._version import __version__
 
 COMMANDS = [
     "demo", "train", "predict", "evaluate", "benchmark", "results", "models", "info", "settings",

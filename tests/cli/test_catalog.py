@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_list_names_every_set_with_its_terms(hidiff):
-    from hidiff.data import CATALOG
+    from hidiff.datasets import CATALOG
 
     result = hidiff("data", "list", "--json")
     assert result.exit_code == 0, result.output
@@ -22,7 +22,7 @@ def test_the_list_names_every_set_with_its_terms(hidiff):
 
 def test_every_recipe_of_the_catalog_is_there_and_agrees_with_it(hidiff):
     from hidiff.cli.recipes import shipped_recipes
-    from hidiff.data import CATALOG
+    from hidiff.datasets import CATALOG
     from hidiff.recipe import read_recipe
 
     for name, entry in CATALOG.items():

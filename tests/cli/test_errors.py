@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from hidiff.cli.errors import DEBUG_VARIABLE, explain
-from hidiff.data import DataError
+from hidiff.images import DataError
 from hidiff.recipe import RecipeError
 from hidiff.training import NotFiniteError
 

@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from hidiff import __version__
+from hidiff._version import __version__
 from hidiff.cli.info import EXTRAS
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hidiff.inference import write
+from hidiff.prediction.writers import picture as write
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ GRID = make_grid(6, 5, 3)
 @pytest.fixture
 def echo(monkeypatch):
     """The command, with a model that answers with the image itself."""
-    from hidiff import build, weights
+    from hidiff import weights
 
     model = Echo()
     schedule = type("", (), {"num_steps": 3})
     model.hybrid = type("", (), {"schedule": schedule})
-    monkeypatch.setattr(build, "load", lambda *_, **__: model)
-    monkeypatch.setattr(build, "find_model", Path)
+    monkeypatch.setattr(experiment, "load", lambda *_, **__: model)
+    monkeypatch.setattr(experiment, "find_model", Path)
     monkeypatch.setattr(weights, "load_metadata", lambda _: {})
     return model
 

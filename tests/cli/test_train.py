@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 import hidiff as library
-from hidiff import build
+from hidiff import experiment
 from tests.tiny import skip_counting
 
 
@@ -52,7 +52,7 @@ def test_overwrite_trains_anew_and_drops_what_was_judged(hidiff, recipe, run):
     words = ("--overwrite", "--device", "cpu", "--set", "seed=1")
     result = hidiff("train", recipe, "--output", run.parent, *words)
     assert result.exit_code == 0, result.output
-    assert build.load_recipe(run).seed == 1
+    assert experiment.load_recipe(run).seed == 1
     assert not (run / "test" / "rows.csv").exists()
     assert (run / "notes.txt").exists()
 
@@ -76,7 +76,7 @@ def test_resume_goes_on_and_says_what_differs(hidiff, recipe, run):
     result = hidiff("train", recipe, "--output", run.parent, *words)
     assert result.exit_code == 0, result.output
     assert "training.stage2_steps was 2 and is 3" in result.stderr
-    assert build.open_model(run / "last.safetensors").metadata["step"] == "3"
+    assert experiment.open_model(run / "last.safetensors").metadata["step"] == "3"
 
 
 def test_resume_refuses_another_experiment(hidiff, recipe, run):
@@ -95,7 +95,7 @@ def test_an_interrupted_run_says_how_to_go_on(hidiff, recipe, run, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build, "train", interrupted)
+    monkeypatch.setattr(experiment, "train", interrupted)
     words = ("--resume", "--set", "training.save_every=5")
     result = hidiff("train", recipe, "--output", run.parent, *words)
     assert result.exit_code == 130

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from hidiff import build, weights
-from hidiff.build.start import load_start
+from hidiff import experiment, weights
+from hidiff.experiment.start import load_start
 from hidiff.export import STORAGES, load_packed, pack_refiner, save_packed
 from hidiff.export.pack import empty_packed
 from hidiff.hybrid import HybridSegmentor
@@ -20,7 +20,7 @@ from tests.tiny import make_tiny, shake
 @pytest.fixture(params=[{"condition": "each_step"}, {"fine": True}], ids=["each_step", "fine"])
 def hybrid(tmp_path, request):
     recipe = make_tiny(tmp_path, refiner=request.param)
-    return shake(build.make_hybrid(recipe)).eval(), build.checkpoint_metadata(recipe)
+    return shake(experiment.make_hybrid(recipe)).eval(), experiment.checkpoint_metadata(recipe)
 
 
 def write(path, hybrid, metadata, storage="float32", steps=(4, 3, 2, 1), compute="float32"):
@@ -33,7 +33,7 @@ def write(path, hybrid, metadata, storage="float32", steps=(4, 3, 2, 1), compute
 def test_what_is_read_is_what_was_written(tmp_path, hybrid, storage):
     hybrid, metadata = hybrid
     path = write(tmp_path / "a.safetensors", hybrid, metadata, storage)
-    read = build.load_hybrid(build.open_model(path)).refiner
+    read = experiment.load_hybrid(experiment.open_model(path)).refiner
     packed = pack_refiner(hybrid.refiner, (4, 3, 2, 1))
     assert read.table.steps == packed.table.steps
     exact = {"float32": 0, "half": 2**-11, "int8": 1 / 254}[storage]
@@ -54,7 +54,7 @@ def test_the_segmentors_weights_come_back_as_floats(tmp_path, hybrid, storage):
     packed = pack_refiner(hybrid.refiner, (4, 3, 2, 1))
     path = tmp_path / "a.safetensors"
     save_packed(path, hybrid.segmentor, packed, metadata, segmentor_storage=storage)
-    read = build.load_hybrid(build.open_model(path)).segmentor.state_dict()
+    read = experiment.load_hybrid(experiment.open_model(path)).segmentor.state_dict()
     exact = {"float32": 0, "half": 2**-11, "int8": 1 / 254}[storage]
     for name, value in hybrid.segmentor.state_dict().items():
         assert read[name].dtype == value.dtype
@@ -98,8 +98,8 @@ def test_an_unknown_storage_is_refused(tmp_path, hybrid):
 def test_prediction_is_the_float_models(tmp_path, hybrid):
     hybrid, metadata = hybrid
     path = write(tmp_path / "a.safetensors", hybrid, metadata)
-    float_model = build.make_predictor(hybrid, build.load_recipe(path))
-    packed = build.load(path)
+    float_model = experiment.make_predictor(hybrid, experiment.load_recipe(path))
+    packed = experiment.load(path)
     assert packed.refines
     image = np.random.default_rng(0).integers(0, 255, (80, 70, 3)).astype(np.uint8)
     for changes in ({}, {"steps": 4}, {"samples": 3, "temperature": 0.0, "steps": 2}):
@@ -114,7 +114,10 @@ def test_computed_in_int8_it_says_the_same_before_and_after_the_file(tmp_path, h
     path = write(tmp_path / "a.safetensors", hybrid, metadata, compute="int8")
     packed = pack_refiner(hybrid.refiner, (4, 3, 2, 1), "int8")
     before = HybridSegmentor(hybrid.segmentor, packed, hybrid.labels, hybrid.settings)
-    models = (build.load(path), build.make_predictor(before, build.load_recipe(path)))
+    models = (
+        experiment.load(path),
+        experiment.make_predictor(before, experiment.load_recipe(path)),
+    )
     image = np.random.default_rng(0).integers(0, 255, (80, 70, 3)).astype(np.uint8)
     after, before = (model.predict(image, steps=4, samples=2) for model in models)
     assert np.array_equal(after.probability, before.probability)
@@ -126,7 +129,7 @@ def test_a_file_for_int8_is_refused_where_that_cannot_be_computed(tmp_path, hybr
     weights.save(path, tensors, {**words, "condition_compute": "int8"})
     monkeypatch.setattr(int8, "int8_problem", lambda: "this processor has none")
     with pytest.raises(ValueError, match=r"a\.safetensors: int8 is asked for, but this processor"):
-        build.load(path)
+        experiment.load(path)
 
 
 def test_an_unknown_compute_is_refused(hybrid):
@@ -137,10 +140,10 @@ def test_an_unknown_compute_is_refused(hybrid):
 def test_asked_for_on_a_gpu_it_warns_and_runs_on_the_processor(tmp_path, hybrid):
     path = write(tmp_path / "a.safetensors", *hybrid)
     with pytest.warns(UserWarning, match=r"a\.safetensors is packed, so it runs on the CPU"):
-        predictor = build.load(path, "cuda")
+        predictor = experiment.load(path, "cuda")
     assert predictor.device.type == "cpu"
     image = np.zeros((64, 64, 3), np.uint8)
-    again = build.load(path).predict(image)
+    again = experiment.load(path).predict(image)
     assert np.array_equal(predictor.predict(image).probability, again.probability)
 
 
@@ -150,9 +153,9 @@ def test_one_that_refines_priors_from_files_predicts_as_the_float_model(tmp_path
         segmentor={"name": "files", "options": {}},
         training={"segmentor": "frozen", "stage1_steps": 0},
     )
-    hybrid = shake(build.make_hybrid(recipe)).eval()
-    path = write(tmp_path / "a.safetensors", hybrid, build.checkpoint_metadata(recipe))
-    packed, float_model = build.load(path), build.make_predictor(hybrid, recipe)
+    hybrid = shake(experiment.make_hybrid(recipe)).eval()
+    path = write(tmp_path / "a.safetensors", hybrid, experiment.checkpoint_metadata(recipe))
+    packed, float_model = experiment.load(path), experiment.make_predictor(hybrid, recipe)
     assert packed.hybrid.refiner.image_encoder is not None
     draws = np.random.default_rng(0)
     image = draws.integers(0, 255, (80, 70, 3)).astype(np.uint8)
@@ -166,13 +169,13 @@ def test_one_that_refines_priors_from_files_predicts_as_the_float_model(tmp_path
 def test_a_step_that_is_not_in_the_file_is_told(tmp_path, hybrid):
     path = write(tmp_path / "a.safetensors", *hybrid, steps=(4, 2))
     with pytest.raises(ValueError, match="packed for the steps 4, 2, but step 3 is asked for"):
-        build.load(path).predict(np.zeros((64, 64, 3), np.uint8), steps=4)
+        experiment.load(path).predict(np.zeros((64, 64, 3), np.uint8), steps=4)
 
 
 def test_a_packed_model_is_not_compiled_further(tmp_path, hybrid):
     path = write(tmp_path / "a.safetensors", *hybrid)
     with pytest.raises(ValueError, match=r"a\.safetensors is packed: its kernels are compiled"):
-        build.load(path, compiled=True)
+        experiment.load(path, compiled=True)
 
 
 def test_a_packed_model_is_not_trained_further(tmp_path, hybrid):
@@ -180,7 +183,7 @@ def test_a_packed_model_is_not_trained_further(tmp_path, hybrid):
     path = write(tmp_path / "a.safetensors", hybrid, metadata)
     recipe = make_tiny(tmp_path, training={"start_from": str(path)})
     with pytest.raises(ValueError, match=r"a\.safetensors.* packed model cannot be trained"):
-        load_start(recipe, build.make_hybrid(recipe), print)
+        load_start(recipe, experiment.make_hybrid(recipe), print)
 
 
 @pytest.mark.parametrize("lacking", ["steps", "refiner.middle1.signs", "segmentor"])
@@ -192,7 +195,7 @@ def test_a_file_that_lacks_a_part_is_named(tmp_path, hybrid, lacking):
     words.pop(lacking, None)
     weights.save(path, tensors, words)
     with pytest.raises(ValueError, match=r"a\.safetensors.*Pack the model again"):
-        build.load(path)
+        experiment.load(path)
 
 
 def test_at_width_128_the_sizes_are_as_promised():

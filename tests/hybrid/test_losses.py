@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 from torch.testing import assert_close
 
-from hidiff.data import SYNTHETIC_LABELS
+from hidiff.datasets import SYNTHETIC_LABELS
 from hidiff.hybrid import segmentor_loss
 
 KINDS = {"one_class": 1, "exclusive": 3, "regions": 2}

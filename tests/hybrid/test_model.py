@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from hidiff.build import make_hybrid
 from hidiff.diffusion import LossWeights, subset
+from hidiff.experiment import make_hybrid
 from hidiff.hybrid import DiffusionSettings, HybridSegmentor
 from hidiff.labels import Labels
 from tests.tiny import make_tiny, shake

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hidiff.metrics import band_rows, markdown_bands, size_edges, summarise_bands
+from hidiff.metrics import band_rows, size_edges, summarise_bands
+from hidiff.report.format import markdown_bands
 
 
 def make_things(sizes, *, case="a", group=None, class_name="lesion", recall=None, count=1):

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 import hidiff
-from hidiff import build, weights
-from hidiff.data import DataError
-from hidiff.inference import judge, read_truth
+from hidiff import experiment, weights
+from hidiff.evaluation import judge, read_truth
+from hidiff.images import DataError
 from hidiff.models import FOLDER, shipped_models
 from hidiff.recipe import change_recipe
 
@@ -87,13 +87,13 @@ def test_no_extra_is_needed(name, monkeypatch):
 
 def test_what_lies_at_the_path_wins_over_the_name(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert build.find_model(name) == SHIPPED[name].file
+    assert experiment.find_model(name) == SHIPPED[name].file
     (tmp_path / name).write_bytes(b"mine")
-    assert build.find_model(name).samefile(tmp_path / name)
+    assert experiment.find_model(name).samefile(tmp_path / name)
     (tmp_path / name).unlink()
     (tmp_path / name).mkdir()
     with pytest.raises(ValueError, match=rf"{name} holds none of.*of that name is .*{name}\.safet"):
-        build.find_model(name)
+        experiment.find_model(name)
 
 
 def test_an_unknown_name_lists_those_there_are():
@@ -129,8 +129,10 @@ def test_on_drive_it_does_what_its_card_says(data_root):
         pytest.skip("needs the model vessels, and DRIVE in HIDIFF_DATA")
     model = hidiff.load("vessels")
     path = data_root / "DRIVE"
-    recipe = change_recipe(build.load_recipe("vessels"), ["data.source=drive", f"data.path={path}"])
-    case = build.list_cases(recipe, "test")[0]
+    recipe = change_recipe(
+        experiment.load_recipe("vessels"), ["data.source=drive", f"data.path={path}"]
+    )
+    case = experiment.list_cases(recipe, "test")[0]
     made = model.predict(case.image, name=case.name)
     rows = judge(made, read_truth(case, model), case, model, tolerance=1.0)
     [dice] = [row["dice"] for row in rows if row["source"] == "refined"]

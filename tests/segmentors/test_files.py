@@ -7,8 +7,8 @@ from torch.testing import assert_close
 from typer.testing import CliRunner
 
 import hidiff
-from hidiff import build, weights
-from hidiff.data import DataError, read_mask
+from hidiff import experiment, weights
+from hidiff.images import DataError, read_mask
 from hidiff.recipe import make_recipe
 from hidiff.segmentors import PriorFromFiles, Segmentor
 from tests.tiny import make_tiny, skip_counting
@@ -53,12 +53,12 @@ def run(request, tmp_path_factory):
         np.savez(data / "priors" / f"{mask.stem}.npz", probabilities=blurred[:, None])
     with pytest.MonkeyPatch.context() as patch:
         skip_counting(patch)
-        build.train(recipe, folder / "run", cpu=True)
+        experiment.train(recipe, folder / "run", cpu=True)
     return recipe, folder / "run"
 
 
 def first_case(recipe):
-    return build.list_cases(recipe, "train")[0]
+    return experiment.list_cases(recipe, "train")[0]
 
 
 def test_a_refiner_is_trained_on_priors_alone(run):
@@ -91,7 +91,7 @@ def test_a_prior_is_asked_for_and_no_other_model_takes_one(run, tmp_path, monkey
         predictor.predict(case.image, prior=np.full((planes, 8, 8), 1 / planes))
     skip_counting(monkeypatch)
     other = make_tiny(tmp_path)
-    with_segmentor = build.make_predictor(build.make_hybrid(other), other)
+    with_segmentor = experiment.make_predictor(experiment.make_hybrid(other), other)
     with pytest.raises(ValueError, match="this model has a segmentor of its own"):
         with_segmentor.predict(case.image, prior=case.prior)
 
@@ -101,7 +101,7 @@ def test_a_missing_prior_is_named_before_training(run, tmp_path):
     content = recipe.model_dump()
     content["data"]["priors"]["folder"] = str(tmp_path)
     with pytest.raises(DataError, match=r"holds no prior of case-"):
-        build.list_cases(make_recipe(content), "train")
+        experiment.list_cases(make_recipe(content), "train")
 
 
 def test_the_command_refines_a_folder(run, tmp_path):

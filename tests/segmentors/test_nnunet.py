@@ -9,9 +9,9 @@ import torch
 from torch.testing import assert_close
 
 from hidiff import weights
-from hidiff.build import make_hybrid
-from hidiff.data import Intensity, normalise
 from hidiff.diffusion import LossWeights
+from hidiff.experiment import make_hybrid
+from hidiff.images import Intensity, normalise
 from hidiff.recipe import make_recipe
 from hidiff.segmentors import SegmentorSettings, make_segmentor
 from hidiff.segmentors.nnunet import PlannedUNet, layers_of, make_unet, read_plans

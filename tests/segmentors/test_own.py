@@ -8,8 +8,8 @@ import pytest
 from torch import nn
 
 import hidiff
-from hidiff import build, weights
-from hidiff.data import write_synthetic
+from hidiff import experiment, weights
+from hidiff.datasets import write_synthetic
 from hidiff.segmentors import SegmentorOutput
 from tests.tiny import make_tiny, same_tensors, skip_counting
 
@@ -62,7 +62,7 @@ def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         skip_counting(patch)
         recipe = recipe_of(folder)
-        build.train(recipe, folder / "run", segmentor=hidiff.wrap(module), cpu=True)
+        experiment.train(recipe, folder / "run", segmentor=hidiff.wrap(module), cpu=True)
     return folder / "run", module
 
 
@@ -76,14 +76,14 @@ def test_a_module_of_a_users_own_is_trained_itself_and_loads_into_another(run):
 
 
 def test_the_recipe_says_how_it_was_wrapped(run, tmp_path):
-    settings = build.load_recipe(run[0]).segmentor
+    settings = experiment.load_recipe(run[0]).segmentor
     assert settings.name == "own"
     assert settings.own_class == "tests.segmentors.test_own.Mine"
     assert settings.options == {"features": {"4": "norm", "8": "deep"}}
     module = hidiff.wrap(Mine(), {4: "stem"}, logits="mask", size=(64, 64))
     recipe = recipe_of(tmp_path, training={"stage1_steps": 1, "stage2_steps": 0})
-    build.train(recipe, tmp_path / "run", segmentor=module, cpu=True, validate=False)
-    settings = build.load_recipe(tmp_path / "run").segmentor
+    experiment.train(recipe, tmp_path / "run", segmentor=module, cpu=True, validate=False)
+    settings = experiment.load_recipe(tmp_path / "run").segmentor
     assert settings.options == {"features": {"4": "stem"}, "logits": "mask", "size": [64, 64]}
     again = hidiff.load(tmp_path / "run", segmentor=Mine()).hybrid.segmentor
     assert (again.features, again.logits, again.input_size) == ({4: "stem"}, "mask", (64, 64))
@@ -103,7 +103,7 @@ def test_a_module_of_another_shape_is_refused(run):
 
 def test_a_module_for_a_model_that_needs_none_is_refused(tmp_path):
     recipe = make_tiny(tmp_path, training={"stage1_steps": 1, "stage2_steps": 0})
-    build.train(recipe, tmp_path / "run", cpu=True, validate=False)
+    experiment.train(recipe, tmp_path / "run", cpu=True, validate=False)
     with pytest.raises(
         ValueError, match=r"trained with the segmentor unet, .* Leave segmentor= out"
     ):
@@ -113,8 +113,8 @@ def test_a_module_for_a_model_that_needs_none_is_refused(tmp_path):
 def test_a_class_that_is_a_segmentor_already_is_taken_as_it_is(tmp_path):
     recipe = recipe_of(tmp_path, training={"stage1_steps": 1, "stage2_steps": 1})
     ready = Ready()
-    build.train(recipe, tmp_path / "run", segmentor=ready, cpu=True, validate=False)
-    settings = build.load_recipe(tmp_path / "run").segmentor
+    experiment.train(recipe, tmp_path / "run", segmentor=ready, cpu=True, validate=False)
+    settings = experiment.load_recipe(tmp_path / "run").segmentor
     assert (settings.options, settings.own_class) == ({}, "tests.segmentors.test_own.Ready")
     found = hidiff.load(tmp_path / "run", segmentor=Ready()).hybrid.segmentor
     assert same_tensors(found.state_dict(), ready.state_dict())
@@ -123,9 +123,9 @@ def test_a_class_that_is_a_segmentor_already_is_taken_as_it_is(tmp_path):
 def test_a_run_of_a_module_goes_on(run, tmp_path):
     recipe = recipe_of(tmp_path, training={"save_every": 1})
     with pytest.raises(FileExistsError):
-        build.train(recipe, run[0], segmentor=Mine(), cpu=True)
+        experiment.train(recipe, run[0], segmentor=Mine(), cpu=True)
     changed = recipe_of(tmp_path, training={"stage2_steps": 3})
-    build.train(changed, run[0], segmentor=Mine(), cpu=True, validate=False, resume=True)
+    experiment.train(changed, run[0], segmentor=Mine(), cpu=True, validate=False, resume=True)
     _, metadata = weights.load(run[0] / "last.safetensors")
     assert (metadata["stage"], metadata["step"]) == ("in_turns", "3")
 
@@ -134,7 +134,7 @@ def test_a_module_of_one_size_wants_patches_of_it(tmp_path):
     recipe = recipe_of(tmp_path)
     module = hidiff.wrap(Mine(), size=(96, 96))
     with pytest.raises(ValueError, match=r"patch_size is 64x64, but the segmentor .* 96x96 only"):
-        build.train(recipe, tmp_path / "run", segmentor=module, cpu=True)
+        experiment.train(recipe, tmp_path / "run", segmentor=module, cpu=True)
 
 
 def test_windows_of_a_module_of_one_size_have_that_size(tmp_path):
@@ -145,7 +145,7 @@ def test_windows_of_a_module_of_one_size_have_that_size(tmp_path):
 
     recipe = recipe_of(tmp_path, training={"stage1_steps": 1, "stage2_steps": 1})
     module = hidiff.wrap(Fixed(), size=(64, 64))
-    build.train(recipe, tmp_path / "run", segmentor=module, cpu=True, validate=False)
+    experiment.train(recipe, tmp_path / "run", segmentor=module, cpu=True, validate=False)
     predictor = hidiff.load(tmp_path / "run", segmentor=Fixed())
     assert predictor.predict(IMAGE[:, :50], steps=1).probability.shape == (1, 64, 50)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from hidiff import build
+from hidiff import experiment
 from hidiff.recipe import write_recipe
 from hidiff.suites import Results, list_runs, read_results, read_suite, run_suite, write_page
 from hidiff.suites import benchmark as machinery
@@ -279,11 +279,11 @@ def test_another_split_makes_the_row_anew(done, monkeypatch):
     evaluation = run.evaluations["test"]
     found = read_results(results)
     assert found.find(machinery.row_key(run, "test", evaluation))
-    listed = build.list_splits
+    listed = experiment.list_splits
 
     def other(recipe, **options):
         splits = listed(recipe, **options)
         return {**splits, "test": splits["test"] + splits["validation"], "validation": []}
 
-    monkeypatch.setattr(build, "list_splits", other)
+    monkeypatch.setattr(experiment, "list_splits", other)
     assert found.find(machinery.row_key(run, "test", evaluation)) is None

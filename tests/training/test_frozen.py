@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import hidiff
-from hidiff import build, weights
+from hidiff import experiment, weights
 from hidiff.diffusion import LossWeights
 from hidiff.segmentors import HookedSegmentor
 from hidiff.training import count_flops
@@ -43,7 +43,7 @@ def quick_start(monkeypatch):
 
 def train(folder, recipe, module=None, stop=None, **options):
     module = hidiff.wrap(copy.deepcopy(module or Mine()), {4: "norm"})
-    trainer = build.make_trainer(recipe, folder, segmentor=module, cpu=True, **options)
+    trainer = experiment.make_trainer(recipe, folder, segmentor=module, cpu=True, **options)
     if stop is not None:
         whole = trainer.batches
         trainer.batches = lambda stage, step: islice(whole(stage, step), stop - step)
@@ -87,7 +87,9 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path):
 @pytest.mark.usefixtures("quick_start")
 def test_the_model_refines_when_it_is_loaded(tmp_path):
     recipe = make_tiny(tmp_path, training={**FROZEN, "stage2_steps": 1})
-    build.train(recipe, tmp_path / "run", segmentor=hidiff.wrap(Mine()), cpu=True, validate=False)
+    experiment.train(
+        recipe, tmp_path / "run", segmentor=hidiff.wrap(Mine()), cpu=True, validate=False
+    )
     assert hidiff.load(tmp_path / "run", segmentor=Mine()).refines
 
 
@@ -95,7 +97,7 @@ def test_the_model_refines_when_it_is_loaded(tmp_path):
 def test_the_budget_is_one_look_and_the_refiners_own_step(tmp_path, features):
     """No way back through the segmentor, and no second half."""
     recipe = make_tiny(tmp_path)
-    hybrid = build.make_hybrid(
+    hybrid = experiment.make_hybrid(
         recipe.model_copy(
             update={"segmentor": recipe.segmentor.model_copy(update={"name": "own"})}
         ),
@@ -117,7 +119,7 @@ def test_the_budget_is_one_look_and_the_refiners_own_step(tmp_path, features):
 def test_a_segmentor_without_features_lends_the_refiner_its_own_eyes(tmp_path):
     recipe = make_tiny(tmp_path, training=FROZEN)
     module = hidiff.wrap(Mine(), features={})
-    trainer = build.make_trainer(recipe, tmp_path / "run", segmentor=module, cpu=True)
+    trainer = experiment.make_trainer(recipe, tmp_path / "run", segmentor=module, cpu=True)
     before = copy.deepcopy(trainer.hybrid.refiner.state_dict())
     path = trainer.run()
     after = trainer.hybrid.refiner.state_dict()
@@ -139,5 +141,5 @@ def test_random_weights_are_not_frozen_unsaid(tmp_path, monkeypatch):
     skip_counting(monkeypatch)
     recipe = make_tiny(tmp_path, training=FROZEN)
     with pytest.warns(UserWarning, match=r"frozen, and neither segmentor\.weights nor"):
-        trainer = build.make_trainer(recipe, tmp_path, cpu=True)
+        trainer = experiment.make_trainer(recipe, tmp_path, cpu=True)
     assert isinstance(trainer.hybrid.segmentor, HookedSegmentor)

@@ -8,16 +8,10 @@ from pydantic import ValidationError
 from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
-from hidiff import build, weights
+from hidiff import experiment, weights
 from hidiff.diffusion import LossWeights
 from hidiff.training import Budget, TrainingSettings, count_flops
-from hidiff.training.steps import (
-    Batch,
-    draw_noise,
-    joint_step,
-    refiner_step,
-    segmentor_step,
-)
+from hidiff.training.steps import Batch, draw_noise, joint_step, refiner_step, segmentor_step
 from tests.tiny import make_tiny, same_tensors, shake, skip_counting
 from tests.training.test_steps import biases_before_norms, gradients
 from tests.training.test_trainer import Killed, killed_at, make_batch, make_plain_trainer, rows_of
@@ -36,7 +30,7 @@ def quick_start(monkeypatch):
 
 @pytest.fixture
 def hybrid(tmp_path):
-    return shake(build.make_hybrid(make_tiny(tmp_path, refiner={"precision": "real"}))).train()
+    return shake(experiment.make_hybrid(make_tiny(tmp_path, refiner={"precision": "real"}))).train()
 
 
 @pytest.fixture
@@ -116,12 +110,14 @@ def test_accumulated_parts_move_once(tmp_path):
 @pytest.mark.usefixtures("quick_start")
 def test_a_run_killed_again_and_again_equals_one_that_never_was(tmp_path):
     recipe = make_tiny(tmp_path, training=JOINT, prediction={"steps": 1})
-    whole = build.train(recipe, tmp_path / "whole", cpu=True)
+    whole = experiment.train(recipe, tmp_path / "whole", cpu=True)
     for step in (1, 3):
-        trainer = killed_at(build.make_trainer(recipe, tmp_path / "run", cpu=True), "joint", step)
+        trainer = killed_at(
+            experiment.make_trainer(recipe, tmp_path / "run", cpu=True), "joint", step
+        )
         with pytest.raises(Killed):
             trainer.run(resume=True)
-    again = build.make_trainer(recipe, tmp_path / "run", cpu=True).run(resume=True)
+    again = experiment.make_trainer(recipe, tmp_path / "run", cpu=True).run(resume=True)
     for name in ("last", "best", "state"):
         one, two = (place.parent / f"{name}.safetensors" for place in (whole, again))
         assert same_tensors(weights.load(one)[0], weights.load(two)[0]), name
@@ -130,16 +126,16 @@ def test_a_run_killed_again_and_again_equals_one_that_never_was(tmp_path):
     assert [row["stage"] for row in rows if row["kind"] == "plan"] == ["stage1", "joint"]
     assert "dice_refined" in rows[-1]
     assert weights.load(again)[1]["stage"] == "joint"
-    assert build.load(tmp_path / "run").refines
+    assert experiment.load(tmp_path / "run").refines
 
 
 @pytest.mark.usefixtures("quick_start")
 def test_a_run_in_turns_cannot_go_on_jointly(tmp_path):
     recipe = make_tiny(tmp_path, training={"stage1_steps": 0, "stage2_steps": 1})
-    build.train(recipe, tmp_path / "run", cpu=True, validate=False)
+    experiment.train(recipe, tmp_path / "run", cpu=True, validate=False)
     other = make_tiny(tmp_path, training={**JOINT, "stage1_steps": 0})
     with pytest.raises(ValueError, match=r"stands in stage in_turns.*stages are joint"):
-        build.make_trainer(other, tmp_path / "run", cpu=True, validate=False).run(resume=True)
+        experiment.make_trainer(other, tmp_path / "run", cpu=True, validate=False).run(resume=True)
 
 
 # The budget
@@ -154,8 +150,8 @@ def test_the_budget_is_that_of_the_step_itself(hybrid, tmp_path, monkeypatch):
     assert in_turns.in_turns < joint.joint < 1.1 * in_turns.in_turns
     assert joint.of("joint") == joint.joint
     recipe = make_tiny(tmp_path, refiner={"precision": "real"}, training={**JOINT, "batch_size": 4})
-    monkeypatch.setattr(build.training, "check_memory", lambda *_: None)
-    trainer = build.make_trainer(recipe, tmp_path / "run", cpu=True, validate=False)
+    monkeypatch.setattr(experiment.training, "check_memory", lambda *_: None)
+    trainer = experiment.make_trainer(recipe, tmp_path / "run", cpu=True, validate=False)
     assert trainer.budget == joint
     trainer.prepare("joint")
     with FlopCounterMode(display=False) as spent:

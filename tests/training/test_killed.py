@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hidiff import build, weights
+from hidiff import experiment, weights
 from hidiff.training import Budget
 from tests.tiny import make_tiny, same_tensors
 
@@ -19,7 +19,7 @@ ENDED = 60.0  # seconds, after which a child that does nothing is taken for hung
 def child(recipe, folder):
     """A process of its own that goes on with the run."""
     process = multiprocessing.get_context("fork").Process(
-        target=build.train, args=(recipe, folder), kwargs={"resume": True, "cpu": True}
+        target=experiment.train, args=(recipe, folder), kwargs={"resume": True, "cpu": True}
     )
     process.start()
     return process
@@ -48,7 +48,7 @@ def kill_after(process, folder, num_rows):
 
 @pytest.fixture
 def recipe(tmp_path, monkeypatch):
-    monkeypatch.setattr(build.training, "count_flops", lambda *_: Budget(2, 3))
+    monkeypatch.setattr(experiment.training, "count_flops", lambda *_: Budget(2, 3))
     return make_tiny(tmp_path, training=TRAINING, prediction={"steps": 1})
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hidiff import build
+from hidiff import experiment
 from hidiff.training import memory
 from hidiff.training.memory import count_activations, count_weights, memory_of
 from tests.tiny import make_tiny
@@ -11,7 +11,7 @@ from tests.tiny import make_tiny
 
 def kept_by_a_real_pass(recipe, num_images):
     """Bytes of the tensors that autograd holds after a forward pass of both networks."""
-    hybrid = build.make_hybrid(recipe)
+    hybrid = experiment.make_hybrid(recipe)
     image = torch.zeros(num_images, 3, 64, 64)
     own = {p.data_ptr() for p in hybrid.parameters()}
     kept = {}
@@ -31,7 +31,7 @@ def kept_by_a_real_pass(recipe, num_images):
 def test_what_shapes_alone_tell_is_what_a_real_pass_keeps(tmp_path, precision):
     recipe = make_tiny(tmp_path, refiner={"precision": precision}, training={"batch_size": 3})
     real = kept_by_a_real_pass(recipe, 3)
-    assert build.estimate_memory(recipe).activations == pytest.approx(real, rel=0.03)
+    assert experiment.estimate_memory(recipe).activations == pytest.approx(real, rel=0.03)
 
 
 def test_weights_count_with_gradient_moments_and_average():
@@ -40,7 +40,7 @@ def test_weights_count_with_gradient_moments_and_average():
 
 
 def test_what_libraries_take_is_main_memory_and_said(tmp_path):
-    need = build.estimate_memory(make_tiny(tmp_path))
+    need = experiment.estimate_memory(make_tiny(tmp_path))
     parts = need.weights + need.activations + need.cache
     assert need.total == parts + memory.LIBRARIES
     assert memory.gib(memory.LIBRARIES) in str(need)
@@ -48,30 +48,30 @@ def test_what_libraries_take_is_main_memory_and_said(tmp_path):
 
 def test_the_cache_is_what_the_images_take(tmp_path):
     recipe = make_tiny(tmp_path)
-    cases = build.list_cases(recipe, "train")
-    assert build.estimate_memory(recipe).cache == len(cases) * 64 * 64 * (4 * 3 + 1 + 1)
+    cases = experiment.list_cases(recipe, "train")
+    assert experiment.estimate_memory(recipe).cache == len(cases) * 64 * 64 * (4 * 3 + 1 + 1)
     uncached = make_tiny(tmp_path, data={"cache": False})
-    assert build.estimate_memory(uncached).cache == 0
+    assert experiment.estimate_memory(uncached).cache == 0
 
 
 def test_nothing_is_allocated(tmp_path):
     """A refiner of a terabyte is counted as quickly as any."""
-    assert build.estimate_memory(make_tiny(tmp_path, refiner={"width": 4096})).weights > 2**40
+    assert experiment.estimate_memory(make_tiny(tmp_path, refiner={"width": 4096})).weights > 2**40
 
 
 def test_more_than_there_is_ends_before_it_begins_and_more_than_is_free_is_a_warning(
     tmp_path, monkeypatch
 ):
     recipe = make_tiny(tmp_path)
-    need = build.estimate_memory(recipe).total
-    monkeypatch.setattr(build.memory, "memory_of", lambda _: (need - 1, need - 1))
+    need = experiment.estimate_memory(recipe).total
+    monkeypatch.setattr(experiment.memory, "memory_of", lambda _: (need - 1, need - 1))
     with pytest.raises(ValueError, match=r"needs at least .* but this machine has"):
-        build.make_trainer(recipe, tmp_path / "run", cpu=True)
-    monkeypatch.setattr(build.memory, "memory_of", lambda _: (need, need - 1))
+        experiment.make_trainer(recipe, tmp_path / "run", cpu=True)
+    monkeypatch.setattr(experiment.memory, "memory_of", lambda _: (need, need - 1))
     with pytest.warns(UserWarning, match="are free now"):
-        build.check_memory(recipe, torch.device("cpu"))
-    monkeypatch.setattr(build.memory, "memory_of", lambda _: (need, need))
-    build.check_memory(recipe, torch.device("cpu"))
+        experiment.check_memory(recipe, torch.device("cpu"))
+    monkeypatch.setattr(experiment.memory, "memory_of", lambda _: (need, need))
+    experiment.check_memory(recipe, torch.device("cpu"))
 
 
 def test_a_containers_limit_counts(tmp_path, monkeypatch):

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from hidiff.build import make_hybrid
 from hidiff.diffusion import LossWeights
+from hidiff.experiment import make_hybrid
 from hidiff.training.steps import (
     Batch,
     Frozen,

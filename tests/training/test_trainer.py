@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.testing import assert_close
 
-from hidiff import build, weights
+from hidiff import experiment, weights
 from hidiff.hybrid import DiffusionSettings, HybridSegmentor
 from hidiff.labels import Labels
 from hidiff.refiner import Refiner, RefinerSettings
@@ -72,7 +72,7 @@ def whole(tmp_path_factory):
     recipe = make_tiny(folder, training=SCHEDULE, prediction={"steps": 1})
     with pytest.MonkeyPatch.context() as patch:
         skip_counting(patch)
-        build.train(recipe, folder / "run", cpu=True)
+        experiment.train(recipe, folder / "run", cpu=True)
     return recipe, folder / "run"
 
 
@@ -88,10 +88,10 @@ def test_a_run_killed_again_and_again_equals_one_that_never_was(whole, tmp_path)
     recipe, finished = whole
     for number, (stage, step) in enumerate(KILLS.values()):
         torch.manual_seed(number)  # every new process draws other numbers
-        trainer = killed_at(build.make_trainer(recipe, tmp_path, cpu=True), stage, step)
+        trainer = killed_at(experiment.make_trainer(recipe, tmp_path, cpu=True), stage, step)
         with pytest.raises(Killed):
             trainer.run(resume=True)
-    build.make_trainer(recipe, tmp_path, cpu=True).run(resume=True)
+    experiment.make_trainer(recipe, tmp_path, cpu=True).run(resume=True)
     same_run(tmp_path, finished)
 
 
@@ -112,15 +112,15 @@ def test_the_state_holds_moments_and_average_of_both_networks(whole):
 def test_the_same_recipe_and_seed_give_the_same_run(whole, tmp_path):
     torch.manual_seed(99)
     recipe, finished = whole
-    build.train(recipe, tmp_path, cpu=True)
+    experiment.train(recipe, tmp_path, cpu=True)
     same_run(tmp_path, finished)
 
 
 def test_another_seed_gives_another(whole, tmp_path):
     recipe, _ = whole
-    first = build.make_trainer(recipe.model_copy(update={"seed": 1}), tmp_path, cpu=True)
+    first = experiment.make_trainer(recipe.model_copy(update={"seed": 1}), tmp_path, cpu=True)
     assert not same_tensors(
-        first.hybrid.segmentor.state_dict(), build.make_hybrid(recipe).segmentor.state_dict()
+        first.hybrid.segmentor.state_dict(), experiment.make_hybrid(recipe).segmentor.state_dict()
     )
 
 
@@ -129,7 +129,9 @@ def test_resuming_a_finished_run_changes_nothing(whole, tmp_path):
     for file in finished.iterdir():
         if file.is_file():
             (tmp_path / file.name).write_bytes(file.read_bytes())
-    assert build.train(recipe, tmp_path, cpu=True, resume=True) == tmp_path / "last.safetensors"
+    assert (
+        experiment.train(recipe, tmp_path, cpu=True, resume=True) == tmp_path / "last.safetensors"
+    )
     same_run(tmp_path, finished)
 
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 from pydantic import ValidationError
 
-from hidiff import build, weights
+from hidiff import experiment, weights
 from hidiff.training import Budget, TrainingSettings
 from tests.tiny import make_tiny, same_tensors, skip_counting
 from tests.training.test_trainer import Killed, killed_at, make_batch, make_plain_trainer, rows_of
@@ -65,11 +65,11 @@ def test_stage_1_has_no_warmup(tmp_path):
 
 
 def test_the_budget_counts_its_steps_as_the_refiners(tmp_path, segmentor, monkeypatch):
-    monkeypatch.setattr(build.training, "check_memory", lambda *_: None)
+    monkeypatch.setattr(experiment.training, "check_memory", lambda *_: None)
     recipe = make_tiny(
         tmp_path, training={"segmentor": segmentor, "stage2_steps": 10, "refiner_warmup": 4}
     )
-    trainer = build.make_trainer(recipe, tmp_path / "run", cpu=True, validate=False)
+    trainer = experiment.make_trainer(recipe, tmp_path / "run", cpu=True, validate=False)
     stage, budget = STAGES[segmentor], trainer.budget
     assert 0 < budget.refiner_only < budget.of(stage)
     assert trainer.flops(stage) == 4 * budget.refiner_only + 6 * budget.of(stage)
@@ -91,12 +91,12 @@ def test_a_run_killed_in_it_and_after_it_equals_one_that_never_was(tmp_path, mon
         "validate_every": 3,
     }  # fmt: skip
     recipe = make_tiny(tmp_path, training=training, prediction={"steps": 1})
-    whole = build.train(recipe, tmp_path / "whole", cpu=True)
+    whole = experiment.train(recipe, tmp_path / "whole", cpu=True)
     for step in (3, 5):
-        run = build.make_trainer(recipe, tmp_path / "run", cpu=True)
+        run = experiment.make_trainer(recipe, tmp_path / "run", cpu=True)
         with pytest.raises(Killed):
             killed_at(run, "in_turns", step).run(resume=True)
-    again = build.make_trainer(recipe, tmp_path / "run", cpu=True).run(resume=True)
+    again = experiment.make_trainer(recipe, tmp_path / "run", cpu=True).run(resume=True)
     for name in ("last", "state"):
         one, two = (place.parent / f"{name}.safetensors" for place in (whole, again))
         assert same_tensors(weights.load(one)[0], weights.load(two)[0]), name

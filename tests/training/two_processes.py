@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hidiff import build, weights
+from hidiff import experiment, weights
 from hidiff.recipe import Recipe
 from hidiff.training import Budget, Trainer
 from tests.tiny import make_tiny
@@ -40,13 +40,13 @@ def without_batch_norm(module: nn.Module) -> nn.Module:
 
 def make_trainer(folder: Path, run: Path, batch_norm: bool = False) -> Trainer:
     """The trainer of this process."""
-    training = build.training
+    training = experiment.training
     with_batch_norm = training.make_hybrid
     if not batch_norm:
         training.make_hybrid = lambda *args: without_batch_norm(with_batch_norm(*args))
     counted, training.count_flops = training.count_flops, lambda *_: Budget(1, 3)
     try:
-        return build.make_trainer(make_recipe(folder), run, cpu=True, validate=False)
+        return experiment.make_trainer(make_recipe(folder), run, cpu=True, validate=False)
     finally:
         training.make_hybrid, training.count_flops = with_batch_norm, counted
 

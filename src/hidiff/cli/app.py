@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from hidiff import __version__
+from hidiff._version import __version__
 from hidiff.cli.benchmark import benchmark, results
 from hidiff.cli.data import data
 from hidiff.cli.demo import demo

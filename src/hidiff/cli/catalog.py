@@ -10,7 +10,7 @@ from rich.table import Table
 from hidiff.cli.say import console, say
 
 if TYPE_CHECKING:
-    from hidiff.data import CatalogEntry
+    from hidiff.datasets import CatalogEntry
 
 
 def list_sets(
@@ -23,7 +23,7 @@ def list_sets(
 
     [dim]hidiff data list[/dim]
     """
-    from hidiff.data import CATALOG, PREPARERS
+    from hidiff.datasets import CATALOG, PREPARERS
 
     if as_json:
         typer.echo(
@@ -73,8 +73,9 @@ def prepare(
     hidiff data prepare kvasir_seg Kvasir-SEG[/dim]
     """
     from hidiff.cli.errors import Mistake
-    from hidiff.data import CATALOG, DataSettings
-    from hidiff.data import prepare as make_ready
+    from hidiff.datasets import CATALOG
+    from hidiff.datasets import prepare as make_ready
+    from hidiff.loading import DataSettings
 
     if name not in CATALOG:
         raise Mistake(f"data set {name!r} is not known, but one of {', '.join(CATALOG)} is wanted.")
@@ -98,7 +99,7 @@ def facts(name: str, entry: "CatalogEntry") -> dict[str, Any]:
     """All that is known of a data set, in plain words and numbers."""
     from dataclasses import asdict
 
-    from hidiff.data import PREPARERS
+    from hidiff.datasets import PREPARERS
 
     known = {key: value for key, value in vars(entry).items() if key != "list_cases"}
     return {

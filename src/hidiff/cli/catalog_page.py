@@ -1,7 +1,8 @@
 """docs/data.md, made from the catalog by `hidiff data list --markdown`."""
 
 from hidiff.cli.catalog import classes
-from hidiff.data import CATALOG, PREPARERS, CatalogEntry, Intensity
+from hidiff.datasets import CATALOG, PREPARERS, CatalogEntry
+from hidiff.images import Intensity
 
 HEAD = """# Data sets
 

@@ -6,17 +6,12 @@ from pathlib import Path
 from rich.progress import track
 from rich.table import Table
 
-from hidiff import build
+from hidiff import experiment
 from hidiff.cli.say import console, say
-from hidiff.data import (
-    Case,
-    DataError,
-    is_volume,
-    load_case,
-    load_volume,
-    load_volume_mask,
-)
-from hidiff.data.splits import Split
+from hidiff.datasets import Case
+from hidiff.datasets.splits import Split
+from hidiff.images import DataError, is_volume
+from hidiff.loading import load_case, load_volume, load_volume_mask
 from hidiff.recipe import Recipe
 from hidiff.training import Trainer
 
@@ -25,18 +20,18 @@ MOST_SHOWN = 10  # bad files
 
 def check_recipe(recipe: Recipe) -> None:
     """Print the plan of a recipe. Raises DataError with every case that does not read."""
-    cases = build.list_splits(recipe)
+    cases = experiment.list_splits(recipe)
     check_cases(recipe, [case for each in cases.values() for case in each])
     console.print(cases_table(cases))
     # The images were read just now: keep none of them.
     uncached = recipe.model_copy(update={"data": recipe.data.model_copy(update={"cache": False})})
-    trainer = build.make_trainer(uncached, Path(), cpu=True, validate=False)
+    trainer = experiment.make_trainer(uncached, Path(), cpu=True, validate=False)
     for name, network in (("segmentor", recipe.segmentor.name), ("refiner", recipe.refiner.width)):
         count = sum(p.numel() for p in getattr(trainer.hybrid, name).parameters())
         kind = f"{recipe.refiner.precision}, width {network}" if name == "refiner" else network
         say(f"{name:9} {kind}: {count / 1e6:.2f} M parameters")
     console.print(stages_table(trainer))
-    say(f"memory    at least {build.estimate_memory(recipe)}")
+    say(f"memory    at least {experiment.estimate_memory(recipe)}")
     say("The recipe holds and every case reads. Train: the same command without --check.", "green")
 
 

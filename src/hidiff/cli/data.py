@@ -15,8 +15,8 @@ from hidiff.cli.recipes import find_recipe
 from hidiff.cli.say import console, say
 
 if TYPE_CHECKING:
-    from hidiff.data import Case, Splitting
-    from hidiff.data.findings import DataReport, Finding, MaskValue
+    from hidiff.datasets import Case, Splitting
+    from hidiff.inspection.findings import DataReport, Finding, MaskValue
     from hidiff.recipe import Recipe
 
 NO_GO = 1  # exit code
@@ -80,7 +80,7 @@ def check(
 def look_at(target: Path, changes: list[str]) -> "DataReport":
     """The report on a folder, or on the data of a recipe."""
     from hidiff.cli.errors import Mistake
-    from hidiff.data.check import check_cases
+    from hidiff.inspection.check import check_cases
     from hidiff.recipe import read_recipe
 
     recipe = None
@@ -112,8 +112,9 @@ def share_out_unknown(
     root: Path,
 ) -> "tuple[dict[str, list[Case]], list[Finding], dict[str, Any]]":
     """Of a folder without a recipe: the splits, what is in the way, and what its own files say."""
-    from hidiff.data import DataError, Splitting
-    from hidiff.data.findings import Finding
+    from hidiff.datasets import Splitting
+    from hidiff.images import DataError
+    from hidiff.inspection.findings import Finding
     from hidiff.plan import recognise
 
     splitting = Splitting()
@@ -129,11 +130,12 @@ def share_out(
     source: str, root: Path, splitting: "Splitting"
 ) -> "tuple[dict[str, list[Case]], list[Finding]]":
     """The splits of a known data set, and what is in the way."""
-    from hidiff.data import DataError, MissingSplit, load_split
-    from hidiff.data.catalog import CATALOG, WRITERS
-    from hidiff.data.findings import Finding
-    from hidiff.data.share_out import share_out_folder
-    from hidiff.data.splits import SPLITS
+    from hidiff.datasets import MissingSplit, load_split
+    from hidiff.datasets.catalog import CATALOG, WRITERS
+    from hidiff.datasets.splits import SPLITS
+    from hidiff.images import DataError
+    from hidiff.inspection.findings import Finding
+    from hidiff.inspection.share_out import share_out_folder
 
     known = CATALOG[source]
     if known is CATALOG["folder"] and root.is_dir():
@@ -157,14 +159,14 @@ def memory_findings(recipe: "Recipe") -> "list[Finding]":
 
     import torch
 
-    from hidiff import build
-    from hidiff.data.findings import Finding
+    from hidiff import experiment
+    from hidiff.inspection.findings import Finding
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            build.check_memory(recipe, device)
+            experiment.check_memory(recipe, device)
         except ValueError as error:
             return [Finding("stop", str(error))]
     return [Finding("warning", str(each.message)) for each in caught]

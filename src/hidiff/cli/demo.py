@@ -37,7 +37,7 @@ def demo(
     The images are slices of the MNI152 average brain, which comes with nilearn; none is downloaded.
     Whatever the refinement does to the masks, better or worse, is printed.
     """
-    from hidiff import build
+    from hidiff import experiment
     from hidiff.cli.judging import check_free, describe, judge_into
     from hidiff.cli.run import train_into
     from hidiff.recipe import read_recipe
@@ -54,9 +54,9 @@ def demo(
     folder = output / recipe.name
     train_into(recipe, folder, shlex.join(words), resume=False, overwrite=overwrite, device=device)
     trained = time.monotonic()
-    predictor = build.load(folder, choose_device(device))
-    cases = build.list_cases(recipe, "test")
-    facts = describe(build.open_model(folder), predictor, None, "test", cases, {})
+    predictor = experiment.load(folder, choose_device(device))
+    cases = experiment.list_cases(recipe, "test")
+    facts = describe(experiment.open_model(folder), predictor, None, "test", cases, {})
     judge_into(output, predictor, cases, "Demo, tissues of a brain", facts, {}, report=True)
     ended = time.monotonic()
     say(f"Model:  {folder}")

@@ -33,7 +33,7 @@ from hidiff.cli.options import (
 
 
 class Sizes(StrEnum):
-    """Ways to tell small from large, of hidiff.inference.studies.KINDS."""
+    """Ways to tell small from large, of hidiff.evaluation.studies.KINDS."""
 
     OBJECTS = "objects"
     CALIBRE = "calibre"
@@ -92,7 +92,7 @@ def evaluate(
     hidiff evaluate runs/drive --data other_eyes --output other_eyes_judged
     hidiff evaluate vessels --data my_eyes --output my_eyes_judged[/dim]
     """
-    from hidiff import build
+    from hidiff import experiment
     from hidiff.cli.judging import check_free, describe, find_cases, judge_into
     from hidiff.models import FOLDER
 
@@ -102,8 +102,8 @@ def evaluate(
             f"--folds with the split {split}: each case of it trained some of the folds, so scores "
             "would be too good. Judge them on test."
         )
-    models = build.find_folds(model) if folds else [model]
-    file = build.open_model(models[0])
+    models = experiment.find_folds(model) if folds else [model]
+    file = experiment.open_model(models[0])
     changes = prediction_changes(
         file.recipe.diffusion.num_steps,
         samples=samples, steps=steps, seed=seed, temperature=temperature,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hidiff import __version__
+from hidiff._version import __version__
 from hidiff.cli.models import format_dice
 from hidiff.cli.recipes import shipped_recipes
 from hidiff.cli.say import console, say
@@ -67,7 +67,8 @@ def describe_machine() -> dict[str, str]:
     """Versions, devices, extras and kernels."""
     import torch
 
-    from hidiff.data import CATALOG, DATA_VARIABLE
+    from hidiff.datasets import CATALOG
+    from hidiff.loading import DATA_VARIABLE
     from hidiff.packed import kernel_info
 
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
@@ -118,9 +119,9 @@ def show_model(path: Path) -> None:
     import yaml
     from rich.syntax import Syntax
 
-    from hidiff import build
+    from hidiff import experiment
 
-    model = build.open_model(path)
+    model = experiment.open_model(path)
     counts = {part: count_numbers(model.tensors, part) for part in ("segmentor", "refiner")}
     refiner = model.recipe.refiner
     packed = ""

@@ -10,7 +10,7 @@ from hidiff.cli.errors import Mistake
 from hidiff.cli.say import warn
 
 if TYPE_CHECKING:
-    from hidiff.data import ImageFiles
+    from hidiff.images import ImageFiles
 
 ENDINGS = {"nifti": ".nii.gz", "dicom": ".dcm"}  # of formats that are called otherwise
 CHANNEL = re.compile(r"(.+)_\d{4}")  # nnU-Net's: a file a channel, CASE_0000, CASE_0001, ...
@@ -36,7 +36,7 @@ def find_inputs(places: Sequence[Path]) -> list[Input]:
     A folder of DICOM is one volume. Volumes that are called CASE_0000, CASE_0001 and so on are the
     channels of one.
     """
-    from hidiff.data import is_dicom, is_volume, volume_stem
+    from hidiff.images import is_dicom, is_volume, volume_stem
 
     inputs, channels = [], {}
     for path in dict.fromkeys(_find_files(places)):
@@ -57,8 +57,8 @@ def find_inputs(places: Sequence[Path]) -> list[Input]:
 
 
 def _find_files(places: Sequence[Path]) -> list[Path]:
-    from hidiff.data import is_dicom, is_volume
-    from hidiff.data.read import ARRAYS, PICTURES
+    from hidiff.images import is_dicom, is_volume
+    from hidiff.images.pictures import ARRAYS, PICTURES
 
     found: list[Path] = []
     for place in places:

@@ -7,14 +7,28 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from hidiff import __version__, build
+from hidiff import experiment
+from hidiff._version import __version__
 from hidiff.cli.progress import progress_bar
 from hidiff.cli.say import console, say, warn
-from hidiff.data import Case, Splitting, is_volume, load_split
-from hidiff.data.splits import SPLITS
-from hidiff.inference import Prediction, Predictor, VolumePrediction, evaluate
-from hidiff.inference.evaluate import Truth, mean_uncertainty
-from hidiff.inference.results import (
+from hidiff.datasets import Case, Splitting, load_split
+from hidiff.datasets.splits import SPLITS
+from hidiff.evaluation import evaluate
+from hidiff.evaluation.evaluate import Truth, mean_uncertainty
+from hidiff.evaluation.studies import CalibrationStudy, SizeStudy
+from hidiff.images import is_volume
+from hidiff.metrics import Summary, write_review
+from hidiff.metrics.table import MEAN
+from hidiff.prediction import Prediction, Predictor, VolumePrediction
+from hidiff.report.format import (
+    format_interval,
+    format_mean,
+    format_test,
+    judge,
+    metric_title,
+    shown_classes,
+)
+from hidiff.report.results import (
     REVIEW_FILE,
     SIZE_FILES,
     result_files,
@@ -24,33 +38,22 @@ from hidiff.inference.results import (
     write_sizes,
     write_tables,
 )
-from hidiff.inference.studies import CalibrationStudy, SizeStudy
-from hidiff.metrics import Summary, write_review
-from hidiff.metrics.format import (
-    format_interval,
-    format_mean,
-    format_test,
-    judge,
-    metric_title,
-    shown_classes,
-)
-from hidiff.metrics.table import MEAN
 
 FEW = 10  # groups: a bootstrap interval of fewer is narrower than it should be
 COLOURS = {"better": "green", "worse": "red"}  # of a difference whose interval is beside zero
 
 
-def find_cases(file: build.ModelFile, data: Path | None, split: str) -> Sequence[Case]:
+def find_cases(file: experiment.ModelFile, data: Path | None, split: str) -> Sequence[Case]:
     """The recipe's own split, or that of another folder."""
     recipe = file.recipe
     if data is None:
-        return build.list_cases(recipe, split)
+        return experiment.list_cases(recipe, split)
     if not ((data / "images").is_dir() and (data / "masks").is_dir()):
         return load_split(recipe.data.source, data, split, splitting=recipe.data.splitting)
     own = recipe.data.root
     if own.exists() and own.resolve() == data.resolve():
         # Judged as a whole it would count the images that the model was trained on.
-        return build.list_cases(recipe, split)
+        return experiment.list_cases(recipe, split)
     train, validation, test = (float(name == split) for name in SPLITS)
     splitting = Splitting(fractions=(train, validation, test))
     if recipe.data.source == "folder":
@@ -68,7 +71,7 @@ def check_free(folder: Path, overwrite: bool) -> None:
 
 
 def describe(
-    file: build.ModelFile,
+    file: experiment.ModelFile,
     predictor: Predictor,
     data: Path | None,
     split: str,

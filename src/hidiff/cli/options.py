@@ -14,7 +14,7 @@ from hidiff.cli.say import say
 if TYPE_CHECKING:
     import torch
 
-    from hidiff.inference import Predictor
+    from hidiff.prediction import Predictor
 
 
 class Device(StrEnum):
@@ -171,14 +171,14 @@ def load_model(
     """The model as these options want it; what it says of itself is told, and an export too, as
     that takes its time.
     """
-    from hidiff import build, weights
+    from hidiff import experiment, weights
 
     if isinstance(path, Path) and (
-        notice := weights.load_metadata(build.find_model(path)).get("notice")
+        notice := weights.load_metadata(experiment.find_model(path)).get("notice")
     ):
         say(notice)
     start = time.perf_counter()
-    predictor = build.load(
+    predictor = experiment.load(
         path,
         choose_device(device),
         segmentor_runtime=segmentor_runtime.value,
@@ -206,7 +206,7 @@ def prediction_changes(
     """The options that were given, as PredictionSettings; `num_steps` is the model's T."""
     from pydantic import ValidationError
 
-    from hidiff.inference import PredictionSettings
+    from hidiff.prediction import PredictionSettings
 
     if steps is not None and steps > num_steps:
         raise Mistake(

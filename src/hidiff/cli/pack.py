@@ -65,10 +65,10 @@ def pack(
     hidiff pack runs/drive --steps 5 --condition-storage int8 --output drive_small.safetensors
     hidiff pack runs/drive --condition-storage half --segmentor-storage half[/dim]
     """
-    from hidiff import build, export
+    from hidiff import experiment, export
     from hidiff.diffusion import subset
 
-    file = build.open_model(model)
+    file = experiment.open_model(model)
     check_packable(file)
     output = output or file.path.with_name(DEFAULT_NAME)
     if output.suffix != ".safetensors":
@@ -84,7 +84,7 @@ def pack(
     if steps is not None:
         prediction = recipe.prediction.model_copy(update={"steps": steps})
         recipe = recipe.model_copy(update={"prediction": prediction})
-    hybrid = build.load_hybrid(file)
+    hybrid = experiment.load_hybrid(file)
     kept = subset(num_steps, steps or num_steps)
     packed = export.pack_refiner(hybrid.refiner, kept, condition_compute.value)
     metadata = {**file.metadata, "recipe": recipe.model_dump_json()}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from hidiff.build import RECIPE_FILE
 from hidiff.cli.progress import progress_bar
 from hidiff.cli.recipes import find_recipe
 from hidiff.cli.say import console, say
-from hidiff.data import Splitting
+from hidiff.datasets import Splitting
+from hidiff.experiment import RECIPE_FILE
 from hidiff.plan import Plan, look_at, run_name
 from hidiff.recipe import Recipe, change_recipe, read_recipe, write_recipe
 

@@ -101,10 +101,10 @@ def predict(
         for kinds in set(chosen.values()):
             check_free(output, [each for each in images if chosen[each.stem] == kinds], kinds)
 
-    from hidiff import build
+    from hidiff import experiment
 
     use_threads(threads)
-    models = build.find_folds(model) if folds else model
+    models = experiment.find_folds(model) if folds else model
     predictor = load_model(models, device, segmentor_runtime, compiled)
     if not predictor.refines:
         warn(f"{model} has no trained refiner: the segmentor's own masks are written.")

@@ -13,7 +13,7 @@ from hidiff.cli.inputs import Input
 from hidiff.cli.say import error_console, say
 
 if TYPE_CHECKING:
-    from hidiff.inference import Predictor
+    from hidiff.prediction import Predictor
 
 FAILED = 1  # exit code: some images could not be predicted, others are done
 MOST_SHOWN = 20  # failures named at the end
@@ -37,8 +37,8 @@ class Unreadable(Exception):
 
 def choose_formats(each: Input, asked: Sequence[Format]) -> tuple[str, ...]:
     """Those of the ones asked for that an image of its kind can have, or the usual one."""
-    from hidiff.inference.write import FORMATS
-    from hidiff.inference.write_volume import VOLUME_FORMATS, usual_format
+    from hidiff.prediction.writers.picture import FORMATS
+    from hidiff.prediction.writers.volume import VOLUME_FORMATS, usual_format
 
     known = VOLUME_FORMATS if each.is_volume else FORMATS
     fitting = tuple(format.value for format in asked if format.value in known)
@@ -66,7 +66,7 @@ def predict_picture(
     done: Callable[[float], object],
 ) -> None:
     """Predict one image, and write all its maps."""
-    from hidiff.inference import write
+    from hidiff.prediction.writers import picture as write
 
     try:
         prediction = predictor.predict(each.image, **changes)
@@ -92,7 +92,7 @@ def predict_volume(
     done: Callable[[float], object],
 ) -> None:
     """Predict one volume; its probabilities lie on the disk until they are written."""
-    from hidiff.inference.write_volume import write_volume
+    from hidiff.prediction.writers.volume import write_volume
 
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output, prefix=".") as scratch:

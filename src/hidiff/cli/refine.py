@@ -71,11 +71,11 @@ def refine(
     if not prior.is_dir():
         raise FileNotFoundError(f"--prior {prior} is no folder. Check the path.")
 
-    from hidiff import build
-    from hidiff.data import DataError, find_prior
+    from hidiff import experiment
+    from hidiff.images import DataError, find_prior
 
     use_threads(threads)
-    predictor = build.load(model, choose_device(device))
+    predictor = experiment.load(model, choose_device(device))
     priors = predictor.priors
     if priors is None:
         raise Mistake(

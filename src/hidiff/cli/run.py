@@ -9,13 +9,13 @@ from typing import Any
 
 import typer
 
-from hidiff import build, weights
+from hidiff import experiment, weights
 from hidiff.cli.errors import Mistake
 from hidiff.cli.options import Device, choose_device
 from hidiff.cli.say import error_console, say, warn
-from hidiff.data.splits import SPLITS
-from hidiff.inference.results import result_files
+from hidiff.datasets.splits import SPLITS
 from hidiff.recipe import Recipe, make_recipe
+from hidiff.report.results import result_files
 from hidiff.training.state import find_state, has_state
 
 BOARD = "tensorboard"
@@ -37,10 +37,10 @@ def train_into(
 ) -> None:
     """Train in a folder that is free for it; `words` are the command's, to go on after Ctrl-C."""
     choose_device(device)  # says so at once if there is none
-    build.list_splits(settings)  # before anything is removed
+    experiment.list_splits(settings)  # before anything is removed
     make_room(settings, folder, resume=resume, overwrite=overwrite)
     try:
-        build.train(settings, folder, resume=resume, cpu=device is Device.CPU)
+        experiment.train(settings, folder, resume=resume, cpu=device is Device.CPU)
     except KeyboardInterrupt:
         go_on = f"Go on with: hidiff train {words} --resume"
         how = go_on if has_state(folder) else "Nothing was saved yet."
@@ -52,7 +52,7 @@ def say_what_is_next(folder: Path) -> None:
     """Where the models lie, and the commands that use them."""
     if not is_first_process():
         return
-    found = [name for name in build.MODELS if (folder / name).is_file()]
+    found = [name for name in experiment.MODELS if (folder / name).is_file()]
     say(f"Models: {folder}: {', '.join(found)}")
     say(f"Judge:  hidiff evaluate {shlex.quote(str(folder))}")
     say(f"Use:    hidiff predict {shlex.quote(str(folder))} IMAGES --output masks")
@@ -73,7 +73,7 @@ def make_room(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) ->
         return
     if resume and overwrite:
         raise Mistake("--resume goes on with a run and --overwrite removes it: give one only.")
-    there = build.list_run_files(folder)
+    there = experiment.list_run_files(folder)
     if resume:
         check_resumed(recipe, folder)
     elif there and not overwrite:

@@ -6,14 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hidiff.cli.options import (
-    Changes,
-    Device,
-    DeviceOption,
-    Overwrite,
-    Threads,
-    use_threads,
-)
+from hidiff.cli.options import Changes, Device, DeviceOption, Overwrite, Threads, use_threads
 
 
 def train(

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hidiff.extras import import_extra
 from hidiff.segmentors import Segmentor, SegmentorOutput
-from hidiff.segmentors.extras import import_extra
 
 TORCH = "torch"  # the segmentor as it was trained, which every other must agree with
 IMAGE = "image"  # the input's name

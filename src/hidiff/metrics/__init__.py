@@ -9,7 +9,6 @@ from hidiff.metrics.calibration import (
     reliability,
 )
 from hidiff.metrics.calibre import local_width
-from hidiff.metrics.format import markdown_bands, markdown_table
 from hidiff.metrics.masks import METRICS, MaskMetric, Metric, case_metrics, distance_unit
 from hidiff.metrics.objects import (
     OBJECT_METRICS,
@@ -23,14 +22,7 @@ from hidiff.metrics.raters import RATER_METRICS, rater_metrics
 from hidiff.metrics.review import Review, flag_for_review, write_review
 from hidiff.metrics.seeds import average_seeds, pair_arms
 from hidiff.metrics.statistics import FEWEST_GROUPS, SignedRank, signed_rank
-from hidiff.metrics.table import (
-    Entry,
-    Interval,
-    Summary,
-    summarise,
-    write_csv,
-    write_json,
-)
+from hidiff.metrics.table import Entry, Interval, Summary, summarise, write_csv, write_json
 
 __all__ = [
     "CALIBRATION",
@@ -57,8 +49,6 @@ __all__ = [
     "expected_calibration_error",
     "flag_for_review",
     "local_width",
-    "markdown_bands",
-    "markdown_table",
     "match_objects",
     "object_metrics",
     "pair_arms",

@@ -2,15 +2,7 @@
 
 from hidiff.packed.choice import kernel_info, kernel_name
 from hidiff.packed.int8 import COMPUTES
-from hidiff.packed.kernels import (
-    attention,
-    conv,
-    conv_block,
-    linear,
-    linear_block,
-    pack,
-    unpack,
-)
+from hidiff.packed.kernels import attention, conv, conv_block, linear, linear_block, pack, unpack
 from hidiff.packed.layout import Epilogue, PackedWeight, pack_weight
 from hidiff.packed.refiner import Condition, PackedRefiner
 from hidiff.packed.shape import Shape

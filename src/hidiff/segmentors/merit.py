@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidiff import weights
+from hidiff.extras import import_extra
 from hidiff.segmentors.base import STRIDES
 from hidiff.segmentors.cascade import Cascade
-from hidiff.segmentors.extras import import_extra
 from hidiff.segmentors.hooks import HookedSegmentor
 
 BACKBONE = "maxvit_rmlp_small_rw_224"  # the same network at any size: only its windows grow

@@ -17,8 +17,8 @@ from monai.networks.nets.swin_unetr import SwinUNETR
 from monai.networks.nets.unet import UNet
 from monai.networks.nets.unetr import UNETR
 
+from hidiff.extras import import_extra
 from hidiff.segmentors.base import STRIDES
-from hidiff.segmentors.extras import import_extra
 from hidiff.segmentors.hooks import HookedSegmentor
 from hidiff.segmentors.unused import freeze_unused
 

@@ -24,8 +24,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hidiff import weights
+from hidiff.extras import import_extra
 from hidiff.segmentors.base import STRIDES, TrainedOn
-from hidiff.segmentors.extras import import_extra
 from hidiff.segmentors.hooks import HookedSegmentor
 from hidiff.segmentors.unused import freeze_unused
 

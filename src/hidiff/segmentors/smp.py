@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from hidiff import weights
+from hidiff.extras import import_extra
 from hidiff.segmentors.base import STRIDES
-from hidiff.segmentors.extras import check_offline, import_extra
 from hidiff.segmentors.hooks import HookedSegmentor
-from hidiff.segmentors.timm_backbones import check_taken
+from hidiff.segmentors.timm_backbones import check_offline, check_taken
 from hidiff.segmentors.unused import freeze_unused
 
 ARCHITECTURES = ("Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "UPerNet", "Segformer")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hidiff import weights
-from hidiff.segmentors.extras import check_offline, import_extra
+from hidiff.extras import import_extra
 from hidiff.segmentors.feature_pyramid import FeaturePyramidNetwork
 from hidiff.segmentors.hooks import HookedSegmentor
 from hidiff.segmentors.unused import freeze_unused
@@ -83,3 +83,12 @@ def _fixed_size(encoder: nn.Module) -> tuple[int, int] | None:
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def check_offline(name: str) -> None:
+    """Refuse a model's name that timm would look up on a hub, such as hf-hub:owner/model."""
+    if ":" in name:
+        raise ValueError(
+            f"{name} names a model of a hub, but nothing is downloaded here. Give the name of one "
+            "of timm's architectures, and a file of weights as encoder_weights."
+        )

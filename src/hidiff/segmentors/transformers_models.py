@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
+from hidiff.extras import import_extra
 from hidiff.segmentors.base import STRIDES
-from hidiff.segmentors.extras import import_extra
 from hidiff.segmentors.hooks import HookedSegmentor
 from hidiff.segmentors.unused import freeze_unused
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
-from hidiff import __version__, build
-from hidiff.data import record_splits
-from hidiff.data.case import first_file
-from hidiff.inference import PredictionSettings
+from hidiff import experiment
+from hidiff._version import __version__
+from hidiff.datasets import record_splits
+from hidiff.images.files import first_file
 from hidiff.metrics import Summary, summarise, write_csv
+from hidiff.prediction import PredictionSettings
 from hidiff.recipe import Recipe
 from hidiff.suites.hardware import describe_hardware
 from hidiff.suites.judging import Judged, judge_model
@@ -55,7 +56,7 @@ def run_suite(
 def row_key(run: Run, name: str, evaluation: Evaluation) -> Row:
     """What tells whether a row is of this run: see rows.SAME."""
     recipe = judged_recipe(run, evaluation)
-    trained = record_splits(build.list_splits(run.recipe))["sha256"]
+    trained = record_splits(experiment.list_splits(run.recipe))["sha256"]
     judged = trained if recipe.data == run.recipe.data else split_hash(recipe)
     return {
         "version": VERSION,
@@ -75,9 +76,9 @@ def check_unseen(run: Run, name: str, evaluation: Evaluation) -> None:
     if not (evaluation.data or run.came):
         return  # a split is apart in itself
     judged = judged_recipe(run, evaluation)
-    test = build.list_cases(judged, "test")
+    test = experiment.list_cases(judged, "test")
     for recipe in (run.recipe, run.stage1):
-        train = build.list_cases(recipe, "train")
+        train = experiment.list_cases(recipe, "train")
         files = {first_file(case.image).resolve() for case in train}
         one_set = recipe.data.source == judged.data.source and (
             recipe.data.root.resolve() == judged.data.root.resolve()
@@ -97,7 +98,7 @@ def check_unseen(run: Run, name: str, evaluation: Evaluation) -> None:
 
 
 def split_hash(recipe: Recipe) -> str:
-    return record_splits(build.list_splits(recipe, needed=["test"]))["sha256"]
+    return record_splits(experiment.list_splits(recipe, needed=["test"]))["sha256"]
 
 
 def train_run(run: Run, folder: Path, device: torch.device) -> list[Path]:
@@ -121,7 +122,7 @@ def train_once(recipe: Recipe, folder: Path, device: torch.device, arm: str, *st
     place = folder / name
     if not (place / SPENT_FILE).is_file():
         named = recipe.model_copy(update={"name": name})
-        build.train(named, place, resume=True, cpu=device.type == "cpu", validate=False)
+        experiment.train(named, place, resume=True, cpu=device.type == "cpu", validate=False)
         spent = count_spent(place, recipe.training.batch_size)
         with atomic_write(place / SPENT_FILE) as temporary:
             temporary.write_text(json.dumps(spent, indent=1) + "\n", encoding="utf-8")
@@ -159,8 +160,8 @@ def judge_run(
     """The row of a trained run on one evaluation; the rows of its cases go to files in `folder`."""
     recipe = judged_recipe(run, evaluation)
     model = trained[-1] / f"{STAGE1 if run.arm == STAGE1 else 'last'}.safetensors"
-    cases = build.list_cases(recipe, "test")
-    found = judge_model(build.open_model(model), recipe, evaluation, cases, run.sizes, device)
+    cases = experiment.list_cases(recipe, "test")
+    found = judge_model(experiment.open_model(model), recipe, evaluation, cases, run.sizes, device)
     key = row_key(run, name, evaluation)
     words = run.data, run.arm, f"seed{run.seed}", name, key["recipe_sha256"][:10]
     file = f"{file_name(*words)}.csv"

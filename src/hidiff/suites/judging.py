@@ -7,14 +7,16 @@ from typing import Any
 
 import torch
 
-from hidiff import build, export
-from hidiff.data import Case, is_volume, read_files
-from hidiff.data.corruptions import FULL, corrupt
+from hidiff import experiment, export
+from hidiff.datasets import Case
 from hidiff.diffusion import subset
-from hidiff.inference import Predictor, judge, read_truth
-from hidiff.inference.evaluate import predict_case
-from hidiff.inference.studies import SizeStudy
+from hidiff.evaluation import judge, read_truth
+from hidiff.evaluation.evaluate import predict_case
+from hidiff.evaluation.studies import SizeStudy
+from hidiff.images import is_volume, read_files
+from hidiff.prediction import Predictor
 from hidiff.recipe import Recipe
+from hidiff.suites.corruptions import FULL, corrupt
 from hidiff.suites.suite import Evaluation
 
 Row = dict[str, Any]
@@ -36,7 +38,7 @@ class Judged:
 
 
 def judge_model(
-    model: build.ModelFile,
+    model: experiment.ModelFile,
     recipe: Recipe,
     evaluation: Evaluation,
     cases: list[Case],
@@ -44,12 +46,12 @@ def judge_model(
     device: torch.device,
 ) -> Judged:
     """Predict and judge the cases as `recipe` says, in place of the model's own."""
-    hybrid = build.load_hybrid(model)
+    hybrid = experiment.load_hybrid(model)
     if evaluation.packed and model.refines:
         num_steps = recipe.diffusion.num_steps
         kept = subset(num_steps, recipe.prediction.steps_of(num_steps))
         hybrid.refiner, device = export.pack_refiner(hybrid.refiner, kept), torch.device("cpu")
-    predictor = build.make_predictor(hybrid, recipe, device, model.refines)
+    predictor = experiment.make_predictor(hybrid, recipe, device, model.refines)
     study = SizeStudy(sizes) if sizes else None
     found = Judged()
     for case in cases:

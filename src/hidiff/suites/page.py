@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from hidiff.labels import MEAN
-from hidiff.metrics.format import format_number, markdown
+from hidiff.report.format import format_number, markdown
 from hidiff.suites.claims import RULE, Claim, Finding, judge_claims
 from hidiff.suites.compare import Pair, single
 from hidiff.suites.figures import Point, draw_cost, draw_curves, draw_forest

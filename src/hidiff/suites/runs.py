@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hidiff.data import CATALOG
+from hidiff.datasets import CATALOG
 from hidiff.recipe import Recipe, change_recipe, make_recipe, read_recipe
 from hidiff.suites.suite import HYBRID, SEGMENTOR_ONLY, STAGE1, Evaluation, Suite, SuiteError
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from hidiff.data.corruptions import STRENGTHS, check_corruption
+from hidiff.suites.corruptions import STRENGTHS, check_corruption
 
 STAGE1, SEGMENTOR_ONLY, HYBRID = "stage1", "segmentor_only", "hybrid"
 MAIN_ARMS = (STAGE1, SEGMENTOR_ONLY, HYBRID)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from hidiff.labels import MEAN
 from hidiff.metrics import Entry, summarise
-from hidiff.metrics.format import (
+from hidiff.report.format import (
     format_interval,
     format_mean,
     format_test,

@@ -1,0 +1,350 @@
+"""The data sets we know by name: what they hold, how they lie, who split them, under what terms."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from hidiff.datasets import layouts
+from hidiff.datasets.case import Case, MissingSplit
+from hidiff.datasets.sets.brain import BRAIN_LABELS, write_brain
+from hidiff.datasets.sets.synthetic import SYNTHETIC_LABELS, write_synthetic
+from hidiff.datasets.splits import SPLITS, Split, Splitting, fold_of, split_by_group
+from hidiff.images.files import DataError
+from hidiff.images.intensity import Intensity
+from hidiff.images.volume import is_volume
+from hidiff.labels import Labels
+
+DEFAULT_SPLITTING = Splitting()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a whole data set counts, over all its splits."""
+
+    cases: int
+    groups: int
+    """patients, or what else stays together"""
+    raters: int = 1
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """One data set. What only the user knows (labels, channels, intensity) is None."""
+
+    title: str
+    modality: str
+    layout: str
+    """of the folder that training reads"""
+    split: str
+    labels: Labels | None
+    channels: int | None
+    terms: str
+    list_cases: layouts.Layout
+    intensity: Intensity | None = None
+    augmentation: str = ""
+    """a preset's name, or what the recipe spells out"""
+    holds: Contents | None = None
+    citation: str = ""
+    recipe: str = ""
+    """that comes with HiDiff"""
+    fields_of_view: bool = False
+    """whether its cases may have one"""
+
+
+def load_split(
+    name: str, root: Path | str, split: Split | str, *, splitting: Splitting = DEFAULT_SPLITTING
+) -> list[Case]:
+    """The cases of one split of a data set, sorted by name.
+
+    `root` is the data set's own folder. The sets we make ourselves (brain, synthetic) are written
+    there when it is missing or empty.
+    """
+    if name not in CATALOG:
+        raise DataError(
+            f"data set {name!r} is not known, but one of {', '.join(CATALOG)} is wanted. "
+            "For your own images use folder."
+        )
+    if split not in SPLITS:
+        raise DataError(f"split {split!r} is not known: use one of {', '.join(SPLITS)}.")
+    root = Path(root)
+    if name in WRITERS and not (root.is_dir() and any(root.iterdir())):
+        WRITERS[name](root)
+    if not root.is_dir():
+        raise DataError(
+            f"no folder at {root.absolute()}, but {CATALOG[name].title} is wanted there. "
+            "Download it from its publisher (hidiff data list tells its terms, and hidiff data "
+            "prepare what is to be done then), or mend the path."
+        )
+    cases = _list_cases(name, root, split, splitting)
+    if not cases:
+        raise MissingSplit(
+            f"the split {split} of {root} is empty. Check splitting.fractions or "
+            f"splitting.validation_cases, or list its cases in {split}.txt (data set folder)."
+        )
+    return sorted(cases, key=lambda case: case.name)
+
+
+def _list_cases(name: str, root: Path, split: Split, splitting: Splitting) -> Sequence[Case]:
+    """As the data set has it, or drawn anew; of a fold, train and validation are shared out."""
+    if splitting.fold is not None and split != "test":
+        whole = splitting.model_copy(update={"fold": None})
+        both = [case for side in SPLITS[:2] for case in _list_cases(name, root, side, whole)]
+        return fold_of(both, splitting.folds, splitting.fold, splitting.seed)[split]
+    list_cases = CATALOG[name].list_cases
+    if not splitting.redraw:
+        return list_cases(root, split, splitting)
+    # the shares are of what is drawn here, not of what a data set does before
+    as_it_lies = splitting.model_copy(
+        update={"redraw": False, "fractions": DEFAULT_SPLITTING.fractions}
+    )
+    cases = [case for side in SPLITS[:2] for case in list_cases(root, side, as_it_lies)]
+    with suppress(MissingSplit):  # as anywhere, that of the tests alone may be missing
+        cases += list_cases(root, "test", as_it_lies)
+    if len({is_volume(case.image) for case in cases}) > 1:
+        raise DataError(
+            f"{root} holds slices to train on and volumes to test on, so that its split cannot be "
+            "drawn anew. Leave splitting.redraw out."
+        )
+    return split_by_group(cases, splitting.fractions, splitting.seed)[split]
+
+
+# Data sets that are made here, at the folder that is asked for.
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "brain": write_brain,
+    "synthetic": write_synthetic,
+}
+
+_VESSEL = Labels(kind="one_class", classes={"vessel": (1, 255)})
+_POLYP = Labels(kind="one_class", classes={"polyp": (255,)}, threshold=127)
+_BY_SEED = "lists, else 70, 10, 20 % by seed"
+
+CATALOG: dict[str, CatalogEntry] = {
+    "synapse": CatalogEntry(
+        title="Synapse multi-organ CT, as TransUNet prepared it",
+        modality="CT of the abdomen",
+        layout="images/, masks/ of slices (npy); test/images/, test/masks/ of volumes (NIfTI)",
+        split="18 patients train, of whom two or three validate; 12 volumes test",
+        labels=Labels(
+            kind="exclusive",
+            classes={
+                "aorta": (1,),
+                "gallbladder": (2,),
+                "left_kidney": (3,),
+                "right_kidney": (4,),
+                "liver": (5,),
+                "pancreas": (6,),
+                "spleen": (7,),
+                "stomach": (8,),
+            },
+        ),
+        channels=1,
+        intensity=Intensity(full_scale=1.0),
+        augmentation="affine, brightness",
+        holds=Contents(cases=2223, groups=30),
+        terms="registration at synapse.org (BTCV)",
+        citation="Landman et al., MICCAI multi-atlas labeling beyond the cranial vault, 2015; "
+        "Chen et al., TransUNet, arXiv 2102.04306",
+        recipe="synapse",
+        list_cases=layouts.list_synapse,
+    ),
+    "brats": CatalogEntry(
+        title="BraTS 2021",
+        modality="MRI of the brain: t1, t1ce, t2, flair",
+        layout="BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on, a folder a patient",
+        split=_BY_SEED,
+        labels=Labels(
+            kind="exclusive", classes={"necrosis": (1,), "edema": (2,), "enhancing": (4,)}
+        ),
+        channels=4,
+        intensity=Intensity(kind="zscore"),
+        augmentation="mri",
+        holds=Contents(cases=1251, groups=1251),
+        terms="registration at synapse.org",
+        citation="Baid et al., The RSNA-ASNR-MICCAI BraTS 2021 benchmark, arXiv 2107.02314",
+        recipe="brats",
+        list_cases=layouts.list_brats,
+    ),
+    "kvasir_seg": CatalogEntry(
+        title="Kvasir-SEG",
+        modality="endoscopy",
+        layout="images/, masks/, as published; or the two in train/, validation/ and test/",
+        split=_BY_SEED + "; as the folders say where it comes split",
+        labels=_POLYP,
+        channels=3,
+        intensity=Intensity(),
+        augmentation="endoscopy",
+        holds=Contents(cases=1000, groups=1000),
+        terms="research and education",
+        citation="Jha et al., Kvasir-SEG: a segmented polyp dataset, MultiMedia Modeling 2020",
+        recipe="kvasir_seg",
+        list_cases=layouts.list_kvasir_seg,
+    ),
+    "cvc_clinicdb": CatalogEntry(
+        title="CVC-ClinicDB",
+        modality="endoscopy",
+        layout="Original/, Ground Truth/ of TIFF; or the two in PNG/, of PNG",
+        split=_BY_SEED + ", whole sequences (perhaps sequences.txt: lines such as 1-25)",
+        labels=_POLYP,
+        channels=3,
+        intensity=Intensity(),
+        augmentation="endoscopy",
+        holds=Contents(cases=612, groups=29),
+        terms="research",
+        citation="Bernal et al., WM-DOVA maps for accurate polyp highlighting in colonoscopy, "
+        "Computerized Medical Imaging and Graphics 43, 2015",
+        recipe="cvc_clinicdb",
+        list_cases=layouts.list_cvc_clinicdb,
+    ),
+    "drive": CatalogEntry(
+        title="DRIVE",
+        modality="retinal photograph",
+        layout="training/, test/ with images/, 1st_manual/, mask/, as published",
+        split="official: 20 train, of whom 4 validate, 20 test",
+        labels=_VESSEL,
+        channels=3,
+        intensity=Intensity(),
+        augmentation="retina",
+        holds=Contents(cases=40, groups=40),
+        terms="research",
+        citation="Staal et al., Ridge-based vessel segmentation in color images of the retina, "
+        "IEEE Transactions on Medical Imaging 23(4), 2004",
+        recipe="drive",
+        fields_of_view=True,
+        list_cases=layouts.list_drive,
+    ),
+    "chase_db1": CatalogEntry(
+        title="CHASE_DB1",
+        modality="retinal photograph",
+        layout="images/, 1st_manual/, perhaps mask/",
+        split="the usual: the first 20 train, of whom 4 validate, the last 8 test; by child",
+        labels=_VESSEL,
+        channels=3,
+        intensity=Intensity(),
+        augmentation="retina",
+        holds=Contents(cases=28, groups=14),
+        terms="CC BY 4.0",
+        citation="Fraz et al., An ensemble classification-based approach applied to retinal blood "
+        "vessel segmentation, IEEE Transactions on Biomedical Engineering 59(9), 2012",
+        recipe="chase_db1",
+        fields_of_view=True,
+        list_cases=layouts.list_chase_db1,
+    ),
+    "acdc": CatalogEntry(
+        title="ACDC",
+        modality="cine MRI of the heart",
+        layout="nnU-Net's raw layout",
+        split="patients 1-70 train, 71-80 validate, 81-100 test",
+        labels=Labels(kind="exclusive", classes={"RV": (1,), "MYO": (2,), "LV": (3,)}),
+        channels=1,
+        intensity=Intensity(kind="zscore"),
+        augmentation="affine, brightness; no flips",
+        holds=Contents(cases=100, groups=100),
+        terms="CC BY-NC-SA 4.0",
+        citation="Bernard et al., Deep Learning Techniques for Automatic MRI Cardiac Multi-"
+        "Structures Segmentation and Diagnosis, IEEE Transactions on Medical Imaging 37(11), 2018",
+        recipe="acdc",
+        list_cases=layouts.list_acdc,
+    ),
+    "lidc": CatalogEntry(
+        title="LIDC-IDRI, crops of nodules",
+        modality="CT of the lung",
+        layout="images/, masks/rater-1/ to rater-4/, lists",
+        split="70, 10, 20 % of the patients, in lists",
+        labels=Labels(kind="one_class", classes={"nodule": (255,)}),
+        channels=1,
+        intensity=Intensity(),
+        augmentation="flip_rotate",
+        holds=Contents(cases=1340, groups=437, raters=4),
+        terms="CC BY 3.0",
+        citation="Armato et al., The Lung Image Database Consortium (LIDC) and Image Database "
+        "Resource Initiative (IDRI), Medical Physics 38(2), 2011",
+        recipe="lidc",
+        list_cases=layouts.list_lidc,
+    ),
+    "ms_lesions": CatalogEntry(
+        title="lesions of multiple sclerosis",
+        modality="MRI of the brain: t1, t1post, t2, flair",
+        layout="patient07/t1.nii.gz and so on, lesions.nii.gz, a folder a patient",
+        split=_BY_SEED,
+        labels=Labels(kind="one_class", classes={"lesion": (1,)}),
+        channels=4,
+        intensity=Intensity(kind="zscore"),
+        augmentation="mri",
+        terms="CC BY",
+        list_cases=layouts.list_ms_lesions,
+    ),
+    "brats_slices": CatalogEntry(
+        title="a few slices of BraTS, to try the reader: one patient, so never to judge by",
+        modality="MRI of the brain: t1, t1ce, t2, flair",
+        layout="training/000001/brats_train_001_t1_080_w.nii.gz and so on, a folder a slice",
+        split="all train",
+        labels=Labels(
+            kind="exclusive", classes={"necrosis": (1,), "edema": (2,), "enhancing": (4,)}
+        ),
+        channels=4,
+        intensity=Intensity(kind="zscore"),
+        augmentation="mri",
+        terms="BraTS",
+        list_cases=layouts.list_brats_slices,
+    ),
+    "nnunet": CatalogEntry(
+        title="a data set in nnU-Net's raw layout",
+        modality="any",
+        layout="dataset.json, imagesTr/, labelsTr/, perhaps imagesTs/ and labelsTs/",
+        split="lists, else by seed; labelsTs/ tests where it is there",
+        labels=None,
+        channels=None,
+        terms="yours",
+        list_cases=layouts.list_nnunet_split,
+    ),
+    "msd": CatalogEntry(
+        title="a data set in the Medical Segmentation Decathlon's layout",
+        modality="any",
+        layout='dataset.json that lists "training": [{"image": ..., "label": ...}]',
+        split="lists, else by seed",
+        labels=None,
+        channels=None,
+        terms="yours",
+        list_cases=layouts.list_msd_split,
+    ),
+    "folder": CatalogEntry(
+        title="a folder of images and masks",
+        modality="any",
+        layout="images/, masks/ (or a folder a rater in masks/), perhaps fields_of_view/",
+        split="lists, else by seed",
+        labels=None,
+        channels=None,
+        terms="yours",
+        recipe="folder",
+        fields_of_view=True,
+        list_cases=layouts.list_folder,
+    ),
+    "brain": CatalogEntry(
+        title="slices of the MNI152 brain, out of nilearn's wheel",
+        modality="MRI, T1",
+        layout="made here",
+        split="by slabs, in lists",
+        labels=BRAIN_LABELS,
+        channels=1,
+        intensity=Intensity(),
+        augmentation="mri",
+        terms="ICBM 152: free to use, copy and distribute with its copyright notice",
+        citation="Fonov et al., Unbiased average age-appropriate atlases for pediatric studies, "
+        "NeuroImage 54(1), 2011",
+        recipe="brain",
+        list_cases=layouts.list_brain,
+    ),
+    "synthetic": CatalogEntry(
+        title="drawn curves and discs",
+        modality="drawing",
+        layout="made here",
+        split="60, 20, 20 %, in lists",
+        labels=SYNTHETIC_LABELS["one_class"],
+        channels=3,
+        intensity=Intensity(),
+        augmentation="flip_rotate",
+        terms="none",
+        list_cases=layouts.list_folder,
+    ),
+}

@@ -1,0 +1,165 @@
+"""The files of a folder by the key in their names, and images put together with their masks."""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from hidiff.datasets.case import Case, MissingSplit
+from hidiff.images.files import DataError, ImageFiles, MaskFiles, first_file
+from hidiff.images.pictures import ARRAYS, PICTURES
+from hidiff.images.volume import is_volume, volume_stem
+
+
+def find_files(folder: Path, pattern: str) -> dict[str, Path]:
+    """Image and array files of a folder, by the (key) that the pattern finds in their stem.
+
+    Hidden files and those of other kinds are passed over.
+    """
+    found: dict[str, Path] = {}
+    for file in _seen(folder):
+        match = re.fullmatch(pattern, file.stem)
+        if match and file.suffix.lower() in PICTURES + ARRAYS:
+            _add(found, match.group(1), file)
+    if not found:
+        raise DataError(f"{folder} holds no image of a name like {pattern}. Check the path.")
+    return found
+
+
+def find_volumes(folder: Path) -> dict[str, Path]:
+    """The volumes of a folder by stem; hidden files and those of other kinds are passed over."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    found = {
+        volume_stem(file): file
+        for file in files
+        if is_volume(file) and not file.name.startswith(".")
+    }
+    if not found:
+        raise DataError(f"{folder} holds no volume. Check the path.")
+    return found
+
+
+def find_images(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder by stem, or its volumes; arrays go with either.
+
+    A folder of DICOM in it is one volume. Raises DataError for pictures beside volumes.
+    """
+    files = _seen(folder)
+    pictures = [file for file in files if file.suffix.lower() in PICTURES]
+    arrays = [file for file in files if file.suffix.lower() in ARRAYS]
+    volumes = [file for file in files if file.suffix.lower() not in ARRAYS and is_volume(file)]
+    if pictures and volumes:
+        raise DataError(
+            f"{folder} holds pictures ({pictures[0].name}) and volumes ({volumes[0].name}), but "
+            "one kind is wanted. Keep them in two data sets."
+        )
+    found: dict[str, Path] = {}
+    for file in [*pictures, *arrays]:
+        _add(found, file.stem, file)
+    for file in volumes:
+        _add(found, volume_stem(file), file)
+    if not found:
+        raise DataError(
+            f"{folder} holds no picture, array or volume. Check the path, and the files' endings."
+        )
+    return found
+
+
+def _seen(folder: Path) -> list[Path]:
+    """What lies in a folder, but hidden files."""
+    if not folder.is_dir():
+        raise DataError(
+            f"no folder at {folder.absolute()}. Check the path: it must lead to the data set's "
+            "own folder, unpacked as its publisher packed it."
+        )
+    return [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
+
+
+def _add(found: dict[str, Path], key: str, file: Path) -> None:
+    if key in found:
+        raise DataError(
+            f"{file.parent} holds both {found[key].name} and {file.name}, but one of them is "
+            "wanted. Take one out."
+        )
+    found[key] = file
+
+
+def find_part(root: Path, name: str) -> Path:
+    """The folder of a split, in a data set that has one for it."""
+    folder = root / name
+    if not folder.is_dir():
+        raise MissingSplit(
+            f"no folder at {folder.absolute()}. Check the path: it must lead to the data set's own "
+            "folder, unpacked as its publisher packed it."
+        )
+    return folder
+
+
+def find_folders(root: Path, pattern: str) -> list[Path]:
+    """The folders in a folder whose whole name fits a pattern, by name."""
+    places = sorted(root.iterdir()) if root.is_dir() else []
+    found = [each for each in places if each.is_dir() and re.fullmatch(pattern, each.name)]
+    if not found:
+        raise DataError(
+            f"{root} holds no folder of a name like {pattern}. Check the path: it must lead to "
+            "the data set's own folder, unpacked as its publisher packed it."
+        )
+    return found
+
+
+def find_masks(folder: Path) -> dict[str, MaskFiles]:
+    """The masks of a folder by stem; one that holds only folders has a folder a rater.
+
+    A folder a rater, rather than a name's ending: a mask is then called as its image, whatever
+    that is, and a rater is added or left out as a whole.
+    """
+    raters = rater_folders(folder)
+    if not raters:
+        return dict(find_images(folder))
+    readings = [find_images(rater) for rater in raters]
+    for reading in readings[1:]:
+        _check_same_keys(readings[0], reading)
+    return {key: tuple(reading[key] for reading in readings) for key in readings[0]}
+
+
+def rater_folders(folder: Path) -> list[Path]:
+    """The folders of several raters' masks; none where the masks lie in the folder itself."""
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    seen = [each for each in inside if not each.name.startswith(".")]
+    return seen if all(each.is_dir() for each in seen) else []
+
+
+def pair(
+    images: Mapping[str, ImageFiles],
+    masks: Mapping[str, MaskFiles],
+    fields: Mapping[str, Path] | None,
+    *,
+    group_of: Callable[[str], str],
+) -> list[Case]:
+    """Cases by key; a file without its partner is an error that names it."""
+    _check_same_keys(images, masks)
+    if fields is not None:
+        _check_same_keys(images, fields)
+    return [
+        Case(
+            name=key,
+            image=images[key],
+            mask=masks[key],
+            field_of_view=None if fields is None else fields[key],
+            group=group_of(key),
+        )
+        for key in sorted(images)
+    ]
+
+
+def _check_same_keys(
+    images: Mapping[str, ImageFiles | MaskFiles], partners: Mapping[str, ImageFiles | MaskFiles]
+) -> None:
+    ours, theirs = (first_file(next(iter(files.values()))).parent for files in (images, partners))
+    for left, right, where in ((images, partners, theirs), (partners, images, ours)):
+        alone = [first_file(left[key]) for key in sorted(left.keys() - right.keys())]
+        if alone:
+            names = ", ".join(file.name for file in alone[:5]) + (", ..." if alone[5:] else "")
+            raise DataError(
+                f"{len(alone)} files of {alone[0].parent} have no partner in {where}: {names}. "
+                "Add the missing ones, or take these out."
+            )

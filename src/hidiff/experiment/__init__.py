@@ -1,0 +1,44 @@
+"""Recipe -> objects: the one package that knows every part."""
+
+from hidiff.experiment.cases import batches, list_cases, list_splits, load_cases
+from hidiff.experiment.memory import check_memory, estimate_memory
+from hidiff.experiment.models import (
+    FORMAT,
+    MODELS,
+    ModelFile,
+    checkpoint_metadata,
+    find_folds,
+    find_model,
+    load_recipe,
+    open_model,
+)
+from hidiff.experiment.networks import make_hybrid, warn_of_intensity
+from hidiff.experiment.predictor import load, load_hybrid, make_predictor
+from hidiff.experiment.training import RECIPE_FILE, RUN_FILES, list_run_files, make_trainer, train
+
+__all__ = [
+    "FORMAT",
+    "MODELS",
+    "RECIPE_FILE",
+    "RUN_FILES",
+    "ModelFile",
+    "batches",
+    "check_memory",
+    "checkpoint_metadata",
+    "estimate_memory",
+    "find_folds",
+    "find_model",
+    "list_cases",
+    "list_run_files",
+    "list_splits",
+    "load",
+    "load_cases",
+    "load_hybrid",
+    "load_recipe",
+    "make_hybrid",
+    "make_predictor",
+    "make_trainer",
+    "open_model",
+    "train",
+    "warn_of_intensity",
+]

@@ -1,0 +1,42 @@
+"""Where a run starts: at trained weights that its recipe names, or at random ones."""
+
+import warnings
+from collections.abc import Callable
+
+from hidiff.experiment.models import open_model
+from hidiff.hybrid import HybridSegmentor
+from hidiff.recipe import Recipe
+from hidiff.segmentors import FILES, OWN, load_pretrained
+from hidiff.training import TrainingSettings, load_model
+
+
+def effective_settings(recipe: Recipe) -> TrainingSettings:
+    """The training settings, stage 1 left out where the segmentor comes trained."""
+    trained = recipe.segmentor.weights or recipe.training.start_from
+    return recipe.training.model_copy(update={"stage1_steps": 0} if trained else {})
+
+
+def load_start(recipe: Recipe, hybrid: HybridSegmentor, say: Callable[[str], object]) -> None:
+    """Load the weights that the recipe names."""
+    if recipe.training.start_from:
+        model = open_model(recipe.training.start_from)
+        if model.packed:
+            raise ValueError(
+                f"training.start_from, {model.path}: a packed model cannot be trained. Give the "
+                "checkpoint that it was packed from."
+            )
+        try:
+            load_model(model.tensors, hybrid.segmentor, hybrid.refiner)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"training.start_from, {model.path}: {error}") from error
+    elif recipe.segmentor.weights:
+        file, partial = recipe.segmentor.weights, recipe.segmentor.partial
+        match = load_pretrained(hybrid.segmentor, file, partial)
+        say(f"segmentor.weights, {file}: {match}")
+    elif recipe.training.segmentor == "frozen" and recipe.segmentor.name not in (OWN, FILES):
+        warnings.warn(
+            f"the segmentor {recipe.segmentor.name} is frozen, and neither segmentor.weights nor "
+            "training.start_from says where its trained weights lie. Unless its options do, the "
+            "masks of random weights are refined.",
+            stacklevel=2,
+        )

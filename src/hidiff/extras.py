@@ -1,0 +1,32 @@
+"""Libraries of the optional extras, imported when they are needed."""
+
+from importlib import import_module
+from types import ModuleType
+
+
+class MissingExtra(ImportError, ValueError):
+    """A library of an optional extra is missing or broken; the message says how to install it."""
+
+
+def import_extra(module: str, extra: str, needed_by: object = None) -> ModuleType:
+    """Return a module of an extra's library; `needed_by` is the file that needs it, if one does.
+
+    Raises MissingExtra with the command that installs it, or with what is wrong with the installed
+    one.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        what = (
+            f"{error.name} is" if needed_by is None else f"{needed_by} needs {error.name}, which is"
+        )
+        raise MissingExtra(
+            f"{needs}{error.name} is not installed. Install it with: "
+            f"pip install -c constraints.txt 'hidiff[{extra}]'"
+        ) from error
+    except (ImportError, RuntimeError) as error:  # torchvision built for another torch
+        raise MissingExtra(
+            f"{module} is installed, but does not import: {error}. Its torchvision may be built "
+            "for another torch: install both again from one source, or see "
+            "hidiff.segmentors.torchvision_operators."
+        ) from error

@@ -1,0 +1,60 @@
+"""NIfTI (.nii, .nii.gz): 2-D, 3-D, or 4-D with the channels last."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from hidiff.images.files import DataError
+from hidiff.images.grid import Grid
+from hidiff.images.voxels import Holds, Volume, check_affine, check_memory, check_numbers
+
+
+def read_nifti(path: Path, holds: Holds) -> Volume:
+    """All of a file's voxels."""
+    opened = open_nifti(path)
+    grid = _grid(path, opened)
+    bytes_each = max(4, opened.header.get_data_dtype().itemsize)
+    check_memory(path, int(np.prod(opened.shape, dtype=np.float64)) * bytes_each)
+    try:
+        values = np.asanyarray(opened.dataobj)
+    except Exception as error:  # zlib, EOF, struct, ... one for each way a file can be cut
+        raise DataError(
+            f"{path} cannot be read ({error}). It may be cut off: copy it again, or take it out."
+        ) from None
+    values = check_numbers(path, values).reshape(*grid.shape, -1)
+    return Volume(np.moveaxis(values, -1, 0), grid, path)
+
+
+def read_nifti_grid(path: Path, holds: Holds) -> Grid:
+    """From the head alone."""
+    return _grid(path, open_nifti(path))
+
+
+def open_nifti(path: Path) -> nib.Nifti1Pair:
+    """The head, with the voxels still in the file."""
+    if not path.is_file():
+        raise DataError(f"{path} is not there, or is no file. Check the data folder's path.")
+    try:
+        opened = nib.load(path)
+    except Exception as error:  # nibabel has several for a wrong head, zlib and the system more
+        raise DataError(
+            f"{path} cannot be read as NIfTI ({error}). It may be cut off or another kind of file: "
+            "copy it again, or take it out."
+        ) from None
+    if not isinstance(opened, nib.Nifti1Pair):
+        raise DataError(f"{path} is {type(opened).__name__}, but NIfTI is wanted. Convert it.")
+    return opened
+
+
+def _grid(path: Path, opened: nib.Nifti1Pair) -> Grid:
+    shape = opened.shape
+    used = shape[:3] + tuple(side for side in shape[3:] if side != 1)
+    if not 2 <= len(used) <= 4 or min(shape) < 1:
+        raise DataError(
+            f"{path} has the shape {shape}, but (x, y), (x, y, z) or (x, y, z, channels) is wanted."
+        )
+    x, y, z = (*used[:3], 1)[:3]
+    affine = np.asarray(opened.affine, dtype=np.float64)
+    check_affine(path, affine)
+    return Grid((x, y, z), affine)

@@ -1,0 +1,295 @@
+"""Files to arrays: what a picture holds, in row, column order and with its raw values."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Num
+from PIL import Image, ImageOps
+
+from hidiff.images.files import DataError, ImageFiles, first_file
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
+ARRAYS = (".npy", ".npz")
+# Pillow goes by what a file holds, not by its ending, and knows formats that start other programs.
+FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP")
+# A few kilobytes can unpack to terabytes. Above this Pillow itself warns; 9459x9459 is below it.
+MOST_PIXELS = 89_478_485
+MOST_BYTES = 2**30  # of an array
+
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow has it
+
+
+def read_image(path: Path | str, channels: int) -> Float[np.ndarray, "c h w"]:
+    """An image's raw values: 0..255 from 8 bits, 0..65535 from 16.
+
+    Palettes are expanded, an alpha plane is dropped, the camera's orientation (EXIF) is applied.
+    Grey becomes three equal channels if `channels` is 3, colour becomes luma if it is 1. Array
+    files (npy, npz) hold (h, w) or (c, h, w).
+    """
+    values = np.ascontiguousarray(read_planes(path), dtype=np.float32)
+    _check_finite(Path(path), values)
+    return _match_channels(Path(path), values, channels)
+
+
+def read_files(image: ImageFiles, channels: int) -> Float[np.ndarray, "c h w"]:
+    """As `read_image`, of one file or of a file for each channel."""
+    if not isinstance(image, tuple):
+        return read_image(image, channels)
+    if len(image) != channels:
+        raise DataError(
+            f"{first_file(image)} and the {len(image) - 1} beside it make {len(image)} channels, "
+            f"but {channels} are wanted. Give a file for every channel."
+        )
+    planes = [read_image(file, 1) for file in image]
+    for file, plane in zip(image, planes, strict=True):
+        if plane.shape != planes[0].shape:
+            came, wanted = ("x".join(map(str, each.shape[1:])) for each in (plane, planes[0]))
+            raise DataError(
+                f"{file} is {came}, but {first_file(image)}, another channel of the same image, is "
+                f"{wanted}. Resize one."
+            )
+    return np.concatenate(planes)
+
+
+def read_planes(path: Path | str) -> Num[np.ndarray, "c h w"]:
+    """An image's values as they lie in the file: its own channels and type of number."""
+    path = Path(path)
+    if path.suffix.lower() in ARRAYS:
+        planes = read_array(path)
+        planes = planes[None] if planes.ndim == 2 else planes
+        wanted = "an array of (h, w) or (c, h, w)"
+    else:
+        pixels = _read_picture(path, _expand_palette)
+        planes = pixels[None] if pixels.ndim == 2 else _drop_alpha(pixels).transpose(2, 0, 1)
+        wanted = "a grey or colour picture"
+    if planes.ndim != 3:
+        raise DataError(f"{path} has the shape {planes.shape}, but {wanted} is wanted. Convert it.")
+    return planes.astype(np.uint8) if planes.dtype == bool else planes
+
+
+def read_open_picture(picture: Image.Image, channels: int) -> Float[np.ndarray, "c h w"]:
+    """As `read_image`, from a picture that Pillow holds open."""
+    pixels = np.asarray(_expand_palette(ImageOps.exif_transpose(picture)))
+    planes = pixels[None] if pixels.ndim == 2 else _drop_alpha(pixels).transpose(2, 0, 1)
+    values = np.ascontiguousarray(planes, dtype=np.float32)
+    _check_finite("the picture", values)
+    return _match_channels("the picture", values, channels)
+
+
+def read_size(path: Path | str) -> tuple[int, int]:
+    """Rows and columns of an image as it lies in its file; of a picture from the head alone."""
+    path = Path(path)
+    if path.suffix.lower() in ARRAYS:
+        height, width = read_array(path).shape[-2:]
+        return height, width
+    _check_exists(path)
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return picture.height, picture.width
+    except Exception as error:  # see _read_picture
+        raise DataError(
+            f"{path} cannot be read ({error}). Copy it again, or take it out."
+        ) from None
+
+
+def read_mask(path: Path | str) -> Num[np.ndarray, "h w"]:
+    """A mask's values as they lie in the file, for `Labels` to read.
+
+    A palette's values are its indices, but those of a GIF in greys are the greys.
+    """
+    path = Path(path)
+    if path.suffix.lower() in ARRAYS:
+        values = read_array(path)
+    else:
+        values = _read_picture(path, _keep_palette)
+        values = _drop_alpha(values) if values.ndim == 3 else values
+        if values.ndim == 3:
+            values = _collapse_equal(path, values)
+    if values.ndim != 2:
+        raise DataError(
+            f"{path} has the shape {values.shape}, but a mask is (h, w). "
+            "Write overlapping regions as values of one plane."
+        )
+    _check_finite(path, values)
+    return values.astype(np.uint8) if values.dtype == bool else values
+
+
+def read_field_of_view(path: Path | str) -> Float[np.ndarray, "1 h w"]:
+    """The pixels that count, as bits: above half of the file's largest value.
+
+    So 0/1, 0/255 and JPEG files are all read right.
+    """
+    values = read_mask(path)
+    largest = values.max(initial=0)
+    if largest <= 0:
+        raise DataError(
+            f"{path} marks no pixel, but a field of view marks those that count. "
+            "Mend the file, or leave it out if all count."
+        )
+    return (values > largest / 2)[None].astype(np.float32)
+
+
+def _read_picture(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+    """Row, column (, channel); the first frame of an animation."""
+    _check_exists(path)
+    try:
+        with warnings.catch_warnings():
+            # _load refuses such a picture, in words of its own
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                pixels = np.asarray(convert(_load(path, image)))
+    except DataError:
+        raise
+    except Image.DecompressionBombError:  # Pillow's own limit, at twice ours
+        raise _too_large(path, "far larger than that") from None
+    except Exception as error:  # Pillow has a type for each way a file can be wrong
+        raise DataError(
+            f"{path} cannot be read as a picture ({error}). It may be cut off or another kind of "
+            f"file; wanted is one of {', '.join(PICTURES)}. Copy it again, or take it out."
+        ) from None
+    return pixels
+
+
+def _load(path: Path, image: Image.Image) -> Image.Image:
+    if image.width * image.height > MOST_PIXELS:
+        raise _too_large(path, f"{image.height}x{image.width}")
+    if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
+        raise DataError(
+            f"{path} holds {getattr(image, 'n_frames', 1)} pages, but one image is wanted. "
+            "Write each page to a file of its own."
+        )
+    if image.mode == "RGB" and "RGB;16" in str(getattr(image, "tile", "")):
+        raise DataError(
+            f"{path} is colour of 16 bits, which Pillow would cut to 8. "
+            "Save it as an array (npy, c h w), or as colour of 8 bits."
+        )
+    with image:
+        image.load()
+        loaded = ImageOps.exif_transpose(image)
+    loaded.format = image.format
+    return loaded
+
+
+def _expand_palette(image: Image.Image) -> Image.Image:
+    if image.mode in ("P", "PA"):
+        return _grey_if_equal(image.convert("RGB"))
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        return image.convert("RGB")
+    return image
+
+
+def _grey_if_equal(image: Image.Image) -> Image.Image:
+    """A palette of greys (common in GIF) is a grey picture."""
+    red, green, blue = (np.asarray(plane) for plane in image.split())
+    same = np.array_equal(red, green) and np.array_equal(green, blue)
+    return image.convert("L") if same else image
+
+
+def _keep_palette(image: Image.Image) -> Image.Image:
+    if image.mode == "P" and image.format == "GIF" and _is_grey(image.getpalette() or []):
+        # GIF knows no grey picture but by its palette, where white may well be index 0.
+        return image.convert("L")
+    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+        return image.convert("RGB")
+    return image.getchannel("P") if image.mode == "PA" else image
+
+
+def _is_grey(palette: list[int]) -> bool:
+    return palette[0::3] == palette[1::3] == palette[2::3]
+
+
+def read_array(path: Path) -> np.ndarray:
+    _check_exists(path)
+    try:
+        # mapped: what a header claims beyond the file's length is an error, not an allocation
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            _check_bytes(path, loaded.nbytes)
+            array = np.array(loaded)
+        else:
+            with loaded:
+                if len(loaded.files) != 1:
+                    raise DataError(
+                        f"{path} holds the arrays {', '.join(loaded.files) or 'none'}, but one is "
+                        "wanted. Save each image in a file of its own."
+                    )
+                # absent for an archive that numpy has not opened as such
+                if loaded.zip is not None:
+                    _check_bytes(path, sum(entry.file_size for entry in loaded.zip.infolist()))
+                array = loaded[loaded.files[0]]
+    except DataError:
+        raise
+    except Exception as error:  # numpy too, down to those of Python's tokenizer
+        raise DataError(
+            f"{path} cannot be read as an array ({error}). It may be cut off, or hold Python "
+            "objects, which are never unpickled. Save it again as plain numbers."
+        ) from None
+    if array.dtype.kind not in "buif":
+        raise DataError(f"{path} holds {array.dtype}, but numbers are wanted. Save it as numbers.")
+    return array
+
+
+def _too_large(path: Path, came: str) -> DataError:
+    return DataError(
+        f"{path} is {came}, but at most {MOST_PIXELS} pixels are read, as a small file may hold "
+        "more than the memory holds. Cut it in pieces."
+    )
+
+
+def _check_bytes(path: Path, count: int) -> None:
+    if count > MOST_BYTES:
+        raise DataError(
+            f"{path} unpacks to {count / 2**30:.1f} GiB, but at most {MOST_BYTES / 2**30:g} GiB "
+            "are read. Save fewer values in a file, or as a smaller type."
+        )
+
+
+def _drop_alpha(pixels: np.ndarray) -> np.ndarray:
+    """h w 2 -> h w 1 (grey and alpha), h w 4 -> h w 3."""
+    return pixels[..., :-1] if pixels.shape[-1] in (2, 4) else pixels
+
+
+def _match_channels(
+    path: Path | str, values: Float[np.ndarray, "came h w"], channels: int
+) -> Float[np.ndarray, "c h w"]:
+    came = values.shape[0]
+    if came == channels:
+        return values
+    if came == 1 and channels == 3:
+        return np.repeat(values, 3, axis=0)
+    if came == 3 and channels == 1:
+        return np.tensordot(_LUMA, values, axes=1)[None]
+    raise DataError(
+        f"{path} has {came} channels, but {channels} are wanted. "
+        "Set the data's channels to what the files hold, or convert them."
+    )
+
+
+def _collapse_equal(path: Path, values: np.ndarray) -> np.ndarray:
+    first = values[..., :1]
+    if not (values == first).all():
+        raise DataError(
+            f"{path} is a mask in colour, but one value a pixel is wanted. "
+            "Save it as grey values, or with a palette."
+        )
+    return first[..., 0]
+
+
+def _check_finite(path: Path | str, values: np.ndarray) -> None:
+    bad = int(values.size - np.count_nonzero(np.isfinite(values)))
+    if bad:
+        raise DataError(
+            f"{path} has {bad} values that are NaN or infinite, but only finite numbers are "
+            "wanted. Mend the file, or take it out."
+        )
+    if values.size == 0:
+        raise DataError(f"{path} is empty (shape {values.shape}). Copy it again, or take it out.")
+
+
+def _check_exists(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"{path} is not there, or is no file. Check the data folder's path.")

@@ -1,0 +1,90 @@
+"""A volume's voxels on their grid, what a file format is, and the checks of every reader."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import psutil
+from jaxtyping import Num
+from nibabel.orientations import io_orientation
+
+from hidiff.images.files import DataError
+from hidiff.images.grid import Grid
+
+Holds = Literal["image", "mask"]
+"""what is wanted of a file that may hold both"""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume as its files have it, with the scale factors of their headers applied."""
+
+    values: Num[np.ndarray, "c x y z"]
+    grid: Grid
+    path: Path
+    """the file or folder, of several channels' files the first"""
+
+
+@dataclass(frozen=True)
+class VolumeFormat:
+    """How a kind of file is read: `read_grid` opens the head alone, where there is one."""
+
+    read: Callable[[Path, Holds], Volume]
+    read_grid: Callable[[Path, Holds], Grid]
+
+
+def check_memory(path: Path, count: int) -> None:
+    """Raise DataError for a volume of more bytes than there is memory."""
+    whole = psutil.virtual_memory().total
+    if count > whole:
+        raise DataError(
+            f"{path} unpacks to {count / 2**30:.1f} GiB, but this machine has "
+            f"{whole / 2**30:.1f} GiB. Cut it in pieces, or use a larger machine."
+        )
+
+
+def data_beside(path: Path, name: str) -> Path:
+    """The file that a head at `path` names for its voxels: beside it, and nowhere else."""
+    file = path.parent / name
+    try:
+        there = Path(name).name == name and file.is_file()
+    except OSError:  # a name that no file can have
+        there = False
+    if not there:
+        raise DataError(
+            f"{path} has its data in {name[:200]}, but one file beside it is wanted. Put it there, "
+            "or convert both to one file."
+        )
+    return file
+
+
+def check_affine(path: Path, affine: np.ndarray) -> None:
+    """Raise DataError for an affine that does not say where voxels lie."""
+    if not np.isfinite(affine).all():
+        raise DataError(
+            f"{path} has an affine with NaN or infinite numbers, so nobody knows where its voxels "
+            "lie. Mend its header (e.g. copy it from the original image)."
+        )
+    flat = abs(np.linalg.det(affine[:3, :3])) < 1e-12
+    if flat or np.isnan(io_orientation(affine)).any():  # or nearly so, of sides in kilometres
+        raise DataError(
+            f"{path} has an affine that cannot be inverted: two of its axes are the same, or a "
+            "voxel's side is 0. Mend its header (e.g. copy it from the original image)."
+        )
+
+
+def check_numbers(path: Path, values: np.ndarray) -> np.ndarray:
+    """One number a voxel, no larger than float32. Raises DataError for what is none."""
+    if values.dtype.kind not in "buif":
+        raise DataError(
+            f"{path} holds {values.dtype}, but one number a voxel is wanted. Convert it."
+        )
+    # a scale factor in the head makes float64 of every integer
+    return values.astype(np.float32) if values.dtype == np.float64 else values
+
+
+def ras_of_lps(affine: np.ndarray) -> np.ndarray:
+    """DICOM and MetaImage count to the left and back, nibabel and we to the right and front."""
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

@@ -1,0 +1,194 @@
+"""What was seen of a data set's images and masks so far: counts, and what is wrong."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hidiff.datasets.case import Case, mask_of
+from hidiff.images.files import DataError, ImageFiles, first_file
+from hidiff.images.intensity import Intensity, normalise
+from hidiff.images.pictures import (
+    read_field_of_view,
+    read_files,
+    read_image,
+    read_mask,
+    read_planes,
+)
+from hidiff.images.volume import is_volume, read_any_volume, read_volume, read_volume_mask
+from hidiff.images.voxels import Volume
+from hidiff.inspection.findings import Finding
+from hidiff.labels import Labels
+
+
+class Tally:
+    """What was seen so far."""
+
+    def __init__(
+        self, labels: Labels | None, channels: int | None, intensity: Intensity | None
+    ) -> None:
+        self.labels = labels
+        self.wanted_channels = channels
+        self.intensity = intensity
+        self.sizes: Counter[str] = Counter()
+        self.spacings: Counter[str] = Counter()
+        self.channels: Counter[int] = Counter()
+        self.types: Counter[str] = Counter()
+        self.mask_types: Counter[str] = Counter()
+        self.pixels: Counter[float] = Counter()
+        self.masks: Counter[float] = Counter()
+        self.cuts: Counter[float | None] = Counter()
+        self.class_masks: Counter[str] = Counter()
+        self.num_masks = 0
+        self.single: set[float] | None = set()  # the masks' values, as long as each has one
+        self.problems: list[tuple[str, str]] = []  # file, what is wrong
+        self.empty: list[str] = []
+        self.seen: dict[bytes, list[tuple[str, str]]] = {}  # content -> (split, file)
+
+    def look_at(self, case: Case, split: str) -> None:
+        if is_volume(case.image):
+            self._look_at_volume(case, split)
+            return
+        size = self._try(first_file(case.image), lambda: self._look_at_image(case.image, split))
+        for mask in map(Path, case.masks):
+            self._try(mask, lambda mask=mask: self._look_at_mask(mask, size))
+        if case.field_of_view is not None:
+            seen = Path(case.field_of_view)
+            self._try(seen, lambda: _check_size(seen, read_field_of_view(seen).shape[1:], size))
+
+    def _try(self, path: Path | str, look: Callable[[], Any]) -> Any:
+        try:
+            return look()
+        except ValueError as error:  # DataError too
+            text = str(error)
+            self.problems.append(
+                (Path(path).name, text if str(path) in text else f"{path}: {text}")
+            )
+            return None
+
+    def _look_at_image(self, files: ImageFiles, split: str) -> tuple[int, int]:
+        path = first_file(files)
+        if isinstance(files, tuple):
+            planes = image = read_files(files, len(files))
+        else:
+            planes = read_planes(path)
+            image = read_image(path, self.wanted_channels or planes.shape[0])
+        self._count_image(path, planes, split)
+        if self.intensity is not None:
+            normalise(image, self.intensity)
+        return planes.shape[1], planes.shape[2]
+
+    def _look_at_volume(self, case: Case, split: str) -> None:
+        file = first_file(case.image)
+        volume = self._try(file, lambda: self._look_at_voxels(case, split))
+        if volume is None or case.mask is None:  # without its grid no mask can be judged
+            return
+        mask = self._try(file, lambda: Path(mask_of(case)))
+        if mask is not None:
+            grid = volume.grid
+            self._try(mask, lambda: self._count_mask(mask, read_volume_mask(mask, grid, file)))
+
+    def _look_at_voxels(self, case: Case, split: str) -> Volume:
+        wanted = self.wanted_channels
+        volume = read_any_volume(case.image) if wanted is None else read_volume(case.image, wanted)
+        self._count_image(volume.path, volume.values, split)
+        sides = "x".join(f"{side:.3g}" for side in volume.grid.spacing_mm)
+        self.spacings[f"{sides} mm" if case.has_spacing else "unknown"] += 1
+        if self.intensity is not None:
+            normalise(volume.values.astype(np.float32), self.intensity)
+        return volume
+
+    def _count_image(self, path: Path, planes: np.ndarray, split: str) -> None:
+        self.sizes["x".join(map(str, planes.shape[1:]))] += 1
+        self.channels[planes.shape[0]] += 1
+        self.types[str(planes.dtype)] += 1
+        content = hashlib.blake2b(repr((planes.shape, str(planes.dtype))).encode())
+        content.update(np.ascontiguousarray(planes).data)
+        self.seen.setdefault(content.digest(), []).append((split, path.name))
+
+    def _look_at_mask(self, path: Path, size: tuple[int, int] | None) -> None:
+        mask = read_mask(path)
+        self._count_mask(path, mask)
+        _check_size(path, mask.shape, size)
+
+    def _count_mask(self, path: Path, mask: np.ndarray) -> None:
+        self.num_masks += 1
+        self.mask_types[str(mask.dtype)] += 1
+        values, counts = np.unique(mask, return_counts=True)
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+            self.pixels[value] += count
+            self.masks[value] += 1
+        above = [value for value in values.tolist() if value]
+        if self.single is not None:
+            self.single = self.single | set(above) if len(above) < 2 else None
+        if not mask.any():
+            self.empty.append(path.name)
+        if self.labels is None:
+            return
+        planes = self.labels.encode_bool(mask)[self.labels.class_planes]
+        self.class_masks.update(
+            name for name, plane in zip(self.labels.class_names, planes, strict=True) if plane.any()
+        )
+        if self.labels.kind == "one_class":
+            self.cuts[self.labels.cut(mask)] += 1
+
+    def findings(self) -> list[Finding]:
+        found = [Finding("stop", text, (name,)) for name, text in self.problems]
+        found += self._of_channels()
+        found += self._of_repeats()
+        if self.intensity is None and len(self.spacings) > 1:
+            text = (
+                f"voxels have {len(self.spacings)} sizes: set data.spacing_mm, as the recipe of "
+                "hidiff train FOLDER does."
+            )
+            found.append(Finding("note", text))
+        if self.empty and len(self.empty) == self.num_masks:
+            found.append(Finding("stop", "every mask is empty: there is nothing to learn."))
+        elif self.empty:
+            text = f"{len(self.empty)} of {self.num_masks} masks are empty. Fine, if it is so."
+            found.append(Finding("note", text, tuple(self.empty)))
+        for name in self.labels.class_names if self.labels else ():
+            if self.num_masks and not self.class_masks[name]:
+                text = f"the class {name} is in no mask. Check its values in labels.classes."
+                found.append(Finding("warning", text))
+        return found
+
+    def _of_channels(self) -> list[Finding]:
+        deep = sorted(kind for kind in self.types if kind not in ("uint8", "bool"))
+        found = []
+        if self.intensity is None and deep and not self.spacings:
+            text = (
+                f"some images are {', '.join(deep)}: say what white is (full_scale: 65535 "
+                "for 16 bits), or use intensity.kind: zscore."
+            )
+            found.append(Finding("note", text))
+        if self.wanted_channels is None and not set(self.channels) <= {1, 3}:
+            usual = self.channels.most_common(1)[0][0]
+            level = "stop" if len(self.channels) > 1 else "note"
+            text = f"images have {sorted(self.channels)} channels: set data.channels to {usual}"
+            found.append(
+                Finding(level, text + (", and take the others out." if level == "stop" else "."))
+            )
+        return found
+
+    def _of_repeats(self) -> list[Finding]:
+        found = []
+        for places in self.seen.values():
+            names = tuple(f"{split}: {name}" for split, name in places)
+            if len({split for split, _ in places}) > 1:
+                text = "the same image is in two splits: scores would be too good. Keep one."
+                found.append(Finding("stop", text, names))
+            elif len(places) > 1:
+                found.append(Finding("warning", "the same image comes more than once.", names))
+        return found
+
+
+def _check_size(path: Path, came: tuple[int, ...], wanted: tuple[int, int] | None) -> None:
+    if wanted is not None and tuple(came) != wanted:
+        raise DataError(
+            f"{path} is {came[0]}x{came[1]} (rows x columns), but its image is "
+            f"{wanted[0]}x{wanted[1]}. Check that they belong together, and resize one."
+        )

@@ -1,0 +1,54 @@
+"""Cases as tensors: loaded, cached, cut into patches and dealt out in batches."""
+
+from hidiff.loading.augmentation import PRESETS, Augmentation
+from hidiff.loading.dataset import (
+    LoadedCases,
+    TrainingPatches,
+    collate,
+    count_cache,
+    load_case,
+    load_image,
+    most_raters,
+    resize_image,
+)
+from hidiff.loading.draws import Draws
+from hidiff.loading.settings import DATA_VARIABLE, DataSettings, check_sides
+from hidiff.loading.slices import (
+    LoadedVolumes,
+    SlicedVolume,
+    Slicing,
+    count_volume_cache,
+    load_volume,
+    load_volume_mask,
+    read_slice,
+    resize_slices,
+    show_slice,
+)
+from hidiff.loading.transforms import training_transform
+
+__all__ = [
+    "DATA_VARIABLE",
+    "PRESETS",
+    "Augmentation",
+    "DataSettings",
+    "Draws",
+    "LoadedCases",
+    "LoadedVolumes",
+    "SlicedVolume",
+    "Slicing",
+    "TrainingPatches",
+    "check_sides",
+    "collate",
+    "count_cache",
+    "count_volume_cache",
+    "load_case",
+    "load_image",
+    "load_volume",
+    "load_volume_mask",
+    "most_raters",
+    "read_slice",
+    "resize_image",
+    "resize_slices",
+    "show_slice",
+    "training_transform",
+]

@@ -1,0 +1,85 @@
+"""Several models as one, such as the folds of a cross-validation: the mean of what they say."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from hidiff.prediction.prediction import Prediction, decide, entropy_bits
+from hidiff.prediction.predictor import Predictor
+from hidiff.prediction.settings import PredictionSettings
+
+# What all must share, so that an image is read and shown once for all.
+SHARED = ("labels", "channels", "intensity", "slicing", "size", "priors", "refines")
+
+
+class Ensemble(Predictor):
+    """A predictor whose probability is the mean over its members', pixel by pixel.
+
+    Images are read, resized and sliced as the first member does, and so must every other's be.
+    """
+
+    def __init__(self, members: Sequence[Predictor]):
+        if not members:
+            raise ValueError("there is no model to average. Give one at least.")
+        first = members[0]
+        for number, member in enumerate(members[1:], start=2):
+            differs = [name for name in SHARED if getattr(member, name) != getattr(first, name)]
+            if differs:
+                raise ValueError(
+                    f"model {number} differs from the first in {', '.join(differs)}, so the two "
+                    "cannot be averaged. Give models of one recipe, such as its folds."
+                )
+        super().__init__(
+            first.hybrid,
+            channels=first.channels,
+            intensity=first.intensity,
+            slicing=first.slicing,
+            priors=first.priors,
+            window=first.window,
+            size=first.size,
+            settings=first.settings,
+            device=first.device,
+            refines=first.refines,
+        )
+        self.members = list(members)
+
+    def predict_slices(
+        self,
+        images: Float[Tensor, "b channels h w"],
+        names: list[str],
+        settings: PredictionSettings,
+        *,
+        size: tuple[int, int],
+        refine: bool,
+        trace: bool = False,
+    ) -> list[Prediction]:
+        """As Predictor's, of all members; steps are those of the first."""
+        by_member = [
+            member.predict_slices(
+                images, names, settings, size=size, refine=refine, trace=trace and number == 0
+            )
+            for number, member in enumerate(self.members)
+        ]
+        return [self._average(each, settings) for each in zip(*by_member, strict=True)]
+
+    def _average(self, found: Sequence[Prediction], settings: PredictionSettings) -> Prediction:
+        if len(found) == 1:
+            return found[0]
+        probability = np.mean([each.probability for each in found], axis=0)
+        prior = np.mean([each.prior for each in found], axis=0)
+        # over all samples of all members: E[x^2] - E[x]^2
+        squares = [
+            each.probability**2 + (0 if each.variance is None else each.variance) for each in found
+        ]
+        return Prediction(
+            name=found[0].name,
+            labels=decide(probability, self.labels, settings.rule),
+            probability=probability,
+            uncertainty=entropy_bits(probability, self.labels),
+            prior=prior,
+            prior_labels=decide(prior, self.labels, settings.rule),
+            variance=(np.mean(squares, axis=0) - probability**2).clip(0),
+            trace=found[0].trace,
+        )

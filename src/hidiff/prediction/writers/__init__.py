@@ -1,0 +1,1 @@
+"""Predictions to files: pictures, volumes and DICOM segmentations."""

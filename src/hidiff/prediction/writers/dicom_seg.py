@@ -1,0 +1,92 @@
+"""DICOM SEG: masks as a DICOM object that refers to the series they belong to."""
+
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from hidiff._version import __version__
+from hidiff.extras import import_extra
+from hidiff.images import DataError, dicom_files
+
+SCHEME = "99HIDIFF"  # of codes: the user's class names stand in no terminology that we know of
+
+
+def write_dicom_seg(
+    path: Path,
+    labels: UInt8[np.ndarray, "x y z"] | UInt8[np.ndarray, "k x y z"],
+    class_names: Sequence[str],
+    series: Path,
+) -> None:
+    """One binary segment a class; `labels` as Labels.decode has them, on the series' own grid."""
+    highdicom = import_extra("highdicom", "dicom", series)
+    pydicom = import_extra("pydicom", "dicom", series)
+    heads = [pydicom.dcmread(file, stop_before_pixels=True) for file in dicom_files(series)]
+    sources = _fill_in(pydicom, series, heads)
+    # frames, rows, columns (, segments), as highdicom wants them
+    frames = np.moveaxis(labels, 0, -1) if labels.ndim == 4 else labels
+    frames = np.ascontiguousarray(np.moveaxis(frames, (2, 1, 0), (0, 1, 2)))
+    try:
+        segmentation = highdicom.seg.Segmentation(
+            source_images=sources,
+            pixel_array=frames,
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[
+                _describe(highdicom, number, name)
+                for number, name in enumerate(class_names, start=1)
+            ],
+            series_instance_uid=highdicom.UID(),
+            series_number=int(sources[0].get("SeriesNumber") or 0) + 1000,
+            sop_instance_uid=highdicom.UID(),
+            instance_number=1,
+            manufacturer="HiDiff",
+            manufacturer_model_name="HiDiff",
+            software_versions=__version__,
+            device_serial_number="0",
+        )
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        raise DataError(
+            f"no DICOM SEG can be made for {series} ({error}). Use the format nifti."
+        ) from error
+    segmentation.save_as(path)
+
+
+def _fill_in(pydicom: Any, series: Path, heads: Sequence[Any]) -> Sequence[Any]:
+    """Identifiers that were emptied to hide the patient: each slice's lies in its file's meta head.
+
+    Those of study and series are made of the first slice's, so that all SEGs of a series agree.
+    """
+    for head in heads:
+        head.SOPClassUID = head.get("SOPClassUID") or head.file_meta.MediaStorageSOPClassUID
+        head.SOPInstanceUID = (
+            head.get("SOPInstanceUID") or head.file_meta.MediaStorageSOPInstanceUID
+        )
+    emptied = [name for name in ("StudyInstanceUID", "SeriesInstanceUID") if not heads[0].get(name)]
+    if emptied:
+        warnings.warn(
+            f"{series} has no {' and no '.join(emptied)}: its DICOM SEG bears one that is made up.",
+            stacklevel=2,
+        )
+    for name in emptied:
+        made = pydicom.uid.generate_uid(entropy_srcs=[name, str(heads[0].SOPInstanceUID)])
+        for head in heads:
+            setattr(head, name, made)
+    return heads
+
+
+def _describe(highdicom: Any, number: int, name: str) -> Any:
+    codes = import_module("pydicom.sr.codedict").codes
+    return highdicom.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=name[:64],
+        segmented_property_category=codes.SCT.AnatomicalStructure,
+        segmented_property_type=highdicom.sr.CodedConcept(f"{number}", SCHEME, name[:64]),
+        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
+            name="HiDiff", version=__version__, family=codes.DCM.ArtificialIntelligence
+        ),
+    )

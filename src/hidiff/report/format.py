@@ -1,0 +1,133 @@
+"""How results are put into words: titles, decimals, signs, a verdict, a Markdown table."""
+
+from collections.abc import Sequence
+
+from hidiff.metrics.bands import Band
+from hidiff.metrics.known import KNOWN, higher_is_better
+from hidiff.metrics.statistics import FEWEST_GROUPS, SignedRank
+from hidiff.metrics.table import Entry, Interval, Summary
+
+RESULT = ("prior", "refined", "difference [95 % CI]", "p")
+
+
+def markdown_table(summary: Summary, *, metrics: Sequence[str] = ("dice",)) -> str:
+    """A table to paste: prior, refined, their difference with its interval and test, and n.
+
+    p is Wilcoxon's, with the groups whose difference is not zero; n all groups.
+    """
+    lines = [
+        (class_name, metric_title(name, summary.unit), *result_cells(entry), summary.num_groups)
+        for class_name in shown_classes(summary)
+        for name in metrics
+        for entry in [summary.entry(class_name, name)]
+    ]
+    return markdown(("class", "metric", *RESULT, "n"), lines) + f"\n{scale_words(summary)}\n"
+
+
+def markdown_bands(bands: Sequence[Band], *, counted: str = "objects") -> str:
+    """The same by size: a line a class, band and metric, with how many objects (or pixels) it has.
+
+    n are the groups that hold any.
+    """
+    lines = [
+        (
+            band.class_name,
+            band.name,
+            metric_title(name, band.summary.unit),
+            *result_cells(band.summary.entry(band.class_name, name)),
+            band.count,
+            band.summary.num_groups,
+        )
+        for band in bands
+        for name in band.summary.metrics
+    ]
+    return markdown(("class", "size", "metric", *RESULT, counted, "n"), lines)
+
+
+def result_cells(entry: Entry) -> tuple[str, str, str, str]:
+    """The cells of RESULT."""
+    return (
+        format_mean(entry.metric, entry.prior),
+        format_mean(entry.metric, entry.refined),
+        format_interval(entry.metric, entry.difference, signed=True),
+        format_test(entry.test),
+    )
+
+
+def markdown(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def scale_words(summary: Summary) -> str:
+    """What was measured, in a sentence."""
+    return f"Measured per {summary.per}, distances in {summary.unit}."
+
+
+def shown_classes(summary: Summary) -> tuple[str, ...]:
+    """The classes worth a line: the mean of one class alone would only repeat it."""
+    names = summary.class_names
+    return names[:-1] if len(names) == 2 else names
+
+
+def metric_name(name: str) -> str:
+    """ "Surface Dice" of "surface_dice"; a metric that KNOWN doesn't hold keeps its name."""
+    return KNOWN[name].title if name in KNOWN else name
+
+
+def metric_title(name: str, distance_unit: str = "px") -> str:
+    """ "Dice ↑", "HD95 (px) ↓": what it is, its unit, and which way is better."""
+    if name not in KNOWN:
+        return name
+    unit = f" ({distance_unit})" if KNOWN[name].unit == "distance" else ""
+    return f"{KNOWN[name].title}{unit} {'↑' if higher_is_better(name) else '↓'}"
+
+
+def format_mean(name: str, interval: Interval | None, *, signed: bool = False) -> str:
+    """Three decimals for a share, two for a distance; a dash where there is nothing."""
+    return "-" if interval is None else format_number(name, interval.mean, signed=signed)
+
+
+def format_interval(name: str, interval: Interval | None, *, signed: bool = False) -> str:
+    """ "+0.012 [+0.004, +0.020]"."""
+    if interval is None or interval.low is None or interval.high is None:
+        return format_mean(name, interval, signed=signed)
+    mean, low, high = (
+        format_number(name, value, signed=signed)
+        for value in (interval.mean, interval.low, interval.high)
+    )
+    return f"{mean} [{low}, {high}]"
+
+
+def format_test(test: SignedRank | None) -> str:
+    """ "0.031 (n = 16)": never a p without what it rests on."""
+    if test is None:
+        return "-"
+    p = "<0.001" if test.p < 0.001 else f"{test.p:.3f}"
+    return f"{p} (n = {test.n})"
+
+
+def format_number(name: str, value: float, *, signed: bool = False) -> str:
+    decimals = 2 if name in KNOWN and KNOWN[name].unit == "distance" else 3
+    text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
+    # A difference that rounds to nothing has no direction.
+    return text.lstrip("+-") if float(text) == 0 else text
+
+
+def judge(entry: Entry) -> str:
+    """In a word, what follows from a difference and its interval.
+
+    "better" or "worse"; "unclear": the interval holds zero; "few": it rests on too few groups for
+    any of these; "" where nothing can be said.
+    """
+    difference = entry.difference
+    if difference is None or difference.low is None or difference.high is None:
+        return ""
+    if difference.n is not None and difference.n < FEWEST_GROUPS:
+        return "few"
+    if difference.low <= 0 <= difference.high:
+        return "unclear"
+    if entry.metric not in KNOWN:
+        return ""
+    return "better" if (difference.low > 0) == higher_is_better(entry.metric) else "worse"

@@ -1,1 +1,0 @@
-"""A page in the browser: open an image, refine its mask, see the doubt."""

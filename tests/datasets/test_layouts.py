@@ -1,0 +1,156 @@
+"""Every official layout, on tiny files like its publisher's: who is where, and what is seen."""
+
+import numpy as np
+import pytest
+
+from hidiff.datasets import CATALOG, PREPARERS, Splitting, load_split, prepare
+from hidiff.datasets.splits import SPLITS
+from hidiff.images import DataError, is_volume
+from hidiff.loading import LoadedCases, LoadedVolumes, Slicing
+from tests import official
+
+LAYOUTS = {
+    "synapse": ("synapse", official.synapse),
+    "brats": ("brats", official.brats),
+    "kvasir_seg": ("kvasir_seg", official.kvasir_seg),
+    "cvc_tiff": ("cvc_clinicdb", official.cvc_tiff),
+    "cvc_png": ("cvc_clinicdb", official.cvc_png),
+    "lidc": ("lidc", official.lidc),
+    "ms_lesions": ("ms_lesions", official.ms_lesions),
+}
+# Synapse holds out 200 slices, which is more than the tiny set has.
+SPLITTING = Splitting(validation_cases=2)
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def made(request, tmp_path_factory):
+    """The data set's name, and its folder: prepared, where its download is not read as it is."""
+    name, write = LAYOUTS[request.param]
+    folder = tmp_path_factory.mktemp(name)
+    write(folder / "download")
+    if name not in PREPARERS:
+        return name, folder / "download"
+    return name, prepare(name, folder / "download", folder / "ready").folder
+
+
+def load(name, root, split):
+    return load_split(name, root, split, splitting=SPLITTING)
+
+
+def test_splits_share_no_group_and_leave_none_out(made):
+    name, root = made
+    splits = [load(name, root, split) for split in SPLITS]
+    for key in ("group", "name"):
+        sides = [{getattr(case, key) for case in split} for split in splits]
+        assert all(sides)
+        assert sum(len(side) for side in sides) == len(set.union(*sides))
+
+
+def test_the_masks_lie_where_the_images_show_them(made):
+    name, root = made
+    entry = CATALOG[name]
+    for split in SPLITS:
+        case = load(name, root, split)[0]
+        kind = LoadedVolumes if is_volume(case.image) else LoadedCases
+        slicing = [Slicing()] if kind is LoadedVolumes else []
+        items = kind([case], entry.labels, entry.channels, entry.intensity, *slicing)
+        item = items[0] if name == "synapse" else items[len(items) // 2]
+        assert item["image"].shape[0] == entry.channels
+        assert item["y0"].shape[0] == entry.labels.num_planes
+        classes = item["y0"][entry.labels.class_planes].bool().any(dim=0)
+        assert classes.any()
+        bright = item["image"].amax(dim=0)
+        assert bright[classes].min() > bright[~classes].median()
+
+
+def test_folds_take_turns_and_leave_the_test_split_alone(made):
+    name, root = made
+    test = load(name, root, "test")
+    validated = []
+    for fold in range(3):
+        splitting = SPLITTING.model_copy(update={"fold": fold, "folds": 3})
+        sides = {split: load_split(name, root, split, splitting=splitting) for split in SPLITS}
+        assert sides["test"] == test
+        groups = [{case.group for case in sides[split]} for split in SPLITS]
+        assert not groups[0] & groups[1]
+        validated += [case.name for case in sides["validation"]]
+    whole = [case.name for split in SPLITS[:2] for case in load(name, root, split)]
+    assert sorted(validated) == sorted(whole)
+
+
+def test_a_missing_sequence_is_named(tmp_path):
+    official.brats(tmp_path)
+    (tmp_path / "BraTS2021_00003" / "BraTS2021_00003_t2.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"BraTS2021_00003 holds no BraTS2021_00003_t2\.nii\.gz"):
+        load("brats", tmp_path, "train")
+    (tmp_path / "BraTS2021_00003" / "BraTS2021_00003_seg.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"_t2\.nii\.gz, BraTS2021_00003_seg\.nii\.gz, but"):
+        load("brats", tmp_path, "train")
+
+
+def test_the_frames_of_a_sequence_stay_together(tmp_path):
+    official.cvc_tiff(tmp_path)
+    groups = {}
+    for split in SPLITS:
+        for case in load("cvc_clinicdb", tmp_path, split):
+            groups[int(case.name)] = case.group
+    assert {groups[frame] for frame in (1, 5, 25)} == {"sequence-01"}
+    assert {groups[frame] for frame in (29, 49)} == {"sequence-02"}
+    (tmp_path / "sequences.txt").write_text("1-49\n50-80\n\n81-200\n")
+    splits = [load("cvc_clinicdb", tmp_path, split) for split in SPLITS]
+    assert sorted(len(split) for split in splits) == [7, 8, 13]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("1-25\n", "is in 0 sequences of"), ("1-200\n3-7\n", "frame 5 is in 2"), ("a", "'a'")],
+)
+def test_a_wrong_table_of_sequences_is_refused(tmp_path, text, message):
+    official.cvc_tiff(tmp_path)
+    (tmp_path / "sequences.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        load("cvc_clinicdb", tmp_path, "train")
+
+
+def test_slices_of_one_patient_are_all_for_training(tmp_path):
+    official.brats_slices(tmp_path)
+    cases = load("brats_slices", tmp_path, "train")
+    assert [case.name for case in cases] == ["001_080", "001_081", "001_082"]
+    assert {case.group for case in cases} == {"001"}
+    entry = CATALOG["brats_slices"]
+    loaded = LoadedVolumes(cases, entry.labels, 4, entry.intensity, Slicing())
+    assert len(loaded) == 3
+    assert loaded[0]["y0"][3].sum() == 1
+    with pytest.raises(DataError, match=r"split test .* is empty"):
+        load("brats_slices", tmp_path, "test")
+
+
+def test_a_folder_a_rater_gives_several_masks(tmp_path):
+    for rater in ("anna", "ben"):
+        for number in range(3):
+            mask = official.MASK.astype(np.uint8)
+            official.write_picture(tmp_path / "masks" / rater / f"{number}.png", mask)
+    for number in range(3):
+        official.write_picture(tmp_path / "images" / f"{number}.png", official.picture(number))
+    (case, *_) = load("folder", tmp_path, "train")
+    assert [mask.parent.name for mask in case.masks] == ["anna", "ben"]
+    (tmp_path / "masks" / "ben" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"no partner in .*ben: 1\.png"):
+        load("folder", tmp_path, "train")
+
+
+REAL = {
+    "brats_slices": ("BraTS_slices", "train", 6),
+    "ms_lesions": ("MS_lesions", None, 2),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_volumes_are_found(data_root, name):
+    folder, split, count = REAL[name]
+    if not (data_root / folder).is_dir():
+        pytest.skip(f"{folder} is not in {data_root}")
+    shares = Splitting(fractions=(1, 0, 0))
+    cases = CATALOG[name].list_cases(data_root / folder, split or "train", shares)
+    assert len(cases) == count
+    assert all(len(case.image) == 4 for case in cases)
