@@ -17,9 +17,7 @@ def import_extra(module: str, extra: str, needed_by: object = None) -> ModuleTyp
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
-        what = (
-            f"{error.name} is" if needed_by is None else f"{needed_by} needs {error.name}, which is"
-        )
+        needs = "" if needed_by is None else f"{needed_by} needs {error.name}. "
         raise MissingExtra(
             f"{needs}{error.name} is not installed. Install it with: "
             f"pip install -c constraints.txt 'hidiff[{extra}]'"
