@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hidiff.images import DataError, Grid, is_volume, read_grid, volume_stem, voxels
-from hidiff.images.volume import read_volume, read_volume_mask
-from tests.volumes import grids, make_grid, make_mask, write_nifti
+from hidiff.images import DataError, Grid, image_stem, voxels
+from tests.volumes import grids, is_volume, make_grid, make_mask, read_grid, read_volume, read_volume_mask, write_nifti
 
 GRID = make_grid(4, 3, 2)
 
@@ -66,7 +65,7 @@ def test_a_volume_is_known_by_its_ending():
     assert is_volume("a.nii.gz")
     assert is_volume("b.1.NII")
     assert not is_volume("c.png")
-    assert [volume_stem(name) for name in ("a.nii.gz", "b.1.NII", "c/d.mha")] == ["a", "b.1", "d"]
+    assert [image_stem(name) for name in ("a.nii.gz", "b.1.NII", "c/d.mha")] == ["a", "b.1", "d"]
 
 
 def nan_affine(file):

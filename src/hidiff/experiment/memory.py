@@ -6,10 +6,9 @@ import warnings
 import torch
 from torch import nn
 
-from hidiff.experiment.cases import list_cases, priors_of
+from hidiff.experiment.cases import list_cases, reading_of
 from hidiff.experiment.networks import refiner_of, segmentor_of
-from hidiff.images import is_volume
-from hidiff.loading import count_cache, count_volume_cache
+from hidiff.loading import count_cache
 from hidiff.recipe import Recipe
 from hidiff.training.memory import MemoryNeed, count_activations, count_weights, gib, memory_of
 
@@ -64,14 +63,7 @@ def estimate_memory(recipe: Recipe, own: nn.Module | None = None) -> MemoryNeed:
             patch_size=data.patch_size,
             frozen=frozen,
         ),
-        cache=_count_cache(recipe) if data.cache is True else 0,
+        cache=count_cache(list_cases(recipe, "train"), reading_of(recipe))
+        if data.cache is True
+        else 0,
     )
-
-
-def _count_cache(recipe: Recipe) -> int:
-    data, planes = recipe.data, recipe.labels.num_planes
-    channels = data.channels + (planes if priors_of(recipe) else 0)
-    cases = list_cases(recipe, "train")
-    if any(is_volume(case.image) for case in cases):
-        return count_volume_cache(cases, data.channels, planes, data.slicing, data.size)
-    return count_cache(cases, channels, planes, data.size)

@@ -1,6 +1,5 @@
-"""A volume's voxels on their grid, what a file format is, and the checks of every reader."""
+"""A volume's voxels on their grid, and the checks that every reader makes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,20 +18,12 @@ Holds = Literal["image", "mask"]
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume as its files have it, with the scale factors of their headers applied."""
+    """The voxels of one file, with the scale factors of its header applied."""
 
     values: Num[np.ndarray, "c x y z"]
     grid: Grid
     path: Path
-    """the file or folder, of several channels' files the first"""
-
-
-@dataclass(frozen=True)
-class VolumeFormat:
-    """How a kind of file is read: `read_grid` opens the head alone, where there is one."""
-
-    read: Callable[[Path, Holds], Volume]
-    read_grid: Callable[[Path, Holds], Grid]
+    """the file or folder"""
 
 
 def check_memory(path: Path, count: int) -> None:

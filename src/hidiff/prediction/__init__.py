@@ -1,10 +1,16 @@
 """A trained model and images to predictions, and to the files of their masks."""
 
 from hidiff.prediction.ensemble import Ensemble
-from hidiff.prediction.prediction import RULES, Prediction, decide, entropy_bits
+from hidiff.prediction.prediction import (
+    RULES,
+    Prediction,
+    SliceMaps,
+    decide,
+    entropy_bits,
+    one_slice,
+)
 from hidiff.prediction.predictor import Predictor
 from hidiff.prediction.settings import PredictionSettings
-from hidiff.prediction.volume import VolumePrediction
 
 __all__ = [
     "RULES",
@@ -12,7 +18,8 @@ __all__ = [
     "Prediction",
     "PredictionSettings",
     "Predictor",
-    "VolumePrediction",
+    "SliceMaps",
     "decide",
     "entropy_bits",
+    "one_slice",
 ]

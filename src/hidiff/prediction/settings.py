@@ -43,8 +43,8 @@ class PredictionSettings(BaseModel):
     overlap: float = Field(default=0.25, ge=0, lt=1, description="share of a window, each way")
     lit_view: bool = Field(
         default=False,
-        description="find the lit view of each picture, as a round lens leaves it on black, and "
-        "call all outside it background; volumes are left as they are",
+        description="find the lit view of each slice, as a round lens leaves it on black, and "
+        "call all outside it background",
     )
     windows: int = Field(default=8, ge=1, description="windows at once")
 

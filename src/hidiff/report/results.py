@@ -12,12 +12,10 @@ from hidiff.datasets import Case
 from hidiff.evaluation.chosen import case_scores, choose_cases
 from hidiff.evaluation.evaluate import Row, Truth, read_truth
 from hidiff.evaluation.studies import KINDS, CalibrationStudy, SizeStudy
-from hidiff.images import Intensity, is_volume, read_files
-from hidiff.loading import read_slice
+from hidiff.images import Intensity, read_image
 from hidiff.metrics import Review, Summary, flag_for_review, summarise, write_csv, write_json
 from hidiff.prediction.prediction import Prediction
 from hidiff.prediction.predictor import Predictor
-from hidiff.prediction.writers.picture import most_bits
 from hidiff.report.format import markdown_bands, markdown_table
 from hidiff.report.pictures import CasePicture, case_png, steps_png, write_png
 from hidiff.report.report import write_report
@@ -32,7 +30,7 @@ PICTURES = "pictures"
 
 
 def result_files(folder: Path) -> list[Path]:
-    """The files of an evaluation that lie in a folder."""
+    """Return the files of an evaluation that lie in a folder."""
     files = (*TABLE_FILES, *SIZE_FILES, REVIEW_FILE, RELIABILITY_FILE, REPORT)
     named = [folder / name for name in files]
     return [*filter(Path.is_file, named), *sorted((folder / PICTURES).glob("*.png"))]
@@ -77,7 +75,7 @@ def write_sizes(folder: Path, study: SizeStudy) -> None:
 
 
 def review_cases(rows: Sequence[Row], uncertainty: Mapping[str, float]) -> Review:
-    """Which cases need review, judged by the errors of the refined masks, or of the prior's."""
+    """Find the cases that need review, by the errors of the refined masks, or of the prior's."""
     scores = case_scores(rows, "dice")
     error = {name: 1 - each.get("refined", each["prior"]) for name, each in scores.items()}
     return flag_for_review(uncertainty, error)
@@ -101,8 +99,8 @@ def write_illustrated_report(
     """Write report.html, and its pictures as PNG below pictures/; the report's path.
 
     The worst, median and best cases are predicted again, with the same `changes` and so the same
-    result, rather than kept from the evaluation; every step is shown of the median one. Of a
-    volume the slice is shown that holds most of the classes.
+    result, rather than kept from the evaluation; every step is shown of the median one. Of several
+    slices the one is shown that holds most of the classes.
     """
     chosen = choose_cases(rows, num_cases)
     roles = list(chosen.values())
@@ -113,15 +111,10 @@ def write_illustrated_report(
         trace = predictor.refines and name == traced
         case = by_name[name]
         truth = read_truth(case, predictor)
-        number = fullest_slice(truth) if is_volume(case.image) else None
-        if number is not None:
-            prediction = predictor.predict_slice(
-                case.image, number, name=name, trace=trace, **changes
-            )
-        else:
-            prediction = predictor.predict(
-                case.image, prior=case.prior, name=name, trace=trace, **changes
-            )
+        number = fullest_slice(truth)
+        prediction = predictor.predict(
+            case.image, prior=case.prior, name=name, slice=number, trace=trace, **changes
+        )
         picture = case_picture(case, truth, number, prediction, predictor, rows, role)
         pictures.append(picture)
         write_png(case_png(picture), folder / PICTURES / f"{role}_{name}.png")
@@ -147,39 +140,35 @@ def write_illustrated_report(
 
 
 def fullest_slice(truth: Truth) -> int:
-    """Of a volume: the number of the slice where most voxels belong to a class."""
+    """Return the number of the slice where most voxels belong to a class; 0 of a picture."""
     counts = np.count_nonzero(truth.labels, axis=(-2, -1))
-    return int(counts.reshape(-1, counts.shape[-1]).sum(axis=0).argmax())
+    depth = truth.inside.size // (truth.inside.shape[-1] * truth.inside.shape[-2])
+    return int(counts.reshape(-1, depth).sum(axis=0).argmax())
 
 
 def case_picture(
     case: Case,
     truth: Truth,
-    number: int | None,
+    number: int,
     prediction: Prediction,
     predictor: Predictor,
     rows: Sequence[Row],
     role: str,
 ) -> CasePicture:
-    """All that is to be seen of one case, or of one slice, by its `number`, of a volume.
+    """Return all that a report shows of one slice of a case.
 
     Its scores are of the whole case: the mean Dice over the classes.
     """
     scores = case_scores(rows, "dice")[case.name]
     refined = "refined" in scores
-    if number is None:
-        name, labels = case.name, truth.labels
-        raw = read_files(case.image, predictor.channels)
-    else:
-        depth = truth.labels.shape[-3]
-        name, labels = (
-            f"{case.name}, slice {number + 1} of {depth}",
-            truth.labels[..., number, :, :],
-        )
-        raw = read_slice(case.image, predictor.channels, predictor.slicing.plane, number)
+    image = read_image(case.image, predictor.channels, predictor.slicing.plane)
+    labels, inside = (
+        image.geometry.from_spatial(maps)[..., number, :, :]
+        for maps in (truth.labels, truth.inside)
+    )
     return CasePicture(
-        name=name,
-        image=visible(raw, predictor.intensity),
+        name=image.geometry.slice_title(case.name, number),
+        image=visible(image.slice(number), predictor.intensity),
         truth=labels,
         prior_labels=prediction.prior_labels,
         labels=prediction.labels,
@@ -187,13 +176,13 @@ def case_picture(
         score=scores["refined" if refined else "prior"],
         prior_score=scores["prior"] if refined else None,
         role=role,
-        inside=None if case.field_of_view is None else truth.inside,
-        most_bits=most_bits(prediction),
+        inside=None if case.field_of_view is None else inside,
+        most_bits=prediction.most_bits,
     )
 
 
 def visible(raw: Float[np.ndarray, "c h w"], intensity: Intensity) -> UInt8[np.ndarray, "h w 3"]:
-    """Raw values as a picture: colour as it is, of other channels the middle one in grey.
+    """Return raw values as a picture: colour as it is, of other channels the middle one in grey.
 
     Values without a fixed scale are stretched from their 0.5th to their 99.5th percentile.
     """

@@ -6,10 +6,9 @@ from hypothesis import assume, given
 from hypothesis import settings as examples
 
 from hidiff.images import Grid, to_slices
-from hidiff.images.volume import read_volume
 from hidiff.prediction import VolumePrediction
 from hidiff.prediction.writers.volume import write_volume
-from tests.volumes import LABELS, Echo, grids, make_mask
+from tests.volumes import Echo, LABELS, grids, make_mask, read_volume
 
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 highdicom = pytest.importorskip("highdicom", reason="the extra dicom is not installed")

@@ -8,11 +8,10 @@ from hypothesis import strategies as st
 
 from hidiff.images import Grid
 from hidiff.images.grid import PLANES
-from hidiff.images.volume import read_volume_mask
 from hidiff.labels import Labels
 from hidiff.loading import Slicing
 from hidiff.prediction.writers.volume import write_volume
-from tests.volumes import LABELS, Echo, grids, make_grid, make_mask, write_nifti
+from tests.volumes import Echo, LABELS, grids, make_grid, make_mask, read_volume_mask, write_nifti
 
 
 @pytest.fixture(scope="module")
