@@ -5,8 +5,8 @@ import pytest
 
 from hidiff.datasets import CATALOG, PREPARERS, Splitting, load_split, prepare
 from hidiff.datasets.splits import SPLITS
-from hidiff.images import DataError, is_volume
-from hidiff.loading import LoadedCases, LoadedVolumes, Slicing
+from hidiff.images import DataError
+from hidiff.loading import LoadedCases, Reading
 from tests import official
 
 LAYOUTS = {
@@ -51,9 +51,7 @@ def test_the_masks_lie_where_the_images_show_them(made):
     entry = CATALOG[name]
     for split in SPLITS:
         case = load(name, root, split)[0]
-        kind = LoadedVolumes if is_volume(case.image) else LoadedCases
-        slicing = [Slicing()] if kind is LoadedVolumes else []
-        items = kind([case], entry.labels, entry.channels, entry.intensity, *slicing)
+        items = LoadedCases([case], Reading(entry.labels, entry.channels, entry.intensity))
         item = items[0] if name == "synapse" else items[len(items) // 2]
         assert item["image"].shape[0] == entry.channels
         assert item["y0"].shape[0] == entry.labels.num_planes
@@ -118,7 +116,7 @@ def test_slices_of_one_patient_are_all_for_training(tmp_path):
     assert [case.name for case in cases] == ["001_080", "001_081", "001_082"]
     assert {case.group for case in cases} == {"001"}
     entry = CATALOG["brats_slices"]
-    loaded = LoadedVolumes(cases, entry.labels, 4, entry.intensity, Slicing())
+    loaded = LoadedCases(cases, Reading(entry.labels, 4, entry.intensity))
     assert len(loaded) == 3
     assert loaded[0]["y0"][3].sum() == 1
     with pytest.raises(DataError, match=r"split test .* is empty"):

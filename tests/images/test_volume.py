@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hidiff.images import DataError, Grid, image_stem, voxels
-from tests.volumes import grids, is_volume, make_grid, make_mask, read_grid, read_volume, read_volume_mask, write_nifti
+from tests.volumes import (
+    grids,
+    is_volume,
+    make_grid,
+    make_mask,
+    read_grid,
+    read_volume,
+    read_volume_mask,
+    write_nifti,
+)
 
 GRID = make_grid(4, 3, 2)
 
@@ -56,7 +65,7 @@ def test_the_scale_of_the_header_is_applied(folder):
 def test_whole_numbers_stored_as_floats_are_a_mask(folder):
     mask = make_mask(GRID)
     file = write_nifti(folder / "float.nii.gz", mask.astype(np.float32), GRID)
-    came = read_volume_mask(file, GRID, "image")
+    came = read_volume_mask(file, GRID, "image.nii")
     assert came.dtype.kind == "i"
     np.testing.assert_array_equal(came, mask)
 

@@ -39,8 +39,9 @@ class PictureFormat(Format):
         if len(parts) == 1:
             image = first if channels is None else as_floats(first)
             check_finite(path, image.values)
-            planes = image.slice(0)
-            return picture_of(match_channels(path, planes, channels or len(planes)), path)
+            if channels is None:
+                return image
+            return picture_of(match_channels(path, image.slice(0), channels), path)
         if channels not in (None, len(parts)):
             raise DataError(
                 f"{path} and the {len(parts) - 1} beside it make {len(parts)} channels, "

@@ -10,8 +10,8 @@ from hidiff.images import Grid
 from hidiff.images.grid import PLANES
 from hidiff.labels import Labels
 from hidiff.loading import Slicing
-from hidiff.prediction.writers.volume import write_volume
-from tests.volumes import Echo, LABELS, grids, make_grid, make_mask, read_volume_mask, write_nifti
+from hidiff.prediction.writers import write_prediction
+from tests.volumes import LABELS, Echo, grids, make_grid, make_mask, read_volume_mask, write_nifti
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +20,9 @@ def folder(tmp_path_factory):
 
 
 def predict_and_write(model, file, folder, **options):
-    prediction = model.predict_volume(file, name="a", keep_probability=True)
+    prediction = model.predict(file, name="a", keep_probability=True)
     options = {"overwrite": True, **options}
-    return write_volume(prediction, folder, stem="out", source=file, labels=model.labels, **options)
+    return write_prediction(prediction, folder, stem="out", **options)
 
 
 @given(
@@ -59,27 +59,22 @@ def test_a_qform_that_differs_from_the_sform_is_kept(folder):
 def test_probabilities_and_uncertainty_read_as_shares_and_bits(folder):
     grid = make_grid(4, 3, 2)
     file = write_nifti(folder / "in.nii.gz", make_mask(grid), grid)
-    model = Echo()
-    prediction = model.predict_volume(file, keep_probability=True)
+    prediction = Echo().predict(file, keep_probability=True)
     draws = np.random.default_rng(0)
     prediction.probability[:] = draws.uniform(size=prediction.probability.shape)
     prediction.uncertainty[:] = draws.uniform(0, 2, prediction.uncertainty.shape)
-    write_volume(
-        prediction, folder, stem="soft", source=file, labels=model.labels, uncertainty=True,
-        formats=("nifti", "npz"),
-    )  # fmt: skip
+    formats = ("nifti", "npz")
+    write_prediction(prediction, folder, stem="soft", uncertainty=True, formats=formats)
     for plane, name in enumerate(("0-background", "1-rv", "2-myo", "3-lv")):
         came = nib.load(folder / f"soft_probability_{name}.nii.gz")
         assert came.get_data_dtype() == np.uint16
-        wanted = prediction.in_file(prediction.probability[plane])
+        wanted = prediction.probability[plane]
         np.testing.assert_allclose(came.get_fdata(), wanted, atol=1e-5)
     bits = nib.load(folder / "soft_uncertainty.nii.gz").get_fdata()
-    np.testing.assert_allclose(bits, prediction.in_file(prediction.uncertainty), atol=2e-5)
+    np.testing.assert_allclose(bits, prediction.uncertainty, atol=2e-5)
     with np.load(folder / "soft.npz") as arrays:
         assert arrays["probability"].dtype == np.float16
-        np.testing.assert_array_equal(
-            arrays["probability"], prediction.in_file(prediction.probability)
-        )
+        np.testing.assert_array_equal(arrays["probability"], prediction.probability)
 
 
 def test_values_beyond_8_bits_take_16(folder):
