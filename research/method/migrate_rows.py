@@ -1,13 +1,14 @@
 """Write the resolved recipe beside each row of results that so far had only a hash of it.
 
+    git checkout 2fce81a -- results
     python research/method/migrate_rows.py [--results results] [--check]
 
 Rows of version 1 identify their recipe by `recipe_sha256`: a hash of the settings that differ from
 their defaults. This script resolves every run of the shipped suites and finds each row's recipe by
 that hash, never by the row's names alone. The recipes go to RESULTS/SUITE/recipes.jsonl, each
-distinct one once; a row names its own, and its stage 1's, by their SHA-256. A row whose hash no
-recipe has gets "unknown". Nothing else in a row changes, and no file of single cases is touched.
-With --check the script only counts.
+distinct one once; a row of version 2 names its own, and its stage 1's, by their SHA-256, in place
+of the former hash. A row whose hash no recipe has gets "unknown". Nothing else in a row changes,
+and no file of single cases is touched. With --check the script only counts.
 
 Two defaults have changed since the first rows: training.last_step_share was 0 and
 data.outside_field_of_view was "ignored". So each run is also resolved with these former values.
@@ -16,7 +17,7 @@ data.outside_field_of_view was "ignored". So each run is also resolved with thes
 import argparse
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from hidiff.cli.recipes import find_recipe
 from hidiff.data import CATALOG
 from hidiff.recipe import Recipe, change_recipe, make_recipe
 from hidiff.suites import Run, list_runs, read_suite, shipped_suites
-from hidiff.suites.runs import judged_recipe, stage1_of
+from hidiff.suites.identity import digest, stage1_of
+from hidiff.suites.runs import judged_recipe
 from hidiff.suites.suite import Evaluation
 
 UNKNOWN = "unknown"
@@ -74,12 +76,12 @@ def migrate(file: Path, known: Mapping[str, Mapping[Names, Resolved]], check: bo
         resolved = find_resolved(row, known)
         keys = [UNKNOWN, UNKNOWN]
         if resolved is not None:
-            keys = [hash_content(content) for content in resolved]
+            keys = [digest(content) for content in resolved]
             recipes |= dict(zip(keys, resolved, strict=True))
         rows.append(insert(row, *keys))
     for before, after in zip(old, rows, strict=True):
-        added = {"resolved_recipe", "resolved_stage1"}
-        assert {name: after[name] for name in after if name not in added} == before
+        changed = {"version", "recipe_sha256", "resolved_recipe", "resolved_stage1"}
+        assert drop(before, changed) == drop(after, changed)
     unknown = sum(row["resolved_recipe"] == UNKNOWN for row in rows)
     new = to_lines(rows)
     stored = to_lines({"sha256": key, "recipe": recipe} for key, recipe in recipes.items())
@@ -103,13 +105,19 @@ def find_resolved(row: Row, known: Mapping[str, Mapping[Names, Resolved]]) -> Re
 
 
 def insert(row: Row, recipe: str, stage1: str) -> Row:
-    """Return the row with both keys behind the recipe's hash."""
+    """Return the row of version 2, with both keys in place of the recipe's hash."""
     content: Row = {}
     for name, value in row.items():
-        content[name] = value
         if name == "recipe_sha256":
             content |= {"resolved_recipe": recipe, "resolved_stage1": stage1}
-    return content
+        else:
+            content[name] = value
+    return {**content, "version": 2}
+
+
+def drop(row: Row, names: Container[str]) -> Row:
+    """Return the row without the named fields."""
+    return {name: value for name, value in row.items() if name not in names}
 
 
 def resolve_suites() -> dict[str, dict[Names, Resolved]]:
@@ -166,11 +174,6 @@ def unlike(content: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, 
         if name not in default or value != other:
             different[name] = value
     return different
-
-
-def hash_content(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of settings as JSON with sorted names."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def hash_files(folder: Path, pattern: str) -> dict[Path, str]:
