@@ -25,23 +25,28 @@ def write_inputs(folder: Path) -> None:
 
 
 def write_eyes(folder: Path) -> None:
-    """Write five photographs of drawn vessels, seen through a round lens on black."""
+    """Write five photographs of drawn vessels, seen through a round lens on black.
+
+    A small lit field with a vessel lies apart in a corner, which only the lit view leaves out.
+    """
     folder.mkdir(parents=True)
     for number in range(5):
         draws = np.random.default_rng(number)
         height, width = (240, 256) if number % 2 else (250, 300)
         rows, columns = np.mgrid[:height, :width]
-        radius = 112 - 4 * number
+        radius = 108 - 4 * number
         lens = (rows - height // 2) ** 2 + (columns - width // 2) ** 2 < radius**2
         start = np.array([height // 2, width // 2 - 60.0])
         vessels = np.zeros((height, width), dtype=bool)
         for vessel in range(12):
             end = draws.integers(0, (height, width))
             vessels |= draw_curve((height, width), start, end, 1 + vessel % 2, draws)
+        vessels |= (rows > height - 40) & (abs(columns - width + 22) < 2)
         brightness = 130 + 40 * smooth_field((height, width), 4, draws) - 55 * vessels
         noise = draws.integers(-6, 7, (height, width, 3))
         colour = brightness[..., None] * np.array([1.2, 0.75, 0.4]) + noise
-        photograph = np.where(lens[..., None], colour, draws.integers(0, 4, (height, width, 3)))
+        lit = lens | ((rows > height - 40) & (columns > width - 44))
+        photograph = np.where(lit[..., None], colour, draws.integers(0, 4, (height, width, 3)))
         save_picture(folder / f"eye-{number}.png", photograph)
 
 
@@ -84,7 +89,7 @@ def write_curves(folder: Path) -> None:
 
 
 def write_organs(folder: Path) -> None:
-    """Write five NIfTI volumes of an organ with a lesion, masks of the values 1 and 4, and lists."""
+    """Write five NIfTI volumes of an organ with a lesion, their masks (1 and 4), and lists."""
     names = [f"organ-{number}" for number in range(5)]
     # x to the left, y to the back, z up, at a place of its own
     affine = np.diag([-SPACING_MM[0], -SPACING_MM[1], SPACING_MM[2], 1.0])
@@ -143,7 +148,11 @@ def draw_organ(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_curve(
-    size: tuple[int, int], start: np.ndarray, end: np.ndarray, width: int, draws: np.random.Generator
+    size: tuple[int, int],
+    start: np.ndarray,
+    end: np.ndarray,
+    width: int,
+    draws: np.random.Generator,
 ) -> np.ndarray:
     """Return True along a parabola from `start` to `end` through a random bend, `width` wide."""
     t = np.linspace(0, 1, 4 * max(size))[:, None]

@@ -27,7 +27,6 @@ from same_behaviour_inputs import write_inputs
 
 STEPS = 10  # of each of two stages; of the one stage where stage 1 is skipped, twice as many
 RUN_FILES = ("stage1", "best", "last")
-UNFINISHED = 8  # steps of stage 2 after which a run to be killed must not be
 # Draws of DICOM SEG at the moment of writing, and versions: left out of the comparison.
 LEFT_OUT = (
     "SOPInstanceUID", "SeriesInstanceUID", "DimensionOrganizationUID", "ContentDate",
@@ -59,7 +58,10 @@ ARMS: dict[str, dict[str, Any]] = {
     "in_turns": {},
     "segmentor_only": {"training": {"arm": "segmentor_only"}},
     "joint": {"training": {"segmentor": "joint"}},
-    "frozen": {"training": FROZEN, "segmentor": {"weights": "runs/{data}-in_turns/stage1.safetensors"}},
+    "frozen": {
+        "training": FROZEN,
+        "segmentor": {"weights": "runs/{data}-in_turns/stage1.safetensors"},
+    },
     "files": {"training": FROZEN, "segmentor": {"name": "files", "options": {}}},
 }  # fmt: skip
 
@@ -80,7 +82,7 @@ class Recorder:
         os.chdir(folder)
 
     def add(self, name: str, exact: Any = None, bits: bytes | None = None, numbers=None) -> None:
-        """Keep a check; `numbers` are rounded to 7 digits, which any difference worth a look shows."""
+        """Keep a check; `numbers` are rounded to 7 digits."""
         assert name not in self.checks, name
         check: dict[str, Any] = {}
         if exact is not None:
@@ -112,6 +114,7 @@ class Recorder:
 def record_options(recorder: Recorder) -> None:
     """Every option of every command, with its default; and every setting of a recipe."""
     import typer
+
     from hidiff.cli import app
 
     def walk(command: Any, name: str) -> None:
@@ -165,7 +168,7 @@ def record_shipped(recorder: Recorder) -> None:
         },
         "nodules": {
             "plain": (),
-            "windows": ("--window-size", 96, 64, "--overlap", 0.5),
+            "windows": ("--window-size", 160, 192),  # "plain" has windows of 128 x 128
             "4 samples": sampled,
         },
     }
@@ -181,8 +184,11 @@ def record_shipped(recorder: Recorder) -> None:
             assert len(paths) == 5, paths
             for path in paths:
                 with np.load(path) as arrays:
-                    for name in ("labels", "probability", "prior"):
-                        recorder.add_array(f"shipped/{model}/{way}/{path.stem}/{name}", arrays[name])
+                    names = ("labels", "probability", "prior")[: 3 if way == "plain" else 2]
+                    for name in names:
+                        recorder.add_array(
+                            f"shipped/{model}/{way}/{path.stem}/{name}", arrays[name]
+                        )
 
 
 def record_training(recorder: Recorder) -> None:
@@ -194,7 +200,9 @@ def record_training(recorder: Recorder) -> None:
             run = recorder.train(data, arm)
             for file in RUN_FILES:
                 if (run / f"{file}.safetensors").exists():
-                    add_weights(recorder, f"training/{data}/{arm}/{file}", run / f"{file}.safetensors")
+                    add_weights(
+                        recorder, f"training/{data}/{arm}/{file}", run / f"{file}.safetensors"
+                    )
             rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
             rows = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
             add_rows(recorder, f"training/{data}/{arm}/metrics.jsonl", rows)
@@ -248,7 +256,8 @@ def record_resume(recorder: Recorder) -> None:
     for file in ("best", "last"):
         add_weights(recorder, f"resume/{file}", killed / f"{file}.safetensors")
     equal = {
-        file: tensor_hash(killed / f"{file}.safetensors") == tensor_hash(whole / f"{file}.safetensors")
+        file: tensor_hash(killed / f"{file}.safetensors")
+        == tensor_hash(whole / f"{file}.safetensors")
         for file in ("best", "last")
     }
     recorder.add("resume/equals the run that nothing stopped", exact=equal)
@@ -266,7 +275,9 @@ def kill_run(data: str, changes: tuple[str, ...], folder: Path) -> None:
     process.kill()
     process.join()
     if process.exitcode != -signal.SIGKILL:
-        raise RuntimeError(f"the run to be killed ended by itself, with exit code {process.exitcode}")
+        raise RuntimeError(
+            f"the run to be killed ended by itself, with exit code {process.exitcode}"
+        )
 
 
 GROUPS: dict[str, Callable[[Recorder], None]] = {
@@ -280,7 +291,10 @@ GROUPS: dict[str, Callable[[Recorder], None]] = {
 
 
 def record(
-    folder: Path, source: Path | None = None, killed: Path | None = None, only: list[str] | None = None
+    folder: Path,
+    source: Path | None = None,
+    killed: Path | None = None,
+    only: list[str] | None = None,
 ) -> Path:
     """Run the groups of checks into a new `folder`, and return its results.json.
 
@@ -291,6 +305,7 @@ def record(
     killed = killed.resolve() if killed else None
     folder = folder.resolve()
     package = use_source(source)
+    print(f"hidiff from {package}", flush=True)
     import torch
 
     torch.set_num_threads(1)
@@ -333,8 +348,9 @@ def use_source(source: Path | None) -> Path:
 
 def hidiff(*words: object) -> str:
     """Run a command in this process; return what it printed. Raises RuntimeError if it failed."""
-    from hidiff.cli import app
     from typer.testing import CliRunner
+
+    from hidiff.cli import app
 
     result = CliRunner().invoke(app, [str(word) for word in words])
     if result.exit_code:
@@ -461,13 +477,17 @@ def add_table(recorder: Recorder, name: str, path: Path) -> None:
         cells = flatten(json.loads(text))
     else:
         lines = [line.split(",") for line in text.splitlines()]
-        cells = {f"{y}.{lines[0][x]}": v for y, line in enumerate(lines) for x, v in enumerate(line)}
+        cells = {
+            f"{y}.{lines[0][x]}": v for y, line in enumerate(lines) for x, v in enumerate(line)
+        }
     split_cells(recorder, name, cells, text.encode())
 
 
 def add_rows(recorder: Recorder, name: str, rows: list[dict[str, Any]]) -> None:
     """Keep rows of words and numbers."""
-    cells = {f"{number}.{key}": value for number, row in enumerate(rows) for key, value in row.items()}
+    cells = {
+        f"{number}.{key}": value for number, row in enumerate(rows) for key, value in row.items()
+    }
     split_cells(recorder, name, cells, json.dumps(rows).encode())
 
 
@@ -594,6 +614,8 @@ def write_json(content: dict[str, Any]) -> str:
     for key, value in content.items():
         if key != "checks":
             text.write(f"{json.dumps(key)}: {json.dumps(value)},\n")
-    lines = [f"{json.dumps(name)}: {json.dumps(check)}" for name, check in content["checks"].items()]
+    lines = [
+        f"{json.dumps(name)}: {json.dumps(check)}" for name, check in content["checks"].items()
+    ]
     text.write('"checks": {\n' + ",\n".join(lines) + "\n}\n}\n")
     return text.getvalue()
