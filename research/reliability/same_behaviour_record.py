@@ -31,7 +31,8 @@ RUN_FILES = ("stage1", "best", "last")
 LEFT_OUT = (
     "SOPInstanceUID", "SeriesInstanceUID", "DimensionOrganizationUID", "ContentDate",
     "ContentTime", "InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime",
-    "StructureSetDate", "StructureSetTime", "SoftwareVersions", "AlgorithmVersion",
+    "StructureSetDate", "StructureSetTime", "ContributionDateTime", "SoftwareVersions",
+    "AlgorithmVersion",
 )  # fmt: skip
 
 EVERY_AUGMENTATION = {
