@@ -34,7 +34,7 @@ STORED = HERE / "same_behaviour_2fce81a.json"
 # Largest relative difference of a number on another processor, by the beginning of a check's name.
 # With AVX2 in place of AVX-512 hardly a bit of a probability stays the same; means of the shipped
 # models' maps change by up to 0.003 %, and their labels not at all; norms of weights change by up
-# to 2.1 % in twenty steps. What the trained models then predict follows their weights.
+# to 2.1 % in twenty steps. Predictions of the trained models follow their weights.
 TOLERANCES = {"": 0.1, "shipped": 0.0005, "evaluate": 0.25, "evaluate/nodules": 0.005}
 GROUPS = ("options", "shipped", "training", "files", "evaluate", "resume")
 SMALL = 0.01  # differences of numbers around 0 are divided by this

@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-UID = "2.25.20230"  # root of the fixed identifiers of the DICOM series
+UID_ROOT = "2.25.20230"  # root of the fixed identifiers of the DICOM series
 SPACING_MM = (1.5, 1.25, 3.0)
 SIZE = (72, 64, 6)  # voxels of a volume
 
@@ -105,7 +105,7 @@ def write_organs(folder: Path) -> None:
 def write_series(folder: Path) -> None:
     """Write one CT series with fixed identifiers, a file a slice."""
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+    from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
     folder.mkdir(parents=True)
     values, _ = draw_organ(400)
@@ -114,9 +114,11 @@ def write_series(folder: Path) -> None:
         head.file_meta = FileMetaDataset()
         head.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         head.file_meta.MediaStorageSOPClassUID = head.SOPClassUID = CTImageStorage
-        head.file_meta.MediaStorageSOPInstanceUID = head.SOPInstanceUID = f"{UID}.4.{z + 1}"
-        head.StudyInstanceUID, head.SeriesInstanceUID = f"{UID}.1", f"{UID}.2"
-        head.FrameOfReferenceUID = f"{UID}.3"
+        head.file_meta.MediaStorageSOPInstanceUID = head.SOPInstanceUID = UID(
+            f"{UID_ROOT}.4.{z + 1}"
+        )
+        head.StudyInstanceUID, head.SeriesInstanceUID = f"{UID_ROOT}.1", f"{UID_ROOT}.2"
+        head.FrameOfReferenceUID = f"{UID_ROOT}.3"
         head.PatientID, head.PatientName, head.PatientBirthDate, head.PatientSex = "1", "A", "", ""
         head.StudyDate, head.StudyTime, head.StudyID, head.AccessionNumber = "", "", "1", ""
         head.ReferringPhysicianName, head.PositionReferenceIndicator = "", ""
