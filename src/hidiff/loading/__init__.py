@@ -14,7 +14,7 @@ from hidiff.loading.reading import (
     show_slice,
 )
 from hidiff.loading.resize import resize_image
-from hidiff.loading.settings import DATA_VARIABLE, DataSettings, check_sides
+from hidiff.loading.settings import DATA_VARIABLE, DataSettings
 from hidiff.loading.transforms import training_transform
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "Reading",
     "Slicing",
     "TrainingPatches",
-    "check_sides",
     "collate",
     "count_cache",
     "load_image",
