@@ -157,7 +157,7 @@ def patch_planes() -> dict[str, PlaneRule]:
     return {name: rule for name, rule in PLANES.items() if rule.in_patches}
 
 
-def segmentor_input(planes: Mapping[str, Tensor]) -> Shaped[Tensor, "b c h w"]:
+def segmentor_input(planes: Mapping[str, Any]) -> Shaped[Tensor, "b c h w"]:
     """Return the image of a batch, with the planes behind it that the segmentor reads too.
 
     The segmentor that stands for priors from files (segmentors.PriorFromFiles) takes the prior as
