@@ -12,7 +12,6 @@ groups. The budget and the wall time of each run come from its metrics.jsonl.
 import argparse
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,10 @@ from timing import processor
 
 from hidiff import experiment
 from hidiff.datasets import Case
-from hidiff.evaluation import evaluate, judge, read_truth
-from hidiff.images import is_volume
+from hidiff.evaluation import evaluate
 from hidiff.metrics import METRICS, Summary, summarise
 from hidiff.metrics.table import MEAN
-from hidiff.prediction import RULES, Predictor, decide
+from hidiff.prediction import RULES, Predictor
 from hidiff.report.format import format_test
 
 # What other benchmarks left beside the table: file -> title and words.
@@ -122,19 +120,8 @@ def judge_arms(args: argparse.Namespace, cases: list[Case]) -> dict[str, dict[st
 def judge_model(
     predictor: Predictor, cases: list[Case], work: dict[str, Any]
 ) -> dict[str, list[Row]]:
-    """Rows of every case under each rule, of pictures out of one prediction."""
-    if is_volume(cases[0].image):  # decided slice by slice, as they come
-        return {rule: evaluate(predictor, cases, rule=rule, **work) for rule in RULES}
-    found: dict[str, list[Row]] = {rule: [] for rule in RULES}
-    for case in cases:
-        truth = read_truth(case, predictor)
-        made = predictor.predict(case.image, name=case.name, refine=predictor.refines, **work)
-        for rule, rows in found.items():
-            labels = decide(made.probability, predictor.labels, rule)
-            prior_labels = decide(made.prior, predictor.labels, rule)
-            decided = replace(made, labels=labels, prior_labels=prior_labels)
-            rows += judge(decided, truth, case, predictor, tolerance=1.0)
-    return found
+    """Return the rows of every case under each rule."""
+    return {rule: evaluate(predictor, cases, rule=rule, **work) for rule in RULES}
 
 
 def table(found: dict[str, list[Row]]) -> str:

@@ -19,10 +19,9 @@ from timing import in_turn, machine, write
 
 from hidiff import experiment
 from hidiff.cli.recipes import find_recipe
-from hidiff.images import is_volume
+from hidiff.experiment.cases import reading_of
 from hidiff.loading import (
     LoadedCases,
-    LoadedVolumes,
     TrainingPatches,
     collate,
     training_transform,
@@ -39,13 +38,9 @@ def patches_of(recipe: Recipe, cache: Cache, num_cases: int) -> TrainingPatches:
     """The training patches of a recipe's first cases."""
     data, labels = recipe.data, recipe.labels
     cases = experiment.list_cases(recipe, "train")[:num_cases]
-    known = (cases, labels, data.channels, data.intensity)
-    if is_volume(cases[0].image):
-        loaded = LoadedVolumes(*known, data.slicing, data.size, cache)
-    else:
-        loaded = LoadedCases(*known, data.size, cache)
+    loaded = LoadedCases(cases, reading_of(recipe), cache)
     share = data.foreground_share
-    transform = training_transform(data.patch_size, data.augmentations, share, labels, 0)
+    transform = training_transform(data.patch_size, data.augmentations, share, labels)
     return TrainingPatches(loaded, transform, recipe.seed, share)
 
 

@@ -70,8 +70,6 @@ def main() -> None:
     if recipe.diffusion.kind != "bernoulli" or recipe.diffusion.noise != "prior":
         parser.error("this is of Bernoulli diffusion whose noise is the prior")
     loaded = experiment.load_cases(recipe, args.split)
-    if not isinstance(loaded, LoadedCases):
-        parser.error("this is of pictures, not of volumes")
     hybrid = experiment.load_hybrid(model).eval()
     numbers = range(0, len(loaded), max(1, len(loaded) // args.cases))[: args.cases]
     tallies, fits = look_at(hybrid, loaded, numbers, recipe.data.patch_size)

@@ -217,11 +217,19 @@ def make_readers(place: Path) -> dict[str, Reader]:
     from hidiff.datasets.sets.msd import list_msd
     from hidiff.datasets.sets.nnunet import list_nnunet, read_dataset
     from hidiff.datasets.splits import read_lists
-    from hidiff.images import DataError, read_field_of_view, read_image, read_mask, voxels
+    from hidiff.images import (
+        DataError,
+        PictureGeometry,
+        find_format,
+        read_field_of_view,
+        read_geometry,
+        read_image,
+        read_mask,
+        voxels,
+    )
     from hidiff.images import pictures as reading
     from hidiff.images.grid import PLANES
-    from hidiff.images.pictures import read_planes, read_size
-    from hidiff.images.volume import is_volume, read_any_volume, read_grid, read_volume_mask
+    from hidiff.images.pictures import read_picture_mask, read_planes, read_size
     from hidiff.recipe import RecipeError, read_recipe
     from hidiff.training.state import read_progress
 
@@ -233,14 +241,14 @@ def make_readers(place: Path) -> dict[str, Reader]:
         lambda path: read_image(path, 1),
         read_planes,
         read_size,
-        read_mask,
-        read_field_of_view,
+        read_picture_mask,
+        lambda path: read_field_of_view(path, PictureGeometry(read_size(path)), path),
     ]
     volumes = [
-        is_volume,
-        read_any_volume,
-        lambda path: read_volume_mask(path, read_grid(path), path),
-        lambda path: [read_grid(path).slice_spacing_mm(plane) for plane in PLANES],
+        find_format,
+        lambda path: read_image(path, None),
+        lambda path: read_mask(path, read_geometry(path), path),
+        lambda path: [read_geometry(path, plane).spacing_mm for plane in PLANES],
     ]
     datasets = [
         lambda path: plan.recognise(path.parent),

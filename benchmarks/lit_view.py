@@ -37,7 +37,7 @@ def main() -> None:
     dice: dict[bool, list[float]] = {False: [], True: []}
     for case in cases:
         truth = read_truth(case, predictor)
-        view = find_view(load_image(case.image, predictor.channels, predictor.intensity).numpy())
+        view = find_view(load_image(case.image, predictor.reading.unresized)[:, 0].numpy())
         left_out.append((truth.inside & ~view).sum() / truth.inside.sum())
         taken_in.append((view & ~truth.inside).sum() / (~truth.inside).sum())
         for lit_view in marked:

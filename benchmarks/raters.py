@@ -56,7 +56,6 @@ def main() -> None:
 
     recipe = experiment.load_recipe(args.hybrid)
     loaded = experiment.load_cases(recipe, args.split)
-    assert isinstance(loaded, LoadedCases)
     hybrid, baseline = (experiment.load(path).hybrid for path in (args.hybrid, args.baseline))
     steps = args.steps or hybrid.schedule.num_steps
     count = min(args.cases or len(loaded), len(loaded))

@@ -20,7 +20,7 @@ import torch
 from timing import machine, peak_memory_mib, write
 
 from hidiff import experiment
-from hidiff.prediction.writers.volume import write_volume
+from hidiff.prediction.writers import write_prediction
 from hidiff.recipe import make_recipe
 
 LIMITS_GIB = {1: 4, 9: 6}  # by number of classes
@@ -79,10 +79,10 @@ def predict(image: Path, output: Path, classes: int, overlap: float) -> dict:
     predictor = experiment.make_predictor(experiment.make_hybrid(recipe), recipe)
     before, started = peak_memory_mib(), time.monotonic()
     output.mkdir()
-    prediction = predictor.predict_volume(
+    prediction = predictor.predict(
         image, steps=2, overlap=overlap, keep_probability=classes > 1, scratch=output
     )
-    write_volume(prediction, output, stem="ct", source=image, labels=predictor.labels)
+    write_prediction(prediction, output, stem="ct")
     return {
         "classes": classes,
         "overlap": overlap,
