@@ -42,8 +42,8 @@ docs: setup  ## Write every page anew that the code or a measurement makes.
 	COLUMNS=100 $(BIN)/hidiff settings > docs/recipe.md
 	$(BIN)/hidiff data list --markdown > docs/data.md
 	$(BIN)/hidiff results --results results --page docs/results.md
-	$(BIN)/python benchmarks/packed_page.py
-	$(BIN)/python benchmarks/why_page.py
+	$(BIN)/python research/pages/packed_page.py
+	$(BIN)/python research/pages/why_page.py
 	$(BIN)/python benchmarks/words.py
 
 # An environment of its own, as torchvision, which timm asks for, must stay out of the other.
@@ -51,7 +51,7 @@ segmentors:  ## Measure every segmentor, and write the table of docs/segmentors.
 	$(PYTHON) -m venv build/segmentors
 	build/segmentors/bin/python -m pip install -q --compile -c constraints.txt \
 	  -e '.[smp,timm,transformers,unetr]'
-	build/segmentors/bin/python benchmarks/segmentors.py
+	build/segmentors/bin/python research/speed/segmentors.py
 
 sanitize:  ## Test the kernels for bad memory access and undefined behaviour, and on an emulated Arm.
 	@.ci/sanitize

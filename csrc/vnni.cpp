@@ -1,4 +1,4 @@
-// int8 multiply-adds by VPDPBUSD, only to be weighed against popcount: benchmarks/kernels.py.
+// int8 multiply-adds by VPDPBUSD, only to be weighed against popcount: research/speed/kernels.py.
 #include <immintrin.h>
 
 #include "kernels.h"

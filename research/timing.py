@@ -1,7 +1,9 @@
-"""Times several things in turn, so that a noisy machine slows all of them alike."""
+"""Measure time and memory, and write a result with the machine that it was measured on.
+
+Several things are timed in turn, so that a busy machine slows all of them alike.
+"""
 
 import json
-import platform
 import resource
 import statistics
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 import torch
 
 import hidiff
+from hidiff.suites.hardware import processor
 
 
 def in_turn(
@@ -18,7 +21,7 @@ def in_turn(
     rounds: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """Median seconds of each thing over `rounds`, after one round to warm up."""
+    """Return the median seconds of each thing over `rounds`, after one round to warm up."""
     times: dict[str, list[float]] = {name: [] for name in things}
     for number in range(rounds + 1):
         for name, thing in things.items():
@@ -30,7 +33,7 @@ def in_turn(
 
 
 def peak_memory_mib() -> float:
-    """The most memory this process has held so far, in MiB."""
+    """Return the most memory that this process has held so far, in MiB."""
     status = Path("/proc/self/status")
     if status.is_file():  # ru_maxrss would start with what the parent process held
         line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
@@ -38,17 +41,8 @@ def peak_memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def processor() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
-
-
 def machine() -> dict[str, str | int]:
-    """What the numbers were measured on."""
+    """Return the processor, threads and versions that a number was measured with."""
     return {
         "processor": processor(),
         "threads": torch.get_num_threads(),
@@ -57,10 +51,10 @@ def machine() -> dict[str, str | int]:
     }
 
 
-def write(result: Mapping[str, object], name: str) -> None:
-    """Print a result and keep it under benchmarks/results."""
+def write(result: Mapping[str, object], script: str, name: str) -> None:
+    """Print a result and write it to results/NAME.json beside the script that measured it."""
     text = json.dumps(result, indent=2)
     print(text)
-    path = Path(__file__).parent / "results" / f"{name}.json"
+    path = Path(script).parent / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(text + "\n", encoding="utf-8")

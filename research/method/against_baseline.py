@@ -1,7 +1,7 @@
 """Does the hybrid beat the segmentor trained on with the same budget? One table, paired.
 
-    HIDIFF_DATA=... python benchmarks/against_baseline.py \
-        --hybrid runs/drive --baseline runs/drive_baseline --output benchmarks/results/drive
+    HIDIFF_DATA=... python research/method/against_baseline.py \
+        --hybrid runs/drive --baseline runs/drive_baseline --output research/method/results/drive
 
 Both are judged on the test split with both decision rules. Writes rows.csv (a row a case, class,
 source and rule) and README.md: stage 1 alone (if `--stage1` is given), baseline, the hybrid's own
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timing import processor
 
 from hidiff import experiment
 from hidiff.datasets import Case
@@ -27,6 +26,7 @@ from hidiff.metrics import METRICS, Summary, summarise
 from hidiff.metrics.table import MEAN
 from hidiff.prediction import RULES, Predictor, decide
 from hidiff.report.format import format_test
+from hidiff.suites.hardware import processor
 
 # What other benchmarks left beside the table: file -> title and words.
 BESIDE = {

@@ -1,24 +1,26 @@
 """Are two runs as good as each other? The paired difference of two evaluations of the same cases.
 
     hidiff evaluate runs/drive --no-report; hidiff evaluate runs/drive_once --no-report
-    python benchmarks/compare_runs.py runs/drive/test/rows.csv runs/drive_once/test/rows.csv \
+    python research/method/compare_runs.py runs/drive/test/rows.csv runs/drive_once/test/rows.csv \
         --name drive_condition_once
 
-Prints and writes benchmarks/results/NAME.json: of each class and metric both means and the second
+Prints and writes results/NAME.json beside this script: of each class and metric both means and the second
 less the first, with its 95 % interval over groups and Wilcoxon's p.
 """
 
 import argparse
 import csv
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from timing import write
-
 import hidiff
 from hidiff.metrics import summarise
 from hidiff.metrics.table import NOT_METRICS
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import write
 
 
 def main() -> None:
@@ -26,7 +28,7 @@ def main() -> None:
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)
     parser.add_argument("--source", default="refined", help="prior or refined")
-    parser.add_argument("--name", required=True, help="of the file in benchmarks/results")
+    parser.add_argument("--name", required=True, help="of the file in results/")
     args = parser.parse_args()
     # the two arms as the two sources of one summary, so that the difference is paired
     first, second = (read(path, args.source) for path in (args.first, args.second))
@@ -52,7 +54,7 @@ def main() -> None:
         "differences": found,
         "hidiff": hidiff.__version__,
     }
-    write(result, args.name)
+    write(result, __file__, args.name)
 
 
 def read(path: Path, source: str) -> list[dict[str, Any]]:

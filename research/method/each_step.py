@@ -1,6 +1,6 @@
 """What does the refiner know at each t that the prior did not? Cross-entropy, calibration, Dice.
 
-    HIDIFF_DATA=... python benchmarks/each_step.py runs/drive [--split test] [--cases 20]
+    HIDIFF_DATA=... python research/method/each_step.py runs/drive [--split test] [--cases 20]
 
 At each t in T..1 yt is drawn from the truth as in training, so that t = T is pure noise of the
 prior and t = 1 shows most of the mask. `y0_hat` is the refiner's; `bayes` is the exact answer to
@@ -9,18 +9,18 @@ nothing (diffusion.residual_y0_logits of 0). Where their cross-entropies are equ
 to say. Beside them the prior itself, and its logits divided by the temperature that fits the truth
 best: above 1 it was too sure. Images are cut into tiles of the training patches' size; what is left
 over at the right and lower edge does not count.
-Adds an entry to benchmarks/results/each_step.json.
+Adds an entry to research/method/results/each_step.json.
 """
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from timing import machine, write
 from torch import Tensor
 
 from hidiff import experiment, seeding
@@ -28,6 +28,9 @@ from hidiff.diffusion import draw, q_mean, residual_y0_logits
 from hidiff.hybrid import HybridSegmentor
 from hidiff.loading import LoadedCases
 from hidiff.metrics import Reliability, reliability
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import machine, write
 
 RESULTS = Path(__file__).parent / "results" / "each_step.json"
 TEMPERATURES = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0)
@@ -87,7 +90,7 @@ def main() -> None:
         ],
     }
     entries = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    write({**entries, args.name or recipe.data.source: found | machine()}, RESULTS.stem)
+    write({**entries, args.name or recipe.data.source: found | machine()}, __file__, RESULTS.stem)
 
 
 @torch.inference_mode()

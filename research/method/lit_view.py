@@ -1,24 +1,27 @@
 """What does `prediction.lit_view` cut off? Of photographs whose field of view is known.
 
-    HIDIFF_DATA=... python benchmarks/lit_view.py vessels recipes/drive.yaml
+    HIDIFF_DATA=... python research/method/lit_view.py vessels recipes/drive.yaml
 
 Of the recipe's test images: shares of pixels of the known view that the one found leaves out, and
 of the black that it takes in; the share of the black that the model calls a class, and its Dice
-inside the known view, without `lit_view` and with it. Writes benchmarks/results/lit_view.json.
+inside the known view, without `lit_view` and with it. Writes research/method/results/lit_view.json.
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from timing import machine, write
 
 from hidiff import experiment
 from hidiff.evaluation import judge, read_truth
 from hidiff.images import find_view
 from hidiff.loading import load_image
 from hidiff.recipe import read_recipe
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import machine, write
 
 PLACES = 5
 
@@ -54,7 +57,7 @@ def main() -> None:
         "black_marked": {"without": mean(marked[False]), "with": mean(marked[True])},
         "dice": {"without": mean(dice[False]), "with": mean(dice[True])},
     }
-    write(found | machine(), "lit_view")
+    write(found | machine(), __file__, "lit_view")
 
 
 def mean(values: list[float]) -> float:

@@ -1,7 +1,7 @@
 """Do samples differ where radiologists do? Energy distance and matched IoU against their number.
 
-    HIDIFF_DATA=... python benchmarks/raters.py --hybrid runs/lidc --baseline runs/lidc_baseline \
-        --output benchmarks/results/lidc
+    HIDIFF_DATA=... python research/method/raters.py --hybrid runs/lidc --baseline runs/lidc_baseline \
+        --output research/method/results/lidc
 
 Each sample is one refinement at temperature 1, cut at 0.5, compared with every rater's own mask.
 Beside them: the baseline's single mask, the hybrid's prior as a single mask, and masks drawn from
@@ -12,6 +12,7 @@ the prior pixel by pixel. Writes raters.csv (a row a case, arm and number of sam
 import argparse
 import csv
 import json
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -22,7 +23,6 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from timing import machine
 from torch import Tensor
 
 from hidiff import experiment, seeding
@@ -32,6 +32,9 @@ from hidiff.labels import MEAN
 from hidiff.loading import LoadedCases
 from hidiff.loading.dataset import Item
 from hidiff.metrics import Summary, rater_metrics, summarise
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import machine
 
 BATCH = 8
 SEED = 0

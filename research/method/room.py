@@ -1,6 +1,6 @@
 """Is anything left to refine? What a second network of any kind brings to a trained segmentor.
 
-    HIDIFF_DATA=... python benchmarks/room.py runs/drive/stage1.safetensors --steps 3000 \
+    HIDIFF_DATA=... python research/method/room.py runs/drive/stage1.safetensors --steps 3000 \
         --others runs/drive_seed1/stage1.safetensors runs/drive_seed2/stage1.safetensors
 
 Two yardsticks, without diffusion, 1-bit layers or feature exchange, paired over the same cases:
@@ -13,18 +13,18 @@ Two yardsticks, without diffusion, 1-bit layers or feature exchange, paired over
 
 Where neither gains much, do not expect much of a refiner of that size either. No bound: another
 network, or more training, may find more.
-Adds an entry to benchmarks/results/room.json.
+Adds an entry to research/method/results/room.json.
 """
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from timing import machine, write
 from torch import Tensor, nn
 
 from hidiff import experiment
@@ -36,6 +36,9 @@ from hidiff.prediction import Predictor
 from hidiff.recipe import Recipe, change_recipe
 from hidiff.segmentors.monai_networks import unet
 from hidiff.training.ema import EMA
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import machine, write
 
 RESULTS = Path(__file__).parent / "results" / "room.json"
 
@@ -96,7 +99,7 @@ def main() -> None:
         )
         print(found["cascade"], flush=True)
     entries = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    write({**entries, args.name or recipe.data.source: found | machine()}, RESULTS.stem)
+    write({**entries, args.name or recipe.data.source: found | machine()}, __file__, RESULTS.stem)
 
 
 def ensemble(models: Sequence[Path], cases: Sequence[Case]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Do more steps and samples help? Dice of one model over a grid of both, at two temperatures.
 
-    HIDIFF_DATA=... python benchmarks/steps_and_samples.py runs/drive --split test \
-        --output benchmarks/results/drive
+    HIDIFF_DATA=... python research/method/steps_and_samples.py runs/drive --split test \
+        --output research/method/results/drive
 
 Writes curves.csv (a row a case, steps and samples), curves.json (means with 95 % intervals over
 groups) and curves.png. `--cases` takes the first few only, while developing.

@@ -1,6 +1,6 @@
 """Are priors too good on the images they were trained on? And is the average of weights better?
 
-    HIDIFF_DATA=... python benchmarks/training_set.py runs/drive runs/lidc
+    HIDIFF_DATA=... python research/method/training_set.py runs/drive runs/lidc
 
 A refiner learns from the segmentor's priors on the segmentor's own training images. If they were
 much better there than on others, it would learn to mend mistakes that it never meets, and priors
@@ -9,25 +9,28 @@ of the priors on both splits, the difference unpaired over patients.
 
 Of a run that has a refiner, also its masks with the refiner's weights as they were after the last
 step, less those with their average, which prediction uses (the run's state.safetensors has both).
-Adds entries to benchmarks/results/training_set.json.
+Adds entries to research/method/results/training_set.json.
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from room import judge, told
-from timing import machine, write
 
 from hidiff import experiment, weights
 from hidiff.labels import MEAN
 from hidiff.metrics import Interval, pair_arms, summarise
 from hidiff.prediction import Predictor
 from hidiff.recipe import Recipe
-from hidiff.suites.compare import unpaired_gap
 from hidiff.training.state import STATE_FILE
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.method.room import judge, told
+from research.pages.compare import unpaired_gap
+from research.timing import machine, write
 
 RESULTS = Path(__file__).parent / "results" / "training_set.json"
 SPLITS = ("train", "test")
@@ -51,7 +54,7 @@ def main() -> None:
         print(name, found, flush=True)
         entries = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
         entries[name] = {**entries.get(name, {}), **found} | machine()
-        write(entries, RESULTS.stem)
+        write(entries, __file__, RESULTS.stem)
 
 
 def own_images(predictor: Predictor, recipe: Recipe) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from hidiff.labels import MEAN
 from hidiff.metrics import FEWEST_GROUPS, Interval
 from hidiff.report.format import format_interval, metric_name
-from hidiff.suites.compare import Pair, by_data, find_pairs, gains, paired_gap, unpaired_gap
 from hidiff.suites.rows import Results, Row
 from hidiff.suites.suite import PLAIN, SEGMENTOR_ONLY, STAGE1
+from research.pages.compare import Pair, by_data, find_pairs, gains, paired_gap, unpaired_gap
 
 HOLDS, DOES_NOT, NOT_SHOWN = "holds", "does not hold", "not shown"
 RULE = (

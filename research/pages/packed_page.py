@@ -1,6 +1,6 @@
 """Makes docs/packed_figures.md, and its picture, of what was measured of packed models.
 
-    python benchmarks/packed_page.py
+    python research/pages/packed_page.py
 
 It reads packed.json, packed_parity.json and segmentor_runtimes.json of benchmarks/results; no
 number on the page is typed by hand.
@@ -40,7 +40,7 @@ def main() -> None:
     draw(packed["scaling"]["measured"], DOCS / PICTURE)
     parts = [
         "# Packed models, measured",
-        "`python benchmarks/packed_page.py` makes this page from "
+        "`python research/pages/packed_page.py` makes this page from "
         "[benchmarks/results](../benchmarks/results); see [packed.md](packed.md) for what is "
         "measured. Times are medians, of things that ran in turn.",
         *steps(packed["step"]),

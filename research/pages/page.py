@@ -6,12 +6,13 @@ from pathlib import Path
 
 from hidiff.labels import MEAN
 from hidiff.report.format import format_number, markdown
-from hidiff.suites.claims import RULE, Claim, Finding, judge_claims
-from hidiff.suites.compare import Pair, single
-from hidiff.suites.figures import Point, draw_cost, draw_curves, draw_forest
 from hidiff.suites.rows import Results, Row, file_name, kind, kinds, read_results
 from hidiff.suites.suite import HYBRID, MAIN_ARMS, PLAIN, SEGMENTOR_ONLY
-from hidiff.suites.tables import (
+from hidiff.weights import atomic_write
+from research.pages.claims import RULE, Claim, Finding, judge_claims
+from research.pages.compare import Pair, single
+from research.pages.figures import Point, draw_cost, draw_curves, draw_forest
+from research.pages.tables import (
     apart,
     at_home,
     band_entries,
@@ -25,7 +26,6 @@ from hidiff.suites.tables import (
     seeds_table,
     sizes_table,
 )
-from hidiff.weights import atomic_write
 
 TITLE = """# Results
 

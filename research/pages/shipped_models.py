@@ -1,8 +1,8 @@
 """Makes a model that comes with HiDiff out of a trained run: packed file, facts and card.
 
-    HIDIFF_DATA=... python benchmarks/shipped_models.py vessels runs/vessels
+    HIDIFF_DATA=... python research/pages/shipped_models.py vessels runs/vessels
 
-Packs the run's best model, judges it on the test data that benchmarks/cards/NAME.yaml names, and
+Packs the run's best model, judges it on the test data that research/pages/cards/NAME.yaml names, and
 writes NAME.safetensors, NAME.json and NAME.md to src/hidiff/models (`--output`: elsewhere). Every
 figure of the card is measured here; its words are those of cards/NAME.yaml, put into cards/card.md.
 The float model is judged beside the packed one, so that the card can say what packing costs.
@@ -13,6 +13,7 @@ import hashlib
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -21,10 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timing
 import torch
 import yaml
-from model_card import WORDS, Facts, write_card
 
 from hidiff import experiment, export, models
 from hidiff.cli.pack import check_packable
@@ -37,6 +36,10 @@ from hidiff.prediction import Predictor
 from hidiff.recipe import change_recipe
 from hidiff.training.log import METRICS_FILE
 from hidiff.weights import atomic_write
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research import timing
+from research.pages.model_card import WORDS, Facts, write_card
 
 
 def main() -> None:

@@ -13,10 +13,10 @@ from hidiff.report.format import (
     metric_title,
     shown_classes,
 )
-from hidiff.suites.claims import SIZE_METRICS
-from hidiff.suites.compare import Pair, by_data, find_pairs, single
 from hidiff.suites.rows import Results, Row, kind
 from hidiff.suites.suite import HYBRID, MAIN_ARMS, PLAIN, SEGMENTOR_ONLY, STAGE1
+from research.pages.claims import SIZE_METRICS
+from research.pages.compare import Pair, by_data, find_pairs, single
 
 SHOWN = ("dice", "hd95", "sensitivity", "precision")
 

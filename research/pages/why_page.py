@@ -1,6 +1,6 @@
 """Makes docs/why_figures.md of what room.py, training_set.py and each_step.py measured.
 
-    python benchmarks/why_page.py
+    python research/pages/why_page.py
 
 No number on the page is typed by hand.
 """
@@ -25,14 +25,14 @@ def main() -> None:
     )
     parts = [
         "# What there was to refine",
-        "`python benchmarks/why_page.py` makes this page from "
+        "`python research/pages/why_page.py` makes this page from "
         "[benchmarks/results](../benchmarks/results); [benchmarks.md](benchmarks.md) says what "
         "follows from it.",
         "## What any second network brings",
         "Behind the same stage 1 as in the suites. An ensemble: the mean probability of stage 1 of "
         "several seeds, less the mean of the single ones. A cascade: a real-valued U-Net of width "
         "16, trained on image and prior, the segmentor frozen, for as many steps as the hybrid has "
-        "iterations; no diffusion, no bits (`benchmarks/room.py`).",
+        "iterations; no diffusion, no bits (`research/method/room.py`).",
         markdown(
             ("data", "second", "before", "after", "difference in Dice [95 % CI]", "p", "n"),
             list(room_lines(room)),
@@ -40,7 +40,7 @@ def main() -> None:
         "## Are priors better on the images they were trained on?",
         "A refiner learns from the segmentor's priors on the segmentor's own training images. "
         "Their means there and on the test images, and the difference with an interval over "
-        "patients drawn anew in each split (`benchmarks/training_set.py`).",
+        "patients drawn anew in each split (`research/method/training_set.py`).",
         markdown(
             (
                 "data",
@@ -55,7 +55,7 @@ def main() -> None:
         ),
         "## Is the average of weights better?",
         "The refiner with its weights as they were after the last step, against their average over "
-        "the steps, with which all else here predicts (`benchmarks/training_set.py`).",
+        "the steps, with which all else here predicts (`research/method/training_set.py`).",
         markdown(
             ("data", "average", "last step", "difference in Dice [95 % CI]", "p", "n"),
             list(average_lines(own)),
@@ -64,7 +64,7 @@ def main() -> None:
         "yt is drawn from the truth as in training. *Exact*: the answer to the same yt for a "
         "calibrated prior and pixels that know nothing of each other. *Refiner*: y0_hat. "
         "Cross-entropy in nats a pixel, ECE the calibration's error, Dice at a cut of 0.5 "
-        "(`benchmarks/each_step.py`).",
+        "(`research/method/each_step.py`).",
     ]
     for name, entry in steps.items():
         parts += [f"### {name}", temperature(entry), step_table(entry)]

@@ -1,7 +1,7 @@
 """Can any bytes make a reader do other than read, or refuse in words?
 
     pip install atheris 'hidiff[dicom,formats]'        # atheris is no requirement of HiDiff
-    python benchmarks/fuzz_readers.py [--seconds 3600] [--corpus FOLDER]
+    python research/reliability/fuzz_readers.py [--seconds 3600] [--corpus FOLDER]
 
 Atheris (libFuzzer) changes small files of every format, guided by the branches they reach in our
 readers and in the Python code of the libraries beneath them. The first byte chooses the reader. An
@@ -81,7 +81,7 @@ def main() -> None:
     }
     from timing import machine, write
 
-    write({**result, **machine()}, "fuzz")
+    write({**result, **machine()}, __file__, "fuzz")
 
 
 def processor_seconds() -> int:

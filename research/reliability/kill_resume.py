@@ -1,6 +1,6 @@
 """Is a run that was killed 50 times the same, bit for bit, as one that nothing stopped?
 
-    python benchmarks/kill_resume.py [--kills 50] [--seed 0]
+    python research/reliability/kill_resume.py [--kills 50] [--seed 0]
 
 Drawn images, networks of width 8, both stages, a checkpoint every second step, a validation every
 fifth. The moments are drawn evenly from the time that a run in one piece takes, so that they fall
@@ -17,17 +17,20 @@ import functools
 import json
 import multiprocessing
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import torch
-from timing import machine, write
 
 from hidiff import experiment, weights
 from hidiff.datasets import SYNTHETIC_LABELS, write_synthetic
 from hidiff.recipe import Recipe, make_recipe
 from hidiff.training import Budget, Trainer
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import machine, write
 
 STEPS = 40  # of each stage
 STAGES = ("stage1", "in_turns")
@@ -80,7 +83,7 @@ def main() -> None:
             **machine(),
         }
     assert all(names.values()) and result["rows_equal"], result
-    write(result, "kill_resume")
+    write(result, __file__, "kill_resume")
 
 
 def make(data: Path) -> Recipe:

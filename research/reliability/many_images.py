@@ -1,6 +1,6 @@
 """Does one bad file among a thousand cost the other 999?
 
-    python benchmarks/many_images.py [--images 1000]
+    python research/reliability/many_images.py [--images 1000]
 
 A folder of small images, one of them cut off, goes through `hidiff predict`: a model of width 8
 that was never trained, one step. Counted are the results, and what the run took.
@@ -16,11 +16,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from timing import machine, write
 
 from hidiff import experiment
 from hidiff.recipe import make_recipe
 from hidiff.training.state import save_model
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import machine, write
 
 BAD = "bad.png"
 
@@ -53,7 +55,7 @@ def main() -> None:
         "bad_file_named": bool(re.search(rf"{BAD} cannot\s+be\s+read", done.stderr)),
         "seconds": seconds,
     }
-    write({**result, **machine()}, "many_images")
+    write({**result, **machine()}, __file__, "many_images")
 
 
 def write_model(file: Path) -> None:

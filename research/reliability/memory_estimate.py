@@ -1,6 +1,6 @@
 """How far is the least memory that a training is told to need from what it takes?
 
-    python benchmarks/memory_estimate.py
+    python research/reliability/memory_estimate.py
 
 Each setting trains two iterations in turns in a process of its own; measured is that process's peak
 less that of one that only imports. The estimate is a lower bound, so the share must be below 1;
@@ -16,12 +16,14 @@ import tempfile
 from pathlib import Path
 
 import torch
-from timing import machine, peak_memory_mib, write
 
 from hidiff import experiment
 from hidiff.datasets import write_synthetic
 from hidiff.recipe import Recipe, make_recipe
 from hidiff.training import Budget
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import machine, peak_memory_mib, write
 
 SETTINGS = [
     {"width": 8, "side": 64, "batch": 2},
@@ -56,7 +58,11 @@ def main() -> None:
                     "share": round(need / used, 2),
                 }
             )
-    write({"question": "least memory, told before training", "rows": found, **machine()}, "memory")
+    write(
+        {"question": "least memory, told before training", "rows": found, **machine()},
+        __file__,
+        "memory",
+    )
 
 
 def peak(setting: str, data: Path) -> float:

@@ -1,6 +1,6 @@
 """Does a packed model say what its float model says? Labels and Dice, case by case, same draws.
 
-    HIDIFF_DATA=... python benchmarks/packed_parity.py runs/drive [--cases 5] [--settings ...]
+    HIDIFF_DATA=... python research/reliability/packed_parity.py runs/drive [--cases 5] [--settings ...]
 
 `agreement` is the share of equal pixels among those that either model calls foreground. The float
 model differs from itself, too, once its sums are added in another order: `layout` is the float
@@ -12,17 +12,20 @@ Settings that run alone add to what results/packed_parity.json holds of the same
 
 import argparse
 import json
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import timing
 import torch
 
 from hidiff import experiment, export
 from hidiff.diffusion import subset
 from hidiff.evaluation import judge, read_truth
 from hidiff.prediction import Predictor
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research import timing
 
 # temperature 0 keeps to the likeliest mask, 1 draws: a flipped bit then changes all that follows
 SETTINGS = {
@@ -115,7 +118,7 @@ def main() -> None:
                 if name != "float"
             },
         }
-    timing.write(result, "packed_parity")
+    timing.write(result, __file__, "packed_parity")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Do labels depend on how an image was cut into windows, or on how many went at once?
 
-    python benchmarks/same_answer.py runs/drive [--split test] [--cases 2] [--temperature 1.0]
+    python research/reliability/same_answer.py runs/drive [--split test] [--cases 2] [--temperature 1.0]
 
 Predicts some images with other batch sizes, overlaps, windows and threads, and counts the pixels
 whose labels are those of the first way, the model's own. Draws are tied to pixels, so what is left
@@ -10,14 +10,17 @@ the two apart.
 """
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from timing import machine, write
 
 from hidiff import experiment
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import machine, write
 
 WHOLE = (608, 608)  # a window that holds an image of DRIVE
 WAYS = {
@@ -77,7 +80,8 @@ def main() -> None:
         "rows": rows,
         **machine(),
     }
-    write(result, "same_answer" if args.window is None else f"same_answer_{args.window}")
+    name = "same_answer" if args.window is None else f"same_answer_{args.window}"
+    write(result, __file__, name)
 
 
 def agreement(left: list, right: list, name: str) -> float:

@@ -1,6 +1,6 @@
 """Do the same recipe and seed give the same row twice?
 
-    python benchmarks/same_rows.py [--recipe suites/mini/drive.yaml --set training.stage1_steps=9]
+    python research/reliability/same_rows.py [--recipe suites/mini/drive.yaml --set training.stage1_steps=9]
 
 `hidiff benchmark` trains and judges three arms of one seed from nothing, twice, in processes and
 folders of their own; all of a row but its times must be equal, and the scores of the single cases.
@@ -15,11 +15,13 @@ import tempfile
 from pathlib import Path
 
 import yaml
-from timing import machine, write
 
 from hidiff.datasets import SYNTHETIC_LABELS, write_synthetic
 from hidiff.recipe import Recipe, change_recipe, make_recipe, read_recipe, write_recipe
 from hidiff.suites.rows import MEASURED
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import machine, write
 
 ARMS = ("stage1", "segmentor_only", "hybrid")
 
@@ -49,7 +51,7 @@ def main() -> None:
         "equal": sum(left == right for left, right in zip(first, second, strict=True)),
         "dice": {row["arm"]: row["metrics"]["mean"]["dice"] for row, _ in first},
     }
-    write({**result, **machine()}, "same_rows")
+    write({**result, **machine()}, __file__, "same_rows")
 
 
 def drawn(folder: Path) -> Recipe:

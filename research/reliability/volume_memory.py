@@ -1,6 +1,6 @@
 """How much memory does the prediction of a volume take, at the most?
 
-    python benchmarks/volume_memory.py [--shape 512 512 300] [--classes 1 9] [--overlap 0.25]
+    python research/reliability/volume_memory.py [--shape 512 512 300] [--classes 1 9] [--overlap 0.25]
 
 A drawn CT (noise, int16, NIfTI), an untrained model of width 16, 2 steps. Labels are written as
 NIfTI; of several classes the probabilities too, which lie on the disk until then. The peak is that
@@ -10,6 +10,7 @@ of a process of its own: pages of mapped files that happen to be in memory count
 import argparse
 import json
 import multiprocessing
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,11 +18,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import torch
-from timing import machine, peak_memory_mib, write
 
 from hidiff import experiment
 from hidiff.prediction.writers.volume import write_volume
 from hidiff.recipe import make_recipe
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import machine, peak_memory_mib, write
 
 LIMITS_GIB = {1: 4, 9: 6}  # by number of classes
 WINDOW = (256, 256)
@@ -45,7 +48,7 @@ def main() -> None:
             rows.append({"shape": list(args.shape), **row, "limit_gib": LIMITS_GIB.get(classes)})
             print(json.dumps(rows[-1]))
     question = "the most memory that the prediction of a volume takes"
-    write({"question": question, "rows": rows, **machine()}, "volume_memory")
+    write({"question": question, "rows": rows, **machine()}, __file__, "volume_memory")
 
 
 def draw_volume(path: Path, shape: tuple[int, ...]) -> Path:

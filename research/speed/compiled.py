@@ -1,20 +1,24 @@
 """What does torch.compile give a float refiner, and does the answer stay the same?
 
-    python benchmarks/compiled.py [--width 16] [--size 96] [--batch 8] [--rounds 5]
+    python research/speed/compiled.py [--width 16] [--size 96] [--batch 8] [--rounds 5]
 
 A step of a 1-bit refiner in floats and of its real twin, as it is and compiled, in turn; and the
 seconds of the first call of each, which compiles. Random images and weights.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-import timing
 import torch
-from packed import a_step, hybrids
 
 from hidiff.hybrid import HybridSegmentor
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research import timing
+from research.speed.packed import a_step, hybrids
 
 
 def with_steps(hybrid: HybridSegmentor, denoise: Callable, step: Callable) -> Callable:
@@ -58,7 +62,7 @@ def main() -> None:
             "same_sign": float(((found > 0) == (truth > 0)).float().mean()),
         }
     facts = {"width": args.width, "size": args.size, "batch": args.batch}
-    timing.write({**facts, "machine": timing.machine(), "refiners": rows}, "compiled")
+    timing.write({**facts, "machine": timing.machine(), "refiners": rows}, __file__, "compiled")
 
 
 if __name__ == "__main__":

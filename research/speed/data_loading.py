@@ -1,6 +1,6 @@
 """Is decoding the bottleneck? Patches a second from files, disk and memory, and a step's need.
 
-    python benchmarks/data_loading.py [RECIPE ...] [--patches 200] [--cases 8] [--rounds 3]
+    python research/speed/data_loading.py [RECIPE ...] [--patches 200] [--cases 8] [--rounds 3]
 
 One process loads, as with training.workers 0; each worker adds about as much again. `files` decodes
 an image for every patch (the system may hold the file itself in memory), `disk` maps arrays that
@@ -10,12 +10,12 @@ the folder that holds the recipes' data sets.
 
 import argparse
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from timing import in_turn, machine, write
 
 from hidiff import experiment
 from hidiff.cli.recipes import find_recipe
@@ -31,6 +31,9 @@ from hidiff.loading.cache import CACHE_VARIABLE, Cache
 from hidiff.recipe import Recipe, read_recipe
 from hidiff.training import Batch, Budget, Trainer
 from hidiff.training.trainer import IN_TURNS
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import in_turn, machine, write
 
 CACHES: dict[str, Cache] = {"files": False, "disk": "disk", "memory": True}
 
@@ -113,7 +116,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ[CACHE_VARIABLE] = folder
         found = {name: measure(read_recipe(find_recipe(Path(name))), args) for name in args.recipes}
-    write({"machine": machine(), "patches": args.patches, "recipes": found}, "data_loading")
+    write(
+        {"machine": machine(), "patches": args.patches, "recipes": found}, __file__, "data_loading"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast are the packed kernels, against float32, int8 and what the processor could do at most?
 
-    python benchmarks/kernels.py [--threads 1 2] [--rounds 15] [--quick]
+    python research/speed/kernels.py [--threads 1 2] [--rounds 15] [--quick]
 
 3x3 convolutions with as many channels out as in, all ways in turn. Rates are billions of
 multiply-adds a second, the same ones counted for all (a bit that is compared is one). On one thread
@@ -10,16 +10,20 @@ the clock on the wall, so that these figures want a quiet machine.
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from pathlib import Path
 
-import timing
 import torch
 from torch.nn import functional
 
 from hidiff import packed
 from hidiff.packed.choice import VARIABLE, compiled
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research import timing
 
 # channels, height and width
 SHAPES = [(32, 256), (64, 256), (128, 64), (128, 128), (128, 256), (128, 512), (256, 256)]
@@ -125,7 +129,7 @@ def main() -> None:
             others[name] = measure(MAIN, max(3, args.rounds // 3), peak_of[name])
     result["every_kernel_on_one_thread"] = others
     result["load_average_after"] = os.getloadavg()
-    timing.write(result, "kernels")
+    timing.write(result, __file__, "kernels")
 
 
 if __name__ == "__main__":

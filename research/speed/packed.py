@@ -1,17 +1,18 @@
 """How fast, how small and how scalable is the packed refiner, and where does its time go?
 
-    python benchmarks/packed.py [--parts step refinement size memory scaling] [--rounds 5] [--quick]
+    python research/speed/packed.py [--parts step refinement size memory scaling] [--rounds 5] [--quick]
 
 Random images and weights: time depends on neither. `step` is one step of the refiner with the work
 on the image done before, against the real twin (float32, channels-last) and the 1-bit model in
 floats, all in turn; `packed_int8` is packed with its condition blocks computed in int8.
 `refinement` is a whole one, segmentor included, by part. Parts run alone add to what
-benchmarks/results/packed.json holds already. `packed_page.py` makes a page of it.
+research/speed/results/packed.json holds already. `packed_page.py` makes a page of it.
 """
 
 import argparse
 import json
 import multiprocessing
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,7 +21,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
-from timing import in_turn, machine, peak_memory_mib, write
 
 from hidiff import export, packed, weights
 from hidiff.diffusion import draws_from
@@ -31,7 +31,9 @@ from hidiff.packed.int8 import int8_problem
 from hidiff.packed.modules import PackedLayer
 from hidiff.recipe import Recipe, make_recipe
 
-HERE = Path(__file__).parent
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import in_turn, machine, peak_memory_mib, write
+
 STEPS = list(range(10, 0, -1))
 SEGMENTOR_WIDTH = 32
 # width, height and width in pixels, batch, condition
@@ -312,7 +314,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
 
-    file = HERE / "results" / "packed.json"
+    file = Path(__file__).parent / "results" / "packed.json"
     result = json.loads(file.read_text()) if file.is_file() and not args.quick else {}
     for part in args.parts:
         facts = {"machine": machine(), "kernel": packed.kernel_info()["kernel"]}
@@ -321,7 +323,7 @@ def main() -> None:
     if args.quick:
         print(json.dumps(result, indent=2))
     else:
-        write(result, "packed")
+        write(result, __file__, "packed")
 
 
 if __name__ == "__main__":

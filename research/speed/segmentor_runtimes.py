@@ -1,6 +1,6 @@
 """What does another runtime for the segmentor save, and does the answer stay the same?
 
-    HIDIFF_DATA=... python benchmarks/segmentor_runtimes.py runs/drive [--cases 5] [--rounds 5]
+    HIDIFF_DATA=... python research/speed/segmentor_runtimes.py runs/drive [--cases 5] [--rounds 5]
 
 Milliseconds of the segmentor on one window of the model, in turn: torch channels-last, and each
 runtime that is installed. `agreement` is the share of equal pixels among those that torch or the
@@ -8,16 +8,20 @@ runtime calls foreground, on whole images of a split: of the prior, and of the r
 """
 
 import argparse
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
-import timing
 import torch
-from packed_parity import compare
 
 from hidiff import experiment, export
 from hidiff.evaluation import read_truth
 from hidiff.prediction import Predictor
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research import timing
+from research.reliability.packed_parity import compare
 
 
 def load_all(path: str) -> tuple[dict[str, Predictor], dict[str, float]]:
@@ -91,7 +95,7 @@ def main() -> None:
             name: {what: min(each) for what, each in of.items()} for name, of in agreement.items()
         },
     }
-    timing.write(result, "segmentor_runtimes")
+    timing.write(result, __file__, "segmentor_runtimes")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What does each segmentor cost, as it comes? Writes the table of docs/segmentors.md.
 
-    python benchmarks/segmentors.py [--only NAME ...] [--rounds 5] [--threads 1]
+    python research/speed/segmentors.py [--only NAME ...] [--rounds 5] [--threads 1]
 
 Segmentors whose library is not installed keep the row of an earlier run: run it in each environment
 of an extra, or once where all are installed. Those without a row say so. Milliseconds are processor
@@ -11,11 +11,11 @@ still fills its caches. Multiply-adds are half of what torch.utils.flop_counter 
 import argparse
 import json
 import re
+import sys
 import time
 from pathlib import Path
 
 import torch
-from timing import in_turn, machine
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -23,9 +23,12 @@ from hidiff.segmentors import SEGMENTORS, HookedSegmentor, SegmentorSettings, ma
 from hidiff.segmentors.torchvision_operators import declare_torchvision_operators
 from hidiff.weights import atomic_write
 
-ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import in_turn, machine
+
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "segmentors.md"
-RESULTS = ROOT / "benchmarks" / "results" / "segmentors.json"
+RESULTS = Path(__file__).parent / "results" / "segmentors.json"
 SIZE = (256, 256)
 
 # Of the code, by the name's first word; weights that others trained have licences of their own.

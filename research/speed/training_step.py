@@ -1,6 +1,6 @@
 """What does one training iteration cost, 1-bit against its real twin, and a 10-step refinement?
 
-    python benchmarks/training_step.py [--width 32] [--size 128] [--batch 4] [--rounds 5]
+    python research/speed/training_step.py [--width 32] [--size 128] [--batch 4] [--rounds 5]
 
 Seconds are medians of runs in turn in one process; memory is each variant's own process's peak,
 less that of the imports. One iteration in turns: segmentor forward, refiner step, segmentor step,
@@ -9,18 +9,21 @@ optimizers and EMA.
 
 import argparse
 import multiprocessing
+import sys
 import tempfile
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from timing import in_turn, machine, peak_memory_mib, write
 
 from hidiff.diffusion import draws_from
 from hidiff.experiment import make_hybrid
 from hidiff.recipe import Recipe, make_recipe
 from hidiff.training import Batch, Trainer, count_flops
 from hidiff.training.trainer import IN_TURNS
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.timing import in_turn, machine, peak_memory_mib, write
 
 # The published code, one iteration at width 32, 128x128, batch 4, on two cores like these.
 PUBLISHED_SECONDS = 7.0
@@ -129,7 +132,7 @@ def main() -> None:
     if result["setting"] == PUBLISHED_SETTING:
         result["published_code_seconds"] = PUBLISHED_SECONDS
         result["times_faster_than_published"] = PUBLISHED_SECONDS / training["binary"]
-    write(result, f"training_step_width{args.width}")
+    write(result, __file__, f"training_step_width{args.width}")
 
 
 if __name__ == "__main__":
