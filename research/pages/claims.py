@@ -1,4 +1,4 @@
-"""The paper's four claims, each with our number, its interval, n, and a verdict by a rule."""
+"""Test the paper's four claims on the rows: a number, its interval, n and a verdict by one rule."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,29 +8,36 @@ from hidiff.metrics import FEWEST_GROUPS, Interval
 from hidiff.report.format import format_interval, metric_name
 from hidiff.suites.rows import Results, Row
 from hidiff.suites.suite import PLAIN, SEGMENTOR_ONLY, STAGE1
-from research.pages.compare import Pair, by_data, find_pairs, gains, paired_gap, unpaired_gap
+from research.pages.compare import (
+    Gains,
+    Pair,
+    by_data,
+    find_pairs,
+    gains,
+    mean_gains,
+    paired_gap,
+    unpaired_gap,
+)
 
 HOLDS, DOES_NOT, NOT_SHOWN = "holds", "does not hold", "not shown"
 RULE = (
-    "A claim holds on a data set, of an arm, where the 95 % interval of its number lies above 0; "
-    "it holds as a whole where it holds on every data set and arm that was looked at. It does not "
-    "hold where an interval contains 0 or lies below it. Without rows, or of an interval over "
-    f"fewer than {FEWEST_GROUPS} patients, it is not shown."
+    "A claim holds on a line where the 95 % interval of its number lies above 0, and as a whole "
+    f"where it holds on every line. Lines of fewer than {FEWEST_GROUPS} patients do not count."
 )
-CHEAP = 2.0  # "at little cost": at most so many times the segmentor's time an image
+CHEAP = 2.0  # "at little cost": at most this many times the segmentor's time per image
 SIZE_METRICS = {"objects": "object_dice", "calibre": "sensitivity"}
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What one data set and arm say of a claim."""
+class ClaimResult:
+    """The number and verdict of a claim for one data set and arm."""
 
     suite: str
     data: str
     arm: str
     seeds: int
-    of: str
-    """a class, other data, a packed model; nothing where there is no choice"""
+    part: str
+    """a class, other data, or a packed model; empty if there is only one"""
     number: str
     n: str
     verdict: str
@@ -39,100 +46,102 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, and what is found of it."""
+    """A claim of the paper, the number that tests it, and its results."""
 
     title: str
     measured: str
-    findings: tuple[Finding, ...]
+    results: tuple[ClaimResult, ...]
+
+    @property
+    def counted(self) -> list[ClaimResult]:
+        """The results that have a verdict."""
+        return [result for result in self.results if result.verdict != NOT_SHOWN]
 
     @property
     def verdict(self) -> str:
-        """By RULE."""
-        looked_at = [each for each in self.findings if each.verdict != NOT_SHOWN]
-        if not looked_at:
+        """The verdict of the whole claim, by RULE."""
+        if not self.counted:
             return NOT_SHOWN
-        return HOLDS if all(each.verdict == HOLDS for each in looked_at) else DOES_NOT
+        return HOLDS if all(result.verdict == HOLDS for result in self.counted) else DOES_NOT
 
     @property
     def count(self) -> str:
-        """ "on 2 of 3"."""
-        held = sum(each.verdict == HOLDS for each in self.findings)
-        return f"on {held} of {len(self.findings)}"
+        """The number of results where the claim holds, as "2 of 3"."""
+        return f"{sum(result.verdict == HOLDS for result in self.counted)} of {len(self.counted)}"
 
 
 def judge_claims(suites: Sequence[Results]) -> list[Claim]:
-    """All four, from the rows of every suite that is there."""
+    """Test all four claims on the rows of all suites."""
     return [better(suites), small(suites), unseen(suites), cheap(suites)]
 
 
 def better(suites: Sequence[Results]) -> Claim:
-    """1: refined masks beat the segmentor's."""
-    findings = []
+    """Claim 1: refined masks beat the segmentor's."""
+    results = []
     for pair in unique(find_all(suites, plain)):
         entry = pair.summary().entry(MEAN, "dice")
-        number = said("dice", entry.difference)
+        number = show("dice", entry.difference)
         if entry.test is not None:
             number += f", p = {entry.test.p:.3g} (n = {entry.test.n})"
         n = f"{pair.after[0]['num_groups']} patients"
-        findings.append(found(pair, number, n, verdict(entry.difference)))
+        results.append(make_result(pair, number, n, judge_interval(entry.difference)))
     return Claim(
         "Refined masks beat the segmentor's",
-        "Dice of the arm less that of the segmentor trained on to the hybrid's FLOPs, which no arm "
-        "exceeds; p is Wilcoxon's",
-        tuple(findings),
+        "Dice less the rival's",
+        tuple(results),
     )
 
 
 def small(suites: Sequence[Results]) -> Claim:
-    """2: most on small objects."""
-    findings = []
-    for pair in unique([each for each in find_all(suites, plain) if each.has_sizes]):
+    """Claim 2: the gain is largest on small objects.
+
+    The gains in the smallest and largest band are paired over the cases that have both bands, or
+    unpaired if fewer than FEWEST_GROUPS patients have both.
+    """
+    results = []
+    for pair in unique([pair for pair in find_all(suites, plain) if pair.has_sizes]):
         metric = SIZE_METRICS[pair.after[0]["size_kind"]]
         classes = {}
         for (name, _), rows in pair.bands().items():
             classes.setdefault(name, []).append(rows)
         for name, bands in classes.items():
-            large, small = (gains(bands[place], metric) for place in (-1, 0))
-            gap = band_gap(large, small, metric) if len(bands) > 1 else None
+            large, little = (gains(bands[place], metric) for place in (-1, 0))
+            gap = band_gap(large, little, metric) if len(bands) > 1 else None
             n = f"{len({row['group'] for row in bands[0]})} with any in the smallest band"
-            n += "" if paired(large, small) else ", unpaired"
-            findings.append(found(pair, said(metric, gap), n, verdict(gap), name))
+            n += "" if paired(large, little) else ", unpaired"
+            results.append(make_result(pair, show(metric, gap), n, judge_interval(gap), name))
     return Claim(
         "They do so most on small objects",
-        "gain in the smallest of three bands of size less the gain in the largest, over the cases "
-        f"that have both, or, where fewer than {FEWEST_GROUPS} patients have, between those with "
-        "one and those with the other (Dice of objects; sensitivity by calibre)",
-        tuple(findings),
+        "gain in the smallest band of size less that in the largest",
+        tuple(results),
     )
 
 
-def band_gap(
-    large: dict[tuple[str, str], float], small: dict[tuple[str, str], float], metric: str
-) -> Interval | None:
-    """Is the gain on the small above that on the large? Paired where enough cases have both."""
-    if paired(large, small):
-        entry = paired_gap(large, small, metric)
+def band_gap(large: Gains, little: Gains, metric: str) -> Interval | None:
+    """Compare the gain on small objects with that on large ones, paired if enough cases allow."""
+    if paired(large, little):
+        entry = paired_gap(large, little, metric)
         return entry.difference if entry else None
-    return unpaired_gap(large, small, one_data_set=True) if large and small else None
+    return unpaired_gap(large, little, one_data_set=True) if large and little else None
 
 
-def paired(large: dict[tuple[str, str], float], small: dict[tuple[str, str], float]) -> bool:
-    return len({group for _, group in large.keys() & small.keys()}) >= FEWEST_GROUPS
+def paired(large: Gains, little: Gains) -> bool:
+    """Return True if enough patients have objects of both sizes."""
+    return len({group for _, group in large.keys() & little.keys()}) >= FEWEST_GROUPS
 
 
 def unseen(suites: Sequence[Results]) -> Claim:
-    """3: most on data that were never seen."""
-    findings = []
+    """Claim 3: the gain is largest on data from elsewhere."""
+    results = []
     for home in find_all(suites, plain):
+        arm = home.after[0]["arm"]
         others = [
             pair
-            for pair in find_pairs(
-                home.results, SEGMENTOR_ONLY, home.after[0]["arm"], out_of_domain
-            )
+            for pair in find_pairs(home.results, SEGMENTOR_ONLY, arm, out_of_domain)
             if (pair.data, pair.hardware, pair.seeds) == (home.data, home.hardware, home.seeds)
         ]
         own = gains(home.cases(), "dice")
-        away: dict[str, list[dict[tuple[str, str], float]]] = {}
+        away: dict[str, list[Gains]] = {}
         for pair in others:
             away.setdefault(domain(pair.after[0]), []).append(gains(pair.cases(), "dice"))
         for name, sets in away.items():
@@ -143,55 +152,58 @@ def unseen(suites: Sequence[Results]) -> Claim:
             else:
                 gap = unpaired_gap(own, other)
             n = f"{len(other)} cases there, {len(own)} at home"
-            findings.append(found(home, said("dice", gap), n, verdict(gap), name))
+            results.append(make_result(home, show("dice", gap), n, judge_interval(gap), name))
     return Claim(
-        "They do so most on data that were never seen",
-        "gain in Dice out of the domain less the gain in it; of corruptions the mean over all",
-        tuple(findings),
+        "They do so most on unseen data",
+        "gain on other or corrupted data less that on the own test set",
+        tuple(results),
     )
 
 
 def cheap(suites: Sequence[Results]) -> Claim:
-    """4: at little cost."""
-    findings = []
+    """Claim 4: refinement costs little time."""
+    results = []
     kinds = (plain, lambda row: row["look"].get("packed", False))
-    for pair in [one for kind in kinds for one in unique(find_all(suites, kind, before=STAGE1))]:
-        before, after = (
-            sum(row["seconds_per_case"] for row in rows) / len(rows)
-            for rows in (pair.before, pair.after)
-        )
+    for pair in [pair for kind in kinds for pair in unique(find_all(suites, kind, before=STAGE1))]:
+        before, after = (mean_seconds(rows) for rows in (pair.before, pair.after))
         ratio = after / before
         number = f"{ratio:.1f} times ({after:.3f} s against {before:.3f} s, medians)"
-        of = "" if plain(pair.after[0]) else pair.evaluation
+        part = "" if plain(pair.after[0]) else pair.evaluation
         n = f"{pair.after[0]['num_cases']} cases"
-        findings.append(found(pair, number, n, HOLDS if ratio <= CHEAP else DOES_NOT, of))
+        verdict = HOLDS if ratio <= CHEAP else DOES_NOT
+        results.append(make_result(pair, number, n, verdict, part))
     return Claim(
         "They do so at little cost",
-        f"time of a prediction against the segmentor's alone; little is at most {CHEAP:g} times",
-        tuple(findings),
+        f"time at most {CHEAP:g} times the segmentor's",
+        tuple(results),
     )
+
+
+def mean_seconds(rows: Sequence[Row]) -> float:
+    """Return the seconds per case, the mean over seeds."""
+    return sum(row["seconds_per_case"] for row in rows) / len(rows)
 
 
 def find_all(
     suites: Sequence[Results], wanted: Callable[[Row], bool], before: str = SEGMENTOR_ONLY
 ) -> list[Pair]:
-    """The hybrid, with whatever settings, against a rival, in every suite; data set by data set."""
+    """Return the pairs of every refining arm with a rival, in every suite, by data set."""
     pairs = []
     for results in suites:
         rows = results.latest()
         arms = dict.fromkeys(row["arm"] for row in rows)
-        mine = [
+        of_suite = [
             pair
             for arm in arms
             if arm not in (STAGE1, SEGMENTOR_ONLY)
             for pair in find_pairs(results, before, arm, wanted)
         ]
-        pairs += by_data(mine, rows)
+        pairs += by_data(of_suite, rows)
     return pairs
 
 
 def unique(pairs: Sequence[Pair]) -> list[Pair]:
-    """Suites share runs: of those of one recipe and arm, the first with the most seeds."""
+    """Keep one pair of each recipe and arm, with the most seeds, as suites share runs."""
     kept: dict[tuple, Pair] = {}
     for pair in pairs:
         key = pair.after[0]["recipe"], pair.data, pair.after[0]["arm"], pair.hardware
@@ -201,36 +213,35 @@ def unique(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def plain(row: Row) -> bool:
+    """Return True for an evaluation on the recipe's own test split."""
     return row["evaluation"] == PLAIN
 
 
 def out_of_domain(row: Row) -> bool:
+    """Return True for an evaluation on other data or under a corruption."""
     return row["evaluation"] != PLAIN and ("data" in row["look"] or "corruption" in row["look"])
 
 
 def domain(row: Row) -> str:
-    """All corruptions are one domain; another data set goes by its evaluation's name."""
+    """Return the name of the data. All corruptions together are one domain."""
     return "corrupted pictures" if "corruption" in row["look"] else row["evaluation"]
 
 
-def mean_gains(sets: Sequence[dict[tuple[str, str], float]]) -> dict[tuple[str, str], float]:
-    return {case: sum(each[case] for each in sets) / len(sets) for case in sets[0]}
-
-
-def found(pair: Pair, number: str, n: str, judged: str, of: str = "") -> Finding:
+def make_result(pair: Pair, number: str, n: str, verdict: str, part: str = "") -> ClaimResult:
     suite, arm = (pair.after[0][name] for name in ("suite", "arm"))
     seeds = len(pair.seeds)
-    return Finding(suite, pair.data, arm, seeds, of, number, n, judged, pair.hardware)
+    return ClaimResult(suite, pair.data, arm, seeds, part, number, n, verdict, pair.hardware)
 
 
-def said(metric: str, interval: Interval | None) -> str:
+def show(metric: str, interval: Interval | None) -> str:
+    """Return a difference with its interval as text."""
     if interval is None:
         return "too few cases"
     return f"{metric_name(metric)} {format_interval(metric, interval, signed=True)}"
 
 
-def verdict(interval: Interval | None) -> str:
-    """By RULE, of one data set."""
+def judge_interval(interval: Interval | None) -> str:
+    """Return the verdict of one result, by RULE."""
     if interval is None or interval.low is None or (interval.n or 0) < FEWEST_GROUPS:
         return NOT_SHOWN
     return HOLDS if interval.low > 0 else DOES_NOT

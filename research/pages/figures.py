@@ -1,4 +1,4 @@
-"""Figures of a results page, as SVG whose bytes are a function of the numbers alone."""
+"""Figures of the results page, as SVG files that depend on the numbers only."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MARKERS = "osD^"
 
 @dataclass(frozen=True)
 class Point:
-    """A dot with a name, and its interval up."""
+    """A dot with a name, and its interval in y."""
 
     label: str
     x: float
@@ -24,13 +24,13 @@ class Point:
 
 
 def draw_forest(intervals: Mapping[str, Interval], title: str, file: Path) -> None:
-    """Each difference as a dot on its interval, a line a name, zero marked."""
+    """Draw each difference as a dot on its interval, one line each, with a mark at zero."""
     figure = Figure(figsize=(7.2, 1.1 + 0.32 * len(intervals)), layout="constrained")
     axes = figure.add_subplot()
-    for place, each in enumerate(intervals.values()):
-        if each.low is not None and each.high is not None:
-            axes.plot([each.low, each.high], [place, place], color="tab:blue")
-        axes.plot([each.mean], [place], "o", color="tab:blue")
+    for line, interval in enumerate(intervals.values()):
+        if interval.low is not None and interval.high is not None:
+            axes.plot([interval.low, interval.high], [line, line], color="tab:blue")
+        axes.plot([interval.mean], [line], "o", color="tab:blue")
     axes.axvline(0, color="grey", linewidth=1)
     axes.set_yticks(range(len(intervals)), list(intervals))
     axes.set_ylim(len(intervals) - 0.5, -0.5)
@@ -39,27 +39,8 @@ def draw_forest(intervals: Mapping[str, Interval], title: str, file: Path) -> No
     write_svg(figure, file)
 
 
-def draw_curves(curves: Mapping[str, Mapping[str, Sequence[float]]], y: str, file: Path) -> None:
-    """A panel a name, a line an arm, over the strengths 0 (none), 1, 2, ..."""
-    columns = min(len(curves), 3)
-    rows = -(-len(curves) // columns)
-    figure = Figure(figsize=(2.6 * columns + 0.6, 2.2 * rows + 0.4), layout="constrained")
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
-    for axes, (name, lines) in zip(panels, curves.items(), strict=False):
-        for arm, values in lines.items():
-            axes.plot(range(len(values)), values, marker="o", markersize=3, label=arm)
-        axes.set_title(name)
-        axes.set_xticks(range(max(map(len, lines.values()))))
-        axes.set_xlabel("strength")
-        axes.set_ylabel(y)
-    for axes in panels[len(curves) :]:
-        axes.set_visible(False)
-    panels[0].legend()
-    write_svg(figure, file)
-
-
 def draw_cost(points: Mapping[str, Sequence[Point]], y: str, file: Path) -> None:
-    """A panel a data set: accuracy up, seconds a case to the right."""
+    """Draw accuracy against seconds per case, one panel for each data set."""
     columns = min(len(points), 2)
     rows = -(-len(points) // columns)
     figure = Figure(figsize=(4.8 * columns + 0.6, 2.8 * rows + 0.4), layout="constrained")
@@ -72,7 +53,7 @@ def draw_cost(points: Mapping[str, Sequence[Point]], y: str, file: Path) -> None
                 axes.plot([dot.x, dot.x], [low, high], color="lightgrey", zorder=0)
             axes.plot([dot.x], [dot.y.mean], marker, markersize=5, label=dot.label)
         axes.set_title(name)
-        axes.set_xlabel("seconds a case (median)")
+        axes.set_xlabel("seconds per case (median)")
         axes.set_ylabel(y)
         # beside, as any corner may hold a dot
         axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -82,7 +63,7 @@ def draw_cost(points: Mapping[str, Sequence[Point]], y: str, file: Path) -> None
 
 
 def write_svg(figure: Figure, file: Path) -> None:
-    """Without a date, and with names that are no draw of chance."""
+    """Write the figure without a date and with fixed names: equal numbers give equal files."""
     style = rc_context({"svg.hashsalt": "hidiff", "svg.fonttype": "none"})
     with style, atomic_write(file) as temporary:
         FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None, "Creator": "hidiff"})
