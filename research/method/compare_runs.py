@@ -4,8 +4,8 @@
     python research/method/compare_runs.py runs/drive/test/rows.csv runs/drive_once/test/rows.csv \
         --name drive_condition_once
 
-Prints and writes results/NAME.json beside this script: of each class and metric both means and the second
-less the first, with its 95 % interval over groups and Wilcoxon's p.
+Prints and writes results/NAME.json beside this script: for each class and metric both means, and
+the second less the first with its 95 % interval over groups and Wilcoxon's p.
 """
 
 import argparse

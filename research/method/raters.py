@@ -1,7 +1,7 @@
 """Do samples differ where radiologists do? Energy distance and matched IoU against their number.
 
-    HIDIFF_DATA=... python research/method/raters.py --hybrid runs/lidc --baseline runs/lidc_baseline \
-        --output research/method/results/lidc
+    HIDIFF_DATA=... python research/method/raters.py --hybrid runs/lidc \
+        --baseline runs/lidc_baseline --output research/method/results/lidc
 
 Each sample is one refinement at temperature 1, cut at 0.5, compared with every rater's own mask.
 Beside them: the baseline's single mask, the hybrid's prior as a single mask, and masks drawn from

@@ -1,12 +1,13 @@
-"""Makes docs/packed_figures.md, and its picture, of what was measured of packed models.
+"""Make docs/packed_figures.md, and its picture, from the measurements of packed models.
 
     python research/pages/packed_page.py
 
-It reads packed.json, packed_parity.json and segmentor_runtimes.json of benchmarks/results; no
-number on the page is typed by hand.
+It reads packed.json and segmentor_runtimes.json of research/speed/results, and packed_parity.json
+of research/reliability/results.
 """
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,14 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-HERE = Path(__file__).parent
-DOCS = HERE.parent / "docs"
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.pages.reading import DOCS, ROOT, write_text
+
+RESULTS = {
+    "packed": "speed",
+    "packed_parity": "reliability",
+    "segmentor_runtimes": "speed",
+}  # name of the file -> folder of research/ that its script is in
 PICTURE = Path("images") / "packed_scaling.png"
 SETTINGS = {
     "as_trained": "as the recipe says",
@@ -34,15 +41,15 @@ MODELS = {
 
 def main() -> None:
     packed, parity, runtimes = (
-        json.loads((HERE / "results" / f"{name}.json").read_text())
-        for name in ("packed", "packed_parity", "segmentor_runtimes")
+        json.loads((ROOT / "research" / folder / "results" / f"{name}.json").read_text())
+        for name, folder in RESULTS.items()
     )
     draw(packed["scaling"]["measured"], DOCS / PICTURE)
     parts = [
         "# Packed models, measured",
-        "`python research/pages/packed_page.py` makes this page from "
-        "[benchmarks/results](../benchmarks/results); see [packed.md](packed.md) for what is "
-        "measured. Times are medians, of things that ran in turn.",
+        "`make docs` makes this page from the results in [research](../research); change no number "
+        "by hand. [packed.md](packed.md) explains packing. Times are medians of variants that ran "
+        "in turn.",
         *steps(packed["step"]),
         *refinements(packed["refinement"]),
         *sizes(packed["size"], packed["memory"]),
@@ -52,7 +59,7 @@ def main() -> None:
         *same_answer(parity),
         *segmentor(runtimes),
     ]
-    (DOCS / "packed_figures.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_text(DOCS / "packed_figures.md", *parts)
 
 
 def steps(measured: Mapping[str, Any]) -> list[str]:
@@ -70,7 +77,7 @@ def steps(measured: Mapping[str, Any]) -> list[str]:
     ]
     names = ("width", "pixels", "images", "condition", *MODELS.values(),
              "packed: times faster than the twin", "than 1-bit in floats")  # fmt: skip
-    words = f"The work on the image alone was done before. {on(measured)}, kernel "
+    words = f"Without the part that depends on the image only. {on(measured)}, kernel "
     return ["## One step of the refiner", f"{words}{measured['kernel']}.", table(names, rows)]
 
 
@@ -90,17 +97,10 @@ def refinements(measured: Mapping[str, Any]) -> list[str]:
         )
         for row in rows
     ]
-    parts = [
-        (part, *(f"{row['seconds_by_part'][part]:.3f}" for row in rows))
-        for part in first["seconds_by_part"]
-    ]
-    arms = [f"`{row['condition']}`, {row['samples']}" for row in rows]
     return [
         "## A whole refinement",
         words,
         table(("condition", "samples", *MODELS.values()), seconds),
-        "Where the packed model's seconds go, by condition and samples:",
-        table(("part", *arms), parts),
     ]
 
 
@@ -115,7 +115,7 @@ def sizes(size: Mapping[str, Any], memory: Mapping[str, Any]) -> list[str]:
         "## Size and memory",
         f"The refiner of width {facts['width']}, without its segmentor:",
         table(("file", "MiB", "times smaller"), rows),
-        f"Most memory that a refinement at width {peak['width']}, {peak['size']}x{peak['size']}, "
+        f"Peak memory that a refinement at width {peak['width']}, {peak['size']}x{peak['size']}, "
         f"adds, in MiB: {peaks}.",
     ]
 
@@ -135,12 +135,11 @@ def same_answer(parity: Mapping[str, Any]) -> list[str]:
     ]
     names = ("prediction", "model", "equal, %, mean", "least", "Dice, difference")
     return [
-        "## Does it say the same?",
-        f"The model {parity['model']} (width {parity['width']}), {parity['cases']} images of its "
-        f"{parity['split']} split, against the float model with the same draws: equal pixels among "
-        "those that either calls foreground. `layout` is the float model with its tensors in the "
-        "other memory layout, the yardstick for what rounding alone does; `computed in int8` and "
-        "`segmentor in` differ from `packed float32` by that alone.",
+        "## Are the masks the same?",
+        f"The model {parity['model']} (width {parity['width']}) on {parity['cases']} images of its "
+        f"{parity['split']} split, against the float model with the same draws. Equal is the share "
+        "of pixels, among those that either model labels foreground. `layout` is the float model "
+        "in another memory layout: the effect of rounding alone.",
         table(names, rows),
     ]
 
@@ -173,14 +172,14 @@ def on(measured: Mapping[str, Any]) -> str:
 
 
 def table(names: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """As Markdown; the first column is of words."""
+    """Return a table in Markdown; every column but the first is right-aligned."""
     names = list(names)
     lines = [names, ["---", *["---:"] * (len(names) - 1)], *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def draw(measured: Mapping[str, Any], file: Path) -> None:
-    """Four panels: pixels, width, samples, threads."""
+    """Draw seconds against pixels, width, samples and threads."""
     width, size, found = measured["width"], measured["size"], measured["seconds"]
     titles = {
         "pixels": f"a step, width {width}",

@@ -2,9 +2,9 @@
 
     HIDIFF_DATA=... python research/pages/shipped_models.py vessels runs/vessels
 
-Packs the run's best model, judges it on the test data that research/pages/cards/NAME.yaml names, and
-writes NAME.safetensors, NAME.json and NAME.md to src/hidiff/models (`--output`: elsewhere). Every
-figure of the card is measured here; its words are those of cards/NAME.yaml, put into cards/card.md.
+Packs the run's best model, evaluates it on the test data that cards/NAME.yaml names, and writes
+NAME.safetensors, NAME.json and NAME.md to src/hidiff/models (`--output`: elsewhere). Every figure
+of the card is measured here; its words are those of cards/NAME.yaml, put into cards/card.md.
 The float model is judged beside the packed one, so that the card can say what packing costs.
 """
 

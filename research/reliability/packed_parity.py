@@ -1,6 +1,6 @@
 """Does a packed model say what its float model says? Labels and Dice, case by case, same draws.
 
-    HIDIFF_DATA=... python research/reliability/packed_parity.py runs/drive [--cases 5] [--settings ...]
+    HIDIFF_DATA=... python research/reliability/packed_parity.py runs/drive [--cases 5]
 
 `agreement` is the share of equal pixels among those that either model calls foreground. The float
 model differs from itself, too, once its sums are added in another order: `layout` is the float

@@ -1,6 +1,6 @@
 """Do labels depend on how an image was cut into windows, or on how many went at once?
 
-    python research/reliability/same_answer.py runs/drive [--split test] [--cases 2] [--temperature 1.0]
+    python research/reliability/same_answer.py runs/drive [--cases 2] [--temperature 1.0]
 
 Predicts some images with other batch sizes, overlaps, windows and threads, and counts the pixels
 whose labels are those of the first way, the model's own. Draws are tied to pixels, so what is left

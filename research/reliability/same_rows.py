@@ -1,6 +1,6 @@
 """Do the same recipe and seed give the same row twice?
 
-    python research/reliability/same_rows.py [--recipe suites/mini/drive.yaml --set training.stage1_steps=9]
+    python research/reliability/same_rows.py [--recipe research/suites/mini/drive.yaml]
 
 `hidiff benchmark` trains and judges three arms of one seed from nothing, twice, in processes and
 folders of their own; all of a row but its times must be equal, and the scores of the single cases.

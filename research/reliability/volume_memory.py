@@ -1,6 +1,6 @@
 """How much memory does the prediction of a volume take, at the most?
 
-    python research/reliability/volume_memory.py [--shape 512 512 300] [--classes 1 9] [--overlap 0.25]
+    python research/reliability/volume_memory.py [--shape 512 512 300] [--classes 1 9]
 
 A drawn CT (noise, int16, NIfTI), an untrained model of width 16, 2 steps. Labels are written as
 NIfTI; of several classes the probabilities too, which lie on the disk until then. The peak is that

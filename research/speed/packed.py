@@ -1,6 +1,6 @@
 """How fast, how small and how scalable is the packed refiner, and where does its time go?
 
-    python research/speed/packed.py [--parts step refinement size memory scaling] [--rounds 5] [--quick]
+    python research/speed/packed.py [--parts step refinement ...] [--rounds 5] [--quick]
 
 Random images and weights: time depends on neither. `step` is one step of the refiner with the work
 on the image done before, against the real twin (float32, channels-last) and the 1-bit model in

@@ -5,43 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hidiff.metrics import write_csv
 from hidiff.suites import Results
-from hidiff.suites.claims import DOES_NOT, HOLDS, NOT_SHOWN, band_gap, judge_claims
-from hidiff.suites.claims import verdict as judge_interval
-from hidiff.suites.compare import find_pairs, unpaired_gap
-from hidiff.suites.rows import VERSION
-from hidiff.suites.tables import apart
-
-HERE = {"processor": "P", "threads": 1, "torch": "2", "gpu": "none"}
-BANDS = ("up to 9 px", "over 9 px")
-
-
-def add(results: Results, arm: str, gain: float, patients: int = 20, **changes) -> None:
-    """A row of patients whose Dice is their own plus `gain`, and more in the smallest band."""
-    row = {
-        "version": VERSION, "suite": "made_up", "data": "eyes", "arm": arm, "seed": 0,
-        "evaluation": "test", "recipe": "eyes", "hardware": HERE, "judged_sha256": "same",
-        "look": {}, "unit": "px", "num_cases": patients, "num_groups": patients,
-        "hidiff": "0", "size_kind": "objects", "seconds_per_case": 1.0, **changes,
-    }  # fmt: skip
-    own = np.random.default_rng(0).uniform(0.5, 0.7, patients)
-    jitter = np.random.default_rng(len(results.rows)).normal(0, 0.005, patients)
-    keys = [
-        {"case": f"{row['evaluation']}{n}", "group": str(n), "class": "vessel", "source": "prior"}
-        for n in range(patients)
-    ]
-    file = f"{len(results.rows)}.csv"
-    cases = [{**key, "dice": own[n] + gain + jitter[n]} for n, key in enumerate(keys)]
-    write_csv(cases, results.folder / "cases" / file)
-    extra = changes.get("small", 0.0)
-    sizes = [
-        {**key, "band": band, "count": 3, "object_recall": 0.5, "object_dice": dice}
-        for n, key in enumerate(keys)
-        for band, dice in zip(BANDS, (own[n] + extra + jitter[n], own[n]), strict=True)
-    ]
-    write_csv(sizes, results.folder / "sizes" / file)
-    results.add({**row, "cases": f"cases/{file}", "sizes": f"sizes/{file}"})
+from research.pages.claims import (
+    DOES_NOT,
+    HOLDS,
+    NOT_SHOWN,
+    band_gap,
+    judge_claims,
+    judge_interval,
+)
+from research.pages.compare import find_pairs, unpaired_gap
+from research.pages.tables import not_compared
+from tests.research.made_up import HERE, add
 
 
 @pytest.fixture
@@ -58,8 +33,9 @@ def test_gains_that_are_there_hold(results):
     add(results, "hybrid", 0.1, **away)
     claims = judge_claims([results])
     assert [claim.verdict for claim in claims] == [HOLDS] * 4
-    found = claims[0].findings[0]
-    assert found.number.startswith("Dice +0.02") and found.n == "20 patients"
+    result = claims[0].results[0]
+    assert result.number.startswith("Dice +0.02") and result.n == "20 patients"
+    assert claims[0].count == "1 of 1"
 
 
 def test_a_packed_model_is_cheap_by_itself(results):
@@ -68,9 +44,9 @@ def test_a_packed_model_is_cheap_by_itself(results):
     packed = {"evaluation": "packed", "look": {"packed": True}}
     add(results, "stage1", 0.0, **packed)
     add(results, "hybrid", 0.0, seconds_per_case=1.2, **packed)
-    found = judge_claims([results])[3].findings
-    assert [one.verdict for one in found] == [DOES_NOT, HOLDS]
-    assert found[1].of == "packed" and found[1].number.startswith("1.2 times")
+    found = judge_claims([results])[3].results
+    assert [result.verdict for result in found] == [DOES_NOT, HOLDS]
+    assert found[1].part == "packed" and found[1].number.startswith("1.2 times")
 
 
 def test_every_arm_that_refines_is_judged(results):
@@ -78,20 +54,20 @@ def test_every_arm_that_refines_is_judged(results):
     add(results, "segmentor_only", 0.0)
     add(results, "hybrid", -0.1)
     add(results, "finer", 0.1)
-    found = judge_claims([results])[0].findings
-    assert [one.verdict for one in found] == [DOES_NOT, HOLDS]
+    found = judge_claims([results])[0].results
+    assert [result.verdict for result in found] == [DOES_NOT, HOLDS]
     assert (found[1].data, found[1].arm, found[1].seeds) == ("eyes", "finer", 1)
 
 
-@pytest.mark.parametrize(("apart", "verdict"), [(20, HOLDS), (5, NOT_SHOWN)])
-def test_bands_that_no_case_shares_are_set_side_by_side(apart, verdict):
+@pytest.mark.parametrize(("number", "verdict"), [(20, HOLDS), (5, NOT_SHOWN)])
+def test_bands_that_no_case_shares_are_compared_unpaired(number, verdict):
     """Gains of 0.1 on the small, 0.05 on the large, each of patients of its own."""
     small, large = (
-        {(f"{band}{n}", f"{band}{n}"): gain + n / 1e4 for n in range(apart)}
+        {(f"{band}{n}", f"{band}{n}"): gain + n / 1e4 for n in range(number)}
         for band, gain in (("small", 0.1), ("large", 0.05))
     )
     gap = band_gap(large, small, "object_dice")
-    assert gap and gap.mean == pytest.approx(0.05) and gap.n == apart
+    assert gap and gap.mean == pytest.approx(0.05) and gap.n == number
     assert judge_interval(gap) == verdict
     assert band_gap(large, {}, "object_dice") is None
 
@@ -125,9 +101,9 @@ def test_two_kinds_of_hardware_are_never_compared(results):
     add(results, "hybrid", 0.1, hardware={**HERE, "threads": 2})
     assert find_pairs(results, "segmentor_only", "hybrid") == []
     add(results, "another", 0.1, hardware={**HERE, "threads": 2})
-    said = apart(results)
-    assert len(said) == 2
-    for line, arm in zip(said, ("hybrid", "another"), strict=True):
+    lines = not_compared(results)
+    assert len(lines) == 2
+    for line, arm in zip(lines, ("hybrid", "another"), strict=True):
         assert "not compared" in line and f"{arm} on" in line and "2 threads" in line
 
 
@@ -172,9 +148,9 @@ def test_of_one_data_set_a_patient_of_both_sides_is_drawn_once():
     all_shared = {(f"{n} more", str(n)): x + 0.5 for n, x in enumerate(values)}
     gap = unpaired_gap(less, all_shared, one_data_set=True)
     assert (gap.low, gap.mean, gap.high) == pytest.approx((0.5, 0.5, 0.5))
-    apart = unpaired_gap(less, all_shared)
+    two_sets = unpaired_gap(less, all_shared)
     spread = 2 * 1.96 * np.std(values) / np.sqrt(400)
-    assert apart.high - apart.low == pytest.approx(np.sqrt(2) * spread, rel=0.1)
+    assert two_sets.high - two_sets.low == pytest.approx(np.sqrt(2) * spread, rel=0.1)
     half = {(f"{n} more", str(n if n < 200 else n + 400)): x + 0.5 for n, x in enumerate(values)}
     gap = unpaired_gap(less, half, one_data_set=True)
     assert gap.high - gap.low == pytest.approx(spread, rel=0.1)
