@@ -46,8 +46,8 @@ STEPS = """## What the refiner knows at each t
 
 yt is drawn from the ground truth as in training. *Exact* is the answer to that yt for a calibrated
 prior and independent pixels; *refiner* is its y0_hat (`research/method/each_step.py`).
-Cross-entropy is in nats per pixel. Where yt shows some of the mask (t < 10), the refiner knows more than the
-exact answer; at t = 10, where every prediction begins, it adds little to a good prior."""
+Cross-entropy is in nats per pixel. Where yt shows some of the mask (t < 10), the refiner knows more
+than the exact answer; at t = 10, where every prediction begins, it adds little to a good prior."""
 
 
 def main() -> None:

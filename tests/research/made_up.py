@@ -11,7 +11,7 @@ BANDS = ("up to 9 px", "over 9 px")
 
 
 def add(results: Results, arm: str, gain: float, patients: int = 20, **changes) -> None:
-    """Add a row of patients whose Dice is their own plus `gain`, or `small` in the smallest band."""
+    """Add a row of patients whose Dice is their own plus `gain` (`small` in the smallest band)."""
     scores = {"dice": {"prior": [0.6 + gain, 0.5, 0.7]}}
     row = {
         "version": VERSION, "suite": "made_up", "data": "eyes", "arm": arm, "seed": 0,

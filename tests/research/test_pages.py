@@ -47,7 +47,7 @@ def test_every_page_and_table_of_the_repository_is_what_the_rows_say(tmp_path, m
     """Fails if rows or scripts changed after the pages: run `make docs`."""
     suites = reading.read_suites()
     claims = results_page.judge_claims(list(suites.values()))
-    results_page.write_tables(suites, claims, tmp_path / "rows")
+    results_page.write_tables(suites, claims, tmp_path / "research" / "rows")
     results_page.write_page(suites, claims, tmp_path / "docs" / "results.md")
     (tmp_path / "README.md").write_bytes((ROOT / "README.md").read_bytes())
     (tmp_path / "docs" / "images").mkdir()
@@ -58,19 +58,12 @@ def test_every_page_and_table_of_the_repository_is_what_the_rows_say(tmp_path, m
     monkeypatch.setattr(packed_page, "draw", lambda *_: None)  # its bytes depend on fonts
     for module in (evidence, why_page, packed_page):
         module.main()
-    made = {
-        **{f"research/{name}": content for name, content in files_of(tmp_path).items()
-           if name.startswith("rows/")},
-        **{name: content for name, content in files_of(tmp_path).items()
-           if not name.startswith("rows/")},
-    }  # fmt: skip
+    made = files_of(tmp_path)
     assert len(made) > 30
     old = [name for name, content in made.items() if (ROOT / name).read_bytes() != content]
     assert old == [], "run: make docs"
-    tables = {file for file in (ROOT / "research" / "rows").glob("*/tables/*.csv")}
-    assert {str(file.relative_to(ROOT)) for file in tables} == {
-        name for name in made if "/tables/" in name
-    }
+    tables = {str(file.relative_to(ROOT)) for file in reading.ROWS.glob("*/tables/*.csv")}
+    assert tables == {name for name in made if "/tables/" in name}
 
 
 def replace_in(folder: Path):
@@ -149,7 +142,7 @@ def test_rows_of_arms_that_left_the_suite_are_not_shown(results, tmp_path):
 
 def test_no_rows_at_all_are_refused(tmp_path):
     (tmp_path / "made_up.yaml").write_text(SUITE)
-    with pytest.raises(FileNotFoundError, match="has no rows of a suite.*hidiff benchmark"):
+    with pytest.raises(FileNotFoundError, match=r"has no rows of a suite.*hidiff benchmark"):
         reading.read_suites(tmp_path / "none", tmp_path)
 
 
