@@ -4,7 +4,7 @@
 
 Rows of arms that a suite's file no longer lists are written to research/rows/retired: rows.csv has
 a line for each score, cases.csv the scores of single cases, sizes.csv those by size. With
-`--delete` they are then deleted from rows.jsonl, with their files of cases. Run it after an arm was
+`--delete` they are then deleted from rows.jsonl, with their recipes and files of cases. Run it after an arm was
 taken out of a suite. Lines that retired/ already holds are kept.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hidiff.suites import Results, read_results, read_suite
-from hidiff.suites.rows import ROWS_FILE, Row
+from hidiff.suites.rows import RECIPES_FILE, ROWS_FILE, Row, write_lines
 from hidiff.weights import atomic_write
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
@@ -97,11 +97,13 @@ def add_lines(file: Path, lines: list[Line]) -> None:
 
 
 def delete(results: Results, retired: list[Row]) -> None:
-    """Delete rows from rows.jsonl, and files of cases that no other row names."""
+    """Delete rows from rows.jsonl, and recipes and files of cases that no other row names."""
     kept = [row for row in results.rows if row not in retired]
-    with atomic_write(results.folder / ROWS_FILE) as temporary:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
-        temporary.write_text(text, encoding="utf-8")
+    named = {row.get(name) for row in kept for name in ("resolved_recipe", "resolved_stage1")}
+    recipes = {key: recipe for key, recipe in results.recipes.items() if key in named}
+    stored = [{"sha256": key, "recipe": recipe} for key, recipe in recipes.items()]
+    write_lines(results.folder / ROWS_FILE, kept)
+    write_lines(results.folder / RECIPES_FILE, stored)
     for kind in ("cases", "sizes"):
         used = {row[kind] for row in kept}
         for row in retired:
