@@ -110,8 +110,8 @@ class Suite(BaseModel):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     arms: dict[str, Changes] = Field(
         default={name: {} for name in MAIN_ARMS},
-        description="arms by name: stage1, segmentor_only and hybrid change nothing; any other is a "
-        "hybrid with the changes it lists",
+        description="arms by name; stage1, segmentor_only and hybrid change nothing, any other is a "
+        "hybrid with changes",
     )
     recipes: dict[str, SuiteRecipe] = Field(
         min_length=1, description="recipes by the name that they have in the rows"
