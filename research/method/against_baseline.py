@@ -179,7 +179,7 @@ def difference(summary: Summary, name: str, metric: str) -> str:
 
 
 def describe(args: argparse.Namespace, recipe, num_cases: int, num_groups: int) -> str:
-    """What the numbers rest on."""
+    """Return the data, seed, settings and hardware that the numbers rest on."""
     used = recipe.prediction.model_copy(update=work_of(args))
     lines = [
         f"- data: {recipe.data.source}, {args.split} split, {num_cases} cases of {num_groups} "
@@ -187,7 +187,7 @@ def describe(args: argparse.Namespace, recipe, num_cases: int, num_groups: int) 
         "inside the field of view where the set has one",
         f"- seed {recipe.seed}; checkpoint `{args.model}`; steps "
         f"{used.steps_of(recipe.diffusion.num_steps)}, samples {used.samples}, temperature "
-        f"{used.heat:g}",
+        f"{used.temperature_or_default:g}",
         f"- measured on: {processor()}, {torch.get_num_threads()} threads",
     ]
     for name, folder in (("hybrid", args.hybrid), ("baseline", args.baseline)):

@@ -38,7 +38,7 @@ LEAST = 1e-6  # chances nearer to 0 or 1 cost no more
 
 
 class Tally:
-    """Of one answer: nats a bit, Dice of each image, and the sums of its reliability."""
+    """The scores of one answer: nats per bit, Dice per image, and the sums of its reliability."""
 
     def __init__(self) -> None:
         self.nats: list[float] = []

@@ -1,4 +1,4 @@
-"""The card of a model that comes with HiDiff: words and figures into cards/card.md."""
+"""Write the card of a model that comes with HiDiff, from cards/card.md and NAME.yaml."""
 
 import string
 from pathlib import Path
@@ -51,7 +51,7 @@ def write_card(made: ShippedModel, words: Facts, recipe: Recipe) -> None:
 
 
 def front_matter(facts: Facts, words: Facts) -> str:
-    """What Hugging Face reads of a card."""
+    """Return the front matter that Hugging Face reads from a card."""
     content = {
         "license": "apache-2.0",
         "library_name": "hidiff",

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hidiff.labels import MEAN
+from hidiff.metrics import Interval
 from hidiff.report.format import format_interval, format_mean, markdown
 from hidiff.suites.rows import Results, Row, kinds
 from hidiff.suites.suite import HYBRID, MAIN_ARMS, PLAIN, SEGMENTOR_ONLY
@@ -53,7 +54,8 @@ TITLE = """# Results
 
 `make docs` makes this page from the [rows of all suites](../research/rows); change no number by
 hand. Scores are Dice, averaged over seeds and then patients (n). A difference is paired over
-patients, with a 95 % bootstrap interval; it is *not significant* if that includes 0.
+patients, with a 95 % bootstrap interval; it is *not significant* if that includes 0, or if
+Wilcoxon's signed-rank test has p above 0.05.
 [benchmarks.md](benchmarks.md) explains suites and arms, [evidence.md](evidence.md) has the
 findings."""
 
@@ -141,7 +143,7 @@ def main_table(suites: Mapping[str, Results]) -> str:
     return markdown(head, lines)
 
 
-def differences(suites: Mapping[str, Results]) -> dict[str, object]:
+def differences(suites: Mapping[str, Results]) -> dict[str, Interval]:
     """Return the difference to the rival of equal budget for every line of the forest plot."""
     found = {}
     for suite in FOREST_SUITES:

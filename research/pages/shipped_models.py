@@ -1,4 +1,4 @@
-"""Makes a model that comes with HiDiff out of a trained run: packed file, facts and card.
+"""Make a model that comes with HiDiff out of a trained run: packed file, facts and card.
 
     HIDIFF_DATA=... python research/pages/shipped_models.py vessels runs/vessels
 
@@ -130,7 +130,7 @@ def write_packed(
 
 
 def describe_training(model: experiment.ModelFile, run: Path) -> Facts:
-    """What was trained, for how long, and which checkpoint it is."""
+    """Return the training data and time, and which checkpoint was packed."""
     recipe = model.recipe
     lines = (run / METRICS_FILE).read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]

@@ -85,13 +85,13 @@ def main() -> None:
 
 
 def processor_seconds() -> int:
-    """Of all processes that have worked and ended."""
+    """Return the processor seconds of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return round(used.ru_utime + used.ru_stime)
 
 
 class Reader(NamedTuple):
-    """How content comes to lie on the disk, what reads it, and all that may come of that."""
+    """One reader: how its files are written, the function that reads them, and its own errors."""
 
     file: str
     error: type[Exception]

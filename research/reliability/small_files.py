@@ -1,4 +1,4 @@
-"""Good small files of every kind that is read: what the fuzzer begins with."""
+"""Write small valid files of every format that is read: the inputs the fuzzer begins with."""
 
 import io
 import json

@@ -90,7 +90,7 @@ def make_table(rows: dict[str, dict]) -> str:
 
 
 def describe(row: dict) -> tuple[str, str, str, str]:
-    """What was measured, in words."""
+    """Return the measurements as text."""
     return (
         f"{row['parameters'] / 1e6:.1f}",
         f"{row['gmacs']:.1f}",

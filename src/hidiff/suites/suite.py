@@ -110,7 +110,7 @@ class Suite(BaseModel):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     arms: dict[str, Changes] = Field(
         default={name: {} for name in MAIN_ARMS},
-        description="arms by name; stage1, segmentor_only and hybrid change nothing, any other is a "
+        description="arms by name; stage1, segmentor_only and hybrid change nothing, others are a "
         "hybrid with changes",
     )
     recipes: dict[str, SuiteRecipe] = Field(
