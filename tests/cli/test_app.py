@@ -5,7 +5,7 @@ import pytest
 from hidiff._version import __version__
 
 COMMANDS = [
-    "demo", "train", "predict", "evaluate", "benchmark", "results", "models", "info", "settings",
+    "demo", "train", "predict", "evaluate", "benchmark", "models", "info", "settings",
     "import-published",
 ]  # fmt: skip
 

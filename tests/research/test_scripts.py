@@ -26,14 +26,14 @@ def name_of(file: Path) -> str:
 
 
 @pytest.mark.parametrize("file", MODULES, ids=name_of)
-def test_every_script_imports_and_says_what_it_is_for(file):
-    module = load(file)
+def test_every_script_imports_and_says_what_it_is_for(file, monkeypatch):
+    module = load(file, monkeypatch)
     assert module.__doc__ and len(module.__doc__.splitlines()[0]) > 20
 
 
 @pytest.mark.parametrize("file", SCRIPTS, ids=name_of)
 def test_every_script_answers_help(file, monkeypatch, capsys):
-    module = load(file)
+    module = load(file, monkeypatch)
     monkeypatch.setattr("sys.argv", [str(file), "--help"])
     with pytest.raises(SystemExit) as stopped:
         module.main()
@@ -43,8 +43,9 @@ def test_every_script_answers_help(file, monkeypatch, capsys):
     assert module.__doc__.split()[0] in shown
 
 
-def load(file: Path):
+def load(file: Path, monkeypatch):
     """Import a script; skip the test if that needs a library of an extra."""
+    monkeypatch.syspath_prepend(file.parent)  # as Python does when it runs the script
     try:
         return importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
     except ModuleNotFoundError as error:
