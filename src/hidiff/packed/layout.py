@@ -122,6 +122,8 @@ def pack_weight(weight: Float[Tensor, "o i *kernel"]) -> PackedWeight:
             f"weights have a kernel of {'x'.join(map(str, kernel))}, but only 3x3, 1x1 and linear "
             "layers have packed kernels; keep other layers in floats"
         )
+    if not weight.numel():
+        raise ValueError(f"weights are {tuple(weight.shape)}: no side may be 0")
     taps_last = weight.detach().reshape(*weight.shape[:2], -1).transpose(1, 2)
     return PackedWeight(pack_bits(taps_last >= 0), weight.shape[1])
 
