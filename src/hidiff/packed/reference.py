@@ -99,7 +99,7 @@ class ReferenceEngine(Engine):
 
 
 def shortcut(
-    sources: Sequence[Float[Tensor, "b _ _ _"]], size: tuple[int, int, int, int]
+    sources: Sequence[Float[Tensor, "b _ _ _"]], size: Sequence[int]
 ) -> Float[Tensor, "b c h w"]:
     """Return the sources, channels side by side, at the output's size (batch, channels, h, w).
 
@@ -126,7 +126,7 @@ def _signs(bits: Int32[Tensor, "*lead words"], channels: int) -> Float[Tensor, "
     return 2 * unpack_bits(bits, channels).float() - 1
 
 
-def _at_size(x: Tensor, size: tuple[int, int, int, int]) -> Tensor:
+def _at_size(x: Tensor, size: Sequence[int]) -> Tensor:
     batch, _, height, width = size
     _check_floats(x, "shortcut")
     if x.ndim == 4 and len(x) == batch:
