@@ -36,7 +36,11 @@ class ReferenceEngine(Engine):
         return _signs(bits, channels).permute(0, 3, 1, 2)
 
     def _conv(self, bits: Tensor, weight: PackedWeight, stride: int, out: Tensor) -> None:
-        _require(bits.numel() > 0, f"bits are {tuple(bits.shape)}: none of them may be 0")
+        _require(
+            min(bits.shape[1:]) > 0,
+            f"bits are {tuple(bits.shape)} (batch, height, width, words): none of them may be 0 "
+            "but the batch",
+        )
         kernel = weight.kernel
         w = _signs(weight.signs, weight.in_channels).transpose(1, 2).unflatten(2, (kernel, kernel))
         x = self._unpack(bits, weight.in_channels)
