@@ -15,9 +15,10 @@ import hidiff
 from hidiff import experiment, weights
 from hidiff.datasets import MissingSplit
 from hidiff.images import DataError
-from hidiff.recipe import make_recipe, read_recipe
+from hidiff.recipe import RETIRED, make_recipe, read_recipe
 from tests.nnunet_sets import write_nnunet
 from tests.tiny import make_tiny, same_tensors, shake, skip_counting
+from tests.training.test_trainer import Killed, killed_at
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
 
@@ -204,6 +205,39 @@ def test_tensors_and_recipe_of_a_checkpoint_must_agree(run, tmp_path):
     weights.save(tmp_path / "odd.safetensors", tensors, metadata)
     with pytest.raises(ValueError, match=r"odd\.safetensors: refiner\.depth is no setting"):
         hidiff.load(tmp_path / "odd.safetensors")
+
+
+def with_retired_settings(path):
+    """Rewrite a file of tensors as HiDiff 0.1.0 wrote it: with every setting that it had."""
+    tensors, metadata = weights.load(path)
+    content = json.loads(metadata["recipe"])
+    for name, retired in RETIRED.items():
+        group, setting = name.split(".")
+        content[group][setting] = retired.default
+    weights.save(path, tensors, {**metadata, "recipe": json.dumps(content)})
+
+
+def test_a_checkpoint_that_names_retired_settings_predicts_as_before(run, tmp_path):
+    recipe, folder, before = run
+    path = tmp_path / "last.safetensors"
+    path.write_bytes((folder / "last.safetensors").read_bytes())
+    with_retired_settings(path)
+    assert same(hidiff.load(path).predict(IMAGE, steps=2), before)
+    assert experiment.load_recipe(path) == recipe
+
+
+def test_a_run_that_names_retired_settings_goes_on_as_if_it_did_not(tmp_path):
+    recipe = make_tiny(tmp_path, training={"stage1_steps": 1, "stage2_steps": 2, "save_every": 1})
+    whole = experiment.train(recipe, tmp_path / "whole", cpu=True, validate=False)
+    run = tmp_path / "run"
+    trainer = killed_at(
+        experiment.make_trainer(recipe, run, cpu=True, validate=False), "in_turns", 1
+    )
+    with pytest.raises(Killed):
+        trainer.run()
+    with_retired_settings(run / "state.safetensors")
+    again = experiment.train(recipe, run, cpu=True, validate=False, resume=True)
+    assert same_tensors(weights.load(again)[0], weights.load(whole)[0])
 
 
 # Where a run starts from

@@ -103,7 +103,6 @@ def make_trainer(
         settings.diffusion_weight,
         settings.segmentor == "frozen",
         settings.segmentor == "joint",
-        settings.refiner_warmup > 0,
     )
     loaded = load_cases(recipe, "train")
     return Trainer(

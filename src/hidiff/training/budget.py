@@ -38,15 +38,14 @@ class Budget:
         }
         return kinds.get(stage, self.segmentor_only)
 
-    def total(self, stage: str, steps: int, warmup: int = 0) -> int:
-        """Of that many steps of a stage, the first `warmup` of them of the refiner alone."""
-        return warmup * self.refiner_only + (steps - warmup) * self.of(stage)
+    def total(self, stage: str, steps: int) -> int:
+        """Return the FLOPs of `steps` steps of a stage."""
+        return steps * self.of(stage)
 
-    def equal_steps(self, stage2_steps: int, warmup: int = 0) -> int:
-        """Segmentor-only steps that cost what `stage2_steps` iterations cost, of both networks but
-        for the first `warmup` of them."""
+    def equal_steps(self, stage2_steps: int) -> int:
+        """Return how many segmentor-only steps cost what `stage2_steps` steps of both cost."""
         stage = "in_turns" if self.in_turns else "joint"
-        return round(self.total(stage, stage2_steps, warmup) / self.segmentor_only)
+        return round(self.total(stage, stage2_steps) / self.segmentor_only)
 
 
 def count_flops(
@@ -57,14 +56,12 @@ def count_flops(
     diffusion_weight: float,
     frozen: bool = False,
     joint: bool = False,
-    warmup: bool = False,
 ) -> Budget:
     """Count one step of each kind on two random patches of (height, width), scaled to the batch.
 
     With a `frozen` segmentor that is the refiner's step alone, else the segmentor's own and that of
-    both networks, in turns or `joint`, and the refiner's too with a `warmup`; steps that are not
-    taken count 0. A 1-bit convolution counts like a real one. The networks are copied, so nothing
-    of them moves.
+    both networks, in turns or `joint`; steps that are not taken count 0. A 1-bit convolution counts
+    like a real one. The networks are copied, so nothing of them moves.
     """
     hybrid = copy.deepcopy(hybrid).train()
     device = next(hybrid.parameters()).device
@@ -75,14 +72,11 @@ def count_flops(
     draws = draw_noise(batch, hybrid.schedule.num_steps, 0)
     scale = batch_size / 2
 
-    refiner_only = 0
-    if frozen or warmup:
+    if frozen:
         with flop_counter() as counted:
             look = look_frozen(hybrid, image)
             refiner_step(hybrid, hybrid.refiner, look, batch, draws, weights)["loss"].backward()
-        refiner_only = round(counted.get_total_flops() * scale)
-    if frozen:
-        return Budget(0, 0, refiner_only)
+        return Budget(0, 0, round(counted.get_total_flops() * scale))
     hybrid.train()
     with flop_counter() as alone:
         segmentor_only_step(hybrid, hybrid.look(image), batch)["loss"].backward()
@@ -96,7 +90,7 @@ def count_flops(
             segmentor_step(hybrid, *given, diffusion_weight)["loss"].backward()
     own, stage2 = (round(each.get_total_flops() * scale) for each in (alone, both))
     in_turns, joined = (0, stage2) if joint else (stage2, 0)
-    return Budget(own, in_turns, refiner_only, joined)
+    return Budget(own, in_turns, joint=joined)
 
 
 def flop_counter() -> FlopCounterMode:

@@ -89,14 +89,12 @@ class Trainer:
             joint = self.settings.segmentor == "joint"
             stages[JOINT if joint else IN_TURNS] = self.settings.stage2_steps
         else:
-            stages[BASELINE] = self.budget.equal_steps(
-                self.settings.stage2_steps, self.settings.refiner_warmup
-            )
+            stages[BASELINE] = self.budget.equal_steps(self.settings.stage2_steps)
         return {stage: steps for stage, steps in stages.items() if steps}
 
     def flops(self, stage: str) -> int:
         """What a stage of this run costs."""
-        return self.budget.total(stage, self.stages[stage], self._warmup(stage))
+        return self.budget.total(stage, self.stages[stage])
 
     def run(self, resume: bool = False) -> Path:
         """Train all stages, from where the state file stands if `resume`; returns the last model.
@@ -242,14 +240,14 @@ class Trainer:
         """The networks that move, and the losses that move them, one after the other: the second
         half sees the refiner as the first one left it."""
         given = self.settings.loss, self.settings.diffusion_weight
-        alone = stage == REFINER_ONLY or step < self._warmup(stage)  # is the refiner?
+        alone = stage == REFINER_ONLY  # is the refiner?
         with self.accelerator.autocast():
             if alone:
                 look = look_frozen(self.hybrid, batch.image)
             else:
                 self.hybrid.segmentor.train()
                 look = self.hybrid.look(batch.image, self.segmentor)
-        if stage == JOINT and not alone:
+        if stage == JOINT:
             draws = self._draws(batch, "refiner", step, part)
             with self.accelerator.autocast():
                 losses = joint_step(self.hybrid, self.refiner, look, batch, draws, *given)
@@ -304,18 +302,14 @@ class Trainer:
                 + "Look at these images and masks, or lower the learning rate."
             )
 
-    def _warmup(self, stage: str) -> int:
-        """The first steps of a stage of both networks that train the refiner alone."""
-        return self.settings.refiner_warmup if stage in (IN_TURNS, JOINT) else 0
-
     def _set_rates(self, stage: str, step: int, total: int) -> None:
-        """A network's rate falls from its first step to the stage's last."""
+        """A network's rate falls from the stage's first step to its last."""
         for name, optimizer in self.optimizers.items():
-            rate, first = self.settings.refiner_rate, 0
+            rate = self.settings.refiner_rate
             if name == "segmentor":
                 rates = self.settings.stage1_rate, self.settings.segmentor_rate
-                rate, first = rates[stage != STAGE1], self._warmup(stage)
-            done = max(step - first, 0) / (total - first)
+                rate = rates[stage != STAGE1]
+            done = step / total
             for group in optimizer.param_groups:
                 group["lr"] = rate * (1 - done) ** self.settings.decay_power
 
