@@ -27,7 +27,7 @@ from hidiff import experiment, weights
 from hidiff.cli import app
 from hidiff.datasets import write_synthetic
 from hidiff.recipe import make_recipe, write_recipe
-from hidiff.training import Budget, save_model
+from hidiff.training import save_model
 from tests.tiny import make_tiny, shake
 
 

@@ -11,7 +11,6 @@ from hidiff.diffusion import NOISES, SAMPLERS, SCHEDULES
 from hidiff.loading.augmentation import PRESETS
 from hidiff.recipe import RecipeError
 from hidiff.refiner.unet import EXCHANGES
-from hidiff.training import Budget
 from tests.tiny import make_tiny, shake
 
 share = st.sampled_from([0.0, 0.5, 1.0])

@@ -14,7 +14,7 @@ from hidiff.loading import DataSettings
 from hidiff.prediction import PredictionSettings
 from hidiff.refiner import RefinerSettings
 from hidiff.segmentors import FILES, SegmentorSettings
-from hidiff.training import TrainingSettings
+from hidiff.training import TrainingSettings, stage2_of
 from hidiff.weights import atomic_write
 
 
@@ -50,7 +50,7 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _files_do_not_train(self) -> "Recipe":
-        if self.segmentor.name == FILES and self.training.segmentor != "frozen":
+        if self.segmentor.name == FILES and stage2_of(self.training).trains_segmentor:
             raise ValueError(
                 "segmentor.name is files, which nothing can train: set training.segmentor=frozen"
             )

@@ -6,7 +6,7 @@ import torch
 from hidiff import experiment
 from hidiff.training import memory
 from hidiff.training.memory import count_activations, count_weights, memory_of
-from tests.tiny import make_tiny
+from tests.tiny import COSTS, make_tiny
 
 
 def kept_by_a_real_pass(recipe, num_images):
@@ -66,7 +66,7 @@ def test_more_than_there_is_ends_before_it_begins_and_more_than_is_free_is_a_war
     need = experiment.estimate_memory(recipe).total
     monkeypatch.setattr(experiment.memory, "memory_of", lambda _: (need - 1, need - 1))
     with pytest.raises(ValueError, match=r"needs at least .* but this machine has"):
-        experiment.make_trainer(recipe, tmp_path / "run", cpu=True)
+        experiment.make_trainer(recipe, tmp_path / "run", cpu=True, budget=COSTS)
     monkeypatch.setattr(experiment.memory, "memory_of", lambda _: (need, need - 1))
     with pytest.warns(UserWarning, match="are free now"):
         experiment.check_memory(recipe, torch.device("cpu"))

@@ -71,6 +71,6 @@ def cases_table(cases: Mapping[Split, list[Case]]) -> Table:
 def stages_table(trainer: Trainer) -> Table:
     table = Table("stage", "steps", "GFLOP a step", "TFLOP in all")
     for stage, steps in trainer.stages.items():
-        each, whole = trainer.budget.of(stage), trainer.flops(stage)
-        table.add_row(stage, str(steps), f"{each / 1e9:.1f}", f"{whole / 1e12:.1f}")
+        step, whole = trainer.budget.per_step[stage], trainer.flops(stage)
+        table.add_row(stage.name, str(steps), f"{step / 1e9:.1f}", f"{whole / 1e12:.1f}")
     return table

@@ -11,6 +11,7 @@ from hidiff.experiment.networks import refiner_of, segmentor_of
 from hidiff.images import is_volume
 from hidiff.loading import count_cache, count_volume_cache
 from hidiff.recipe import Recipe
+from hidiff.training import stage2_of
 from hidiff.training.memory import MemoryNeed, count_activations, count_weights, gib, memory_of
 
 
@@ -50,10 +51,10 @@ def estimate_memory(recipe: Recipe, own: nn.Module | None = None) -> MemoryNeed:
         segmentor = segmentor_of(recipe, own if own is None else copy.deepcopy(own).to("meta"))
         refiner = refiner_of(recipe, segmentor)
     settings, data = recipe.training, recipe.data
-    frozen = settings.segmentor == "frozen"
+    stage = stage2_of(settings)
     part = max(settings.batch_size // settings.accumulation, 1)
     return MemoryNeed(
-        weights=count_weights(segmentor, refiner, frozen),
+        weights=count_weights(segmentor, refiner, stage),
         activations=count_activations(
             segmentor,
             refiner,
@@ -62,7 +63,7 @@ def estimate_memory(recipe: Recipe, own: nn.Module | None = None) -> MemoryNeed:
             channels=segmentor.image_channels,
             planes=recipe.labels.num_planes,
             patch_size=data.patch_size,
-            frozen=frozen,
+            stage=stage,
         ),
         cache=_count_cache(recipe) if data.cache is True else 0,
     )

@@ -7,7 +7,7 @@ from hidiff.experiment.models import open_model
 from hidiff.hybrid import HybridSegmentor
 from hidiff.recipe import Recipe
 from hidiff.segmentors import FILES, OWN, load_pretrained
-from hidiff.training import TrainingSettings, load_model
+from hidiff.training import TrainingSettings, load_model, stage2_of
 
 
 def effective_settings(recipe: Recipe) -> TrainingSettings:
@@ -33,7 +33,9 @@ def load_start(recipe: Recipe, hybrid: HybridSegmentor, say: Callable[[str], obj
         file, partial = recipe.segmentor.weights, recipe.segmentor.partial
         match = load_pretrained(hybrid.segmentor, file, partial)
         say(f"segmentor.weights, {file}: {match}")
-    elif recipe.training.segmentor == "frozen" and recipe.segmentor.name not in (OWN, FILES):
+    elif recipe.segmentor.name not in (OWN, FILES) and (
+        not stage2_of(recipe.training).trains_segmentor
+    ):
         warnings.warn(
             f"the segmentor {recipe.segmentor.name} is frozen, and neither segmentor.weights nor "
             "training.start_from says where its trained weights lie. Unless its options do, the "

@@ -18,10 +18,10 @@ from hidiff.experiment.start import effective_settings, load_start
 from hidiff.hybrid import HybridSegmentor
 from hidiff.metrics import summarise
 from hidiff.recipe import Recipe, write_recipe
-from hidiff.training import Trainer, count_flops
+from hidiff.training import Budget, Trainer, count_flops
 from hidiff.training.log import METRICS_FILE
+from hidiff.training.stages import MODEL_FILES
 from hidiff.training.state import FORMER_STATE_FILE, STATE_FILE, UNREADABLE_STATE_FILE, has_state
-from hidiff.training.trainer import MODEL_FILES
 
 RECIPE_FILE = "recipe.yaml"
 RUN_FILES = (
@@ -43,18 +43,21 @@ def train(
     resume: bool = False,
     cpu: bool = False,
     validate: bool = True,
+    budget: Budget | None = None,
 ) -> Path:
-    """Train as the recipe says; checkpoints and metrics.jsonl go to `folder`. The last model.
+    """Train as the recipe says and return the last model's file.
 
-    `segmentor` is your own module, wrapped by `hidiff.wrap` or not, in place of the recipe's; it is
-    trained itself, not a copy of it. Raises FileExistsError for a folder that holds a run, unless
-    it is to go on.
+    Checkpoints and metrics.jsonl go to `folder`. `segmentor` is your own module, wrapped by
+    `hidiff.wrap` or not, in place of the recipe's; it is trained itself, not a copy of it. `budget`
+    is what a step of each stage costs, if that is known; otherwise it is counted. Raises
+    FileExistsError for a folder that holds a run, unless it is to go on.
     """
     folder = Path(folder)
     recipe, segmentor = with_own(recipe, segmentor)
     trainer = make_trainer(
-        recipe, folder, segmentor=segmentor, resume=resume, cpu=cpu, validate=validate
-    )
+        recipe, folder,
+        segmentor=segmentor, resume=resume, cpu=cpu, validate=validate, budget=budget,
+    )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     if trainer.accelerator.is_main_process:
         if not resume and (there := list_run_files(folder)):
@@ -82,10 +85,12 @@ def make_trainer(
     resume: bool = False,
     cpu: bool = False,
     validate: bool = True,
+    budget: Budget | None = None,
 ) -> Trainer:
-    """All that a run needs, training data included; its `stages` and `budget` are known now.
+    """Return a trainer with all that a run needs, training data included.
 
-    With `resume`, for a run that is to go on: the weights that it began with are not read again.
+    Its stages and its budget are fixed: `budget`, or else what is counted. With `resume`, the
+    weights that the run began with are not read again.
     """
     recipe, segmentor = with_own(recipe, segmentor)
     settings = effective_settings(recipe)
@@ -95,21 +100,12 @@ def make_trainer(
     hybrid = make_hybrid(recipe, segmentor)
     if not (resume and has_state(folder)):
         load_start(recipe, hybrid, accelerator.print)
-    budget = count_flops(
-        hybrid,
-        recipe.data.patch_size,
-        settings.batch_size,
-        settings.loss,
-        settings.diffusion_weight,
-        settings.segmentor == "frozen",
-        settings.segmentor == "joint",
-    )
     loaded = load_cases(recipe, "train")
     return Trainer(
         hybrid,
         lambda stage, step: batches(recipe, settings, loaded, accelerator, stage, step),
         settings,
-        budget,
+        budget or count_flops(hybrid, recipe.data.patch_size, settings),
         folder,
         recipe.seed,
         checkpoint_metadata(recipe),
