@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import hidiff
-from hidiff import experiment, weights
+from hidiff import datasets, experiment, weights
 from hidiff.datasets import MissingSplit
 from hidiff.images import DataError
 from hidiff.recipe import RETIRED, make_recipe, read_recipe
@@ -70,7 +70,7 @@ def test_networks_fit_the_recipe(tmp_path, kind, planes):
 def take(recipe, step, count, rank=0, world=1, **training):
     settings = recipe.training.model_copy(update=training)
     place = Mock(spec=Accelerator, process_index=rank, num_processes=world, device="cpu")
-    loaded = experiment.load_cases(recipe, "train")
+    loaded = experiment.load_cases(recipe, experiment.list_cases(recipe, "train"))
     stream = experiment.batches(recipe, settings, loaded, place, "stage1", step)
     return [next(stream) for _ in range(count)]
 
@@ -323,6 +323,26 @@ def recipe_of(root, source="nnunet"):
     labels = {"kind": "exclusive", "classes": {"wall": [1], "blood": [2]}}
     data = {"source": source, "path": str(root), "channels": 1, "intensity": {"kind": "zscore"}}
     return make_recipe({"name": "a", "data": data, "labels": labels})
+
+
+def test_a_run_lists_its_splits_once(tmp_path, monkeypatch):
+    recipe = make_tiny(tmp_path, training={"stage1_steps": 1, "stage2_steps": 1})
+    listed = []
+
+    def load_split(source, root, split, **options):
+        listed.append(split)
+        return datasets.load_split(source, root, split, **options)
+
+    monkeypatch.setattr("hidiff.experiment.cases.load_split", load_split)
+    experiment.train(recipe, tmp_path / "run", cpu=True, budget=COSTS)
+    assert sorted(listed) == ["test", "train", "validation"]
+
+
+def test_nothing_is_made_for_a_folder_that_holds_a_run(run, monkeypatch):
+    recipe, folder, _ = run
+    monkeypatch.setattr("hidiff.experiment.experiment.make_hybrid", pytest.fail)
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        experiment.train(recipe, folder, cpu=True)
 
 
 def test_a_data_set_without_test_cases_is_listed(tmp_path):

@@ -111,6 +111,7 @@ def test_the_baselines_steps_cost_what_the_hybrids_do(segmentor_only, in_turns, 
 )
 def test_the_settings_choose_the_stages_and_their_steps(settings, stages):
     budget = Budget({STAGE1: 1, BASELINE: 1, IN_TURNS: 3, JOINT: 2})
-    settings = {"stage1_steps": 6, "stage2_steps": 4, **settings}
-    plan = plan_stages(TrainingSettings(**settings), budget)
+    plan = plan_stages(
+        TrainingSettings(**{"stage1_steps": 6, "stage2_steps": 4, **settings}), budget
+    )
     assert list(plan.items()) == list(stages.items())

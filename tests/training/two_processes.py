@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hidiff import experiment, weights
+from hidiff import weights
+from hidiff.experiment import Experiment, prepare_training
 from hidiff.recipe import Recipe
 from hidiff.training import Trainer
 from hidiff.training.stages import Stage
@@ -40,17 +41,11 @@ def without_batch_norm(module: nn.Module) -> nn.Module:
 
 
 def make_trainer(folder: Path, run: Path, batch_norm: bool = False) -> Trainer:
-    """The trainer of this process."""
-    training = experiment.training
-    with_batch_norm = training.make_hybrid
+    """Return the trainer of this process."""
+    experiment = Experiment(make_recipe(folder), run, cpu=True, budget=COSTS)
     if not batch_norm:
-        training.make_hybrid = lambda *args: without_batch_norm(with_batch_norm(*args))
-    try:
-        return experiment.make_trainer(
-            make_recipe(folder), run, cpu=True, validate=False, budget=COSTS
-        )
-    finally:
-        training.make_hybrid = with_batch_norm
+        without_batch_norm(experiment.hybrid)
+    return prepare_training(experiment, validate=False)
 
 
 def main() -> None:
