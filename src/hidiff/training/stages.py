@@ -150,7 +150,11 @@ STAGES = {stage.name: stage for stage in (STAGE1, IN_TURNS, JOINT, REFINER_ONLY,
 # The second stage of the hybrid, by the setting training.segmentor.
 STAGE2 = {"trained": IN_TURNS, "joint": JOINT, "frozen": REFINER_ONLY}
 MODEL_FILES = tuple(
-    f"{name}.safetensors" for name in (STAGE1.model, STAGE1.best_model, "last", "best")
+    dict.fromkeys(
+        f"{name}.safetensors"
+        for stage in STAGES.values()
+        for name in (stage.model, stage.best_model)
+    )
 )
 
 
