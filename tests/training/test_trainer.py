@@ -370,8 +370,8 @@ def test_validation_sees_the_average_in_eval_and_the_best_is_kept(tmp_path):
     scores = iter([0.5, 0.7, 0.6])
     seen = []
 
-    def validate(hybrid, refine):
-        seen.append((hybrid.refiner is trainer.ema.module, hybrid.training, refine))
+    def validate(hybrid, stage):
+        seen.append((hybrid.refiner is trainer.ema.module, hybrid.training, stage))
         assert not any(module.training for module in hybrid.modules())
         return {"score": next(scores)}
 
@@ -381,7 +381,7 @@ def test_validation_sees_the_average_in_eval_and_the_best_is_kept(tmp_path):
     )  # fmt: skip
     trainer.validate = validate
     trainer.run()
-    assert seen == [(True, False, True)] * 3  # at 2, 4 and the end
+    assert seen == [(True, False, IN_TURNS)] * 3  # at 2, 4 and the end
     assert weights.load(tmp_path / "best.safetensors")[1]["step"] == "4"
     assert weights.load(tmp_path / "last.safetensors")[1]["step"] == "5"
     assert all(module.training for module in trainer.hybrid.segmentor.modules())

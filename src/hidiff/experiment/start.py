@@ -1,4 +1,4 @@
-"""Where a run starts: at trained weights that its recipe names, or at random ones."""
+"""The start of a run: trained weights that its recipe names, or random ones."""
 
 import warnings
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from hidiff.training import TrainingSettings, load_model, stage2_of
 
 
 def effective_settings(recipe: Recipe) -> TrainingSettings:
-    """The training settings, stage 1 left out where the segmentor comes trained."""
+    """Return the training settings, without stage 1 if the segmentor comes trained."""
     trained = recipe.segmentor.weights or recipe.training.start_from
     return recipe.training.model_copy(update={"stage1_steps": 0} if trained else {})
 

@@ -13,7 +13,7 @@ from hidiff.experiment.predictor import make_predictor
 from hidiff.hybrid import HybridSegmentor
 from hidiff.metrics import summarise
 from hidiff.recipe import Recipe
-from hidiff.training import Budget, Trainer
+from hidiff.training import Budget, Stage, Trainer
 from hidiff.training.trainer import Validate
 
 
@@ -88,9 +88,9 @@ def _validation(experiment: Experiment) -> Validate:
     """Return a function that gives the mean Dice of the validation cases, prior and refined."""
     cases = experiment.splits["validation"]
 
-    def validate(hybrid: HybridSegmentor, refine: bool) -> dict[str, float]:
+    def validate(hybrid: HybridSegmentor, stage: Stage) -> dict[str, float]:
         predictor = make_predictor(hybrid, experiment.recipe, experiment.device)
-        summary = summarise(evaluate(predictor, cases, refine=refine))
+        summary = summarise(evaluate(predictor, cases, refine=stage.leaves_refiner))
         entry = summary.entry("mean", "dice")
         numbers = {"dice_prior": entry.prior.mean if entry.prior else 0.0}
         if entry.refined:

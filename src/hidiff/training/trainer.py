@@ -25,8 +25,8 @@ from hidiff.training.steps import Batch, draw_noise
 # (name of a stage, first step) -> its batches from that step on, without end. If a batch is split
 # into parts, each part comes as a batch of its own, on the device that trains.
 Batches = Callable[[str, int], Iterator[Batch]]
-# (hybrid in eval mode, is its refiner trained?) -> numbers; the best model has the highest "score"
-Validate = Callable[[HybridSegmentor, bool], dict[str, float]]
+# (hybrid in eval mode, stage) -> numbers; the best model has the highest "score"
+Validate = Callable[[HybridSegmentor, Stage], dict[str, float]]
 
 
 class NotFiniteError(RuntimeError):
@@ -236,7 +236,7 @@ class Trainer:
         assert self.validate is not None
         if self.accelerator.is_main_process:
             mode = self.hybrid.segmentor.training
-            numbers = self.validate(self.predicting().eval(), stage.leaves_refiner)
+            numbers = self.validate(self.predicting().eval(), stage)
             self.hybrid.segmentor.train(mode)
             self.log.row("validation", stage.name, progress.step, **numbers)
             shown = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
