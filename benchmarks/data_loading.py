@@ -30,7 +30,7 @@ from hidiff.loading import (
 from hidiff.loading.cache import CACHE_VARIABLE, Cache
 from hidiff.recipe import Recipe, read_recipe
 from hidiff.training import Batch, Budget, Trainer
-from hidiff.training.trainer import IN_TURNS
+from hidiff.training.stages import IN_TURNS
 
 CACHES: dict[str, Cache] = {"files": False, "disk": "disk", "memory": True}
 
@@ -65,7 +65,7 @@ def step_seconds(recipe: Recipe, patches: TrainingPatches, rounds: int) -> float
             experiment.make_hybrid(recipe),
             lambda stage, step: iter([]),
             recipe.training,
-            Budget(1, 1),  # nothing is counted here
+            Budget({IN_TURNS: 1}),  # nothing is counted here
             Path(folder),
             0,
             {},

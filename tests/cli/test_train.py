@@ -95,7 +95,7 @@ def test_an_interrupted_run_says_how_to_go_on(hidiff, recipe, run, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "train", interrupted)
+    monkeypatch.setattr("hidiff.cli.run.train_experiment", interrupted)
     words = ("--resume", "--set", "training.save_every=5")
     result = hidiff("train", recipe, "--output", run.parent, *words)
     assert result.exit_code == 130

@@ -59,9 +59,9 @@ def list_splits(
     return splits
 
 
-def load_cases(recipe: Recipe, split: str) -> LoadedCases | LoadedVolumes:
-    """The cases of a split as training sees them: pictures, or slices of volumes."""
-    data, cases = recipe.data, list_cases(recipe, split)
+def load_cases(recipe: Recipe, cases: Sequence[Case]) -> LoadedCases | LoadedVolumes:
+    """Return cases as training sees them: pictures, or slices of volumes."""
+    data = recipe.data
     if any(is_volume(case.image) for case in cases):
         return LoadedVolumes(
             cases,
