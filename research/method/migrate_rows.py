@@ -4,7 +4,7 @@
     python research/method/migrate_rows.py [--results results] [--check]
 
 Rows of version 1 identify their recipe by `recipe_sha256`: a hash of the settings that differ from
-their defaults. This script resolves every run of the shipped suites and finds each row's recipe by
+their defaults. This script resolves every run of research/suites and finds each row's recipe by
 that hash, never by the row's names alone. The recipes go to RESULTS/SUITE/recipes.jsonl, each
 distinct one once; a row of version 2 names its own, and its stage 1's, by their SHA-256, in place
 of the former hash. A row whose hash no recipe has gets "unknown". Nothing else in a row changes,
@@ -24,11 +24,12 @@ from typing import Any
 from hidiff.cli.recipes import find_recipe
 from hidiff.datasets import CATALOG
 from hidiff.recipe import Recipe, change_recipe, make_recipe
-from hidiff.suites import Run, list_runs, read_suite, shipped_suites
+from hidiff.suites import Run, list_runs, read_suite
 from hidiff.suites.identity import digest, stage1_of
 from hidiff.suites.runs import judged_recipe
 from hidiff.suites.suite import Evaluation
 
+SUITES = Path(__file__).parents[1] / "suites"
 UNKNOWN = "unknown"
 FORMER = (
     (),
@@ -121,10 +122,9 @@ def drop(row: Row, names: Container[str]) -> Row:
 
 
 def resolve_suites() -> dict[str, dict[Names, Resolved]]:
-    """Return the recipes of every run of the shipped suites, by hash and then by names."""
+    """Return the recipes of every run of research/suites, by hash and then by names."""
     known: dict[str, dict[Names, Resolved]] = {}
-    for name in shipped_suites():
-        file = shipped_suites()[name]
+    for file in sorted(SUITES.glob("*.yaml")):
         for run in list_runs(read_suite(file), file, find_recipe):
             for changes in FORMER:
                 for sha256, names, resolved in resolve(run, changes):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from hidiff._version import __version__
-from hidiff.cli.benchmark import benchmark, results
+from hidiff.cli.benchmark import benchmark
 from hidiff.cli.data import data
 from hidiff.cli.demo import demo
 from hidiff.cli.errors import ClearErrors
@@ -36,7 +36,6 @@ app.command()(refine)
 app.command()(evaluate)
 app.command()(pack)
 app.command()(benchmark)
-app.command()(results)
 app.command()(models)
 app.command()(info)
 app.command()(settings)
