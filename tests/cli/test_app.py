@@ -37,4 +37,6 @@ def test_help_takes_less_than_half_a_second_of_processor_time():
 
 
 def test_an_unknown_option_is_bad_usage(hidiff):
-    assert hidiff("info", "--colour").exit_code == 2
+    result = hidiff("info", "--colour")
+    assert result.exit_code == 2
+    assert "No such option: --colour" in result.stderr

@@ -184,7 +184,9 @@ CATALOG: dict[str, CatalogEntry] = {
         title="CVC-ClinicDB",
         modality="endoscopy",
         layout="Original/, Ground Truth/ of TIFF; or the two in PNG/, of PNG",
-        split=_BY_SEED + ", whole sequences (perhaps sequences.txt: lines such as 1-25)",
+        split=_BY_SEED
+        + ", whole sequences by the publisher's table, or by a sequences.txt of lines "
+        "such as 1-25",
         labels=_POLYP,
         channels=3,
         intensity=Intensity(),

@@ -1,4 +1,4 @@
-"""CVC-ClinicDB: 612 frames of 29 sequences; frames of one sequence are much like each other."""
+"""CVC-ClinicDB: 612 frames of 29 video sequences; frames of one sequence look much alike."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 from hidiff.images.files import DataError
 
 SEQUENCE_FILE = "sequences.txt"
-# The last frame of each sequence, the first being 1. After the publisher's table, from memory and
-# not compared with it again: where yours differs, put SEQUENCE_FILE into the data set's folder.
+# The last frame of each sequence; the first sequence starts at frame 1. Compared with the table of
+# the publisher, as quoted in ABSTRACT.md of https://github.com/dataset-ninja/cvc-612 (4c29c2410df3).
+# SEQUENCE_FILE in the data set's folder replaces it.
 LAST_FRAMES = (
     25, 50, 67, 78, 103, 126, 151, 177, 199, 205, 227, 252, 277, 297, 317, 342, 363, 383, 408, 428,
     447, 466, 478, 503, 528, 546, 571, 591, 612,
@@ -15,33 +16,35 @@ LAST_FRAMES = (
 
 
 def group_frames(root: Path, frames: list[int]) -> dict[int, str]:
-    """The sequence of each frame, after SEQUENCE_FILE (lines such as 1-25) where there is one."""
+    """Return the sequence of each frame, by SEQUENCE_FILE in `root` or else by LAST_FRAMES."""
     file = root / SEQUENCE_FILE
-    starts = (1, *(last + 1 for last in LAST_FRAMES[:-1]))
-    ranges = list(zip(starts, LAST_FRAMES, strict=True))
-    where = "the usual table"
     if file.is_file():
-        ranges, where = _read_ranges(file), str(file)
+        ranges, table = _read_ranges(file), str(file)
+    else:
+        starts = (1, *(last + 1 for last in LAST_FRAMES[:-1]))
+        ranges, table = list(zip(starts, LAST_FRAMES, strict=True)), "the publisher's table"
     groups = {}
     for frame in frames:
-        inside = [
-            number for number, (first, last) in enumerate(ranges, 1) if first <= frame <= last
-        ]
-        if len(inside) != 1:
+        sequences = [n for n, (first, last) in enumerate(ranges, 1) if first <= frame <= last]
+        if len(sequences) != 1:
             raise DataError(
-                f"frame {frame} is in {len(inside)} sequences of {where}, but one is wanted. Mend "
-                f"{file}: a sequence a line, such as 1-25."
+                f"frame {frame} is in {len(sequences)} sequences of {table}, but must be in "
+                f"exactly one. Correct {file}: one sequence per line, such as 1-25."
             )
-        groups[frame] = f"sequence-{inside[0]:02d}"
+        groups[frame] = f"sequence-{sequences[0]:02d}"
     return groups
 
 
 def _read_ranges(file: Path) -> list[tuple[int, int]]:
+    """Return the first and last frame of each sequence. Raises DataError for any other line."""
     ranges = []
     for line in file.read_text(encoding="utf-8").splitlines():
-        found = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", line)
-        if line.strip() and not found:
-            raise DataError(f"{file} holds {line!r}, but lines such as 1-25 are wanted. Mend it.")
-        if found:
-            ranges.append((int(found.group(1)), int(found.group(2))))
+        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", line)
+        if line.strip() and not match:
+            raise DataError(
+                f"{file} holds the line {line!r}, but each line must be a range of frames, such as "
+                "1-25. Correct that line."
+            )
+        if match:
+            ranges.append((int(match.group(1)), int(match.group(2))))
     return ranges
