@@ -7,7 +7,7 @@ from hidiff.images.files import DataError
 
 SEQUENCE_FILE = "sequences.txt"
 # The last frame of each sequence; the first sequence starts at frame 1. Compared with the table of
-# the publisher, as quoted in ABSTRACT.md of https://github.com/dataset-ninja/cvc-612 (4c29c2410df3).
+# the publisher as quoted in ABSTRACT.md of https://github.com/dataset-ninja/cvc-612 (4c29c2410df3).
 # SEQUENCE_FILE in the data set's folder replaces it.
 LAST_FRAMES = (
     25, 50, 67, 78, 103, 126, 151, 177, 199, 205, 227, 252, 277, 297, 317, 342, 363, 383, 408, 428,
