@@ -51,6 +51,11 @@ class CatalogEntry:
     fields_of_view: bool = False
     """whether its cases may have one"""
 
+    @property
+    def classes(self) -> str:
+        """The names of its classes, such as "RV, MYO, LV"; "yours" where only the user knows."""
+        return ", ".join(self.labels.class_names) if self.labels else "yours"
+
 
 def load_split(
     name: str, root: Path | str, split: Split | str, *, splitting: Splitting = DEFAULT_SPLITTING

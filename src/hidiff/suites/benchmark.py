@@ -210,7 +210,7 @@ def describe_prediction(recipe: Recipe, arm: str) -> Row:
             "rule": used.rule,
             "steps": used.steps_of(num_steps),
             "samples": used.samples,
-            "temperature": used.heat,
+            "temperature": used.temperature_or_default,
         }
     }
 

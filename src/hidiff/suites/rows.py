@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hidiff.metrics.table import KEYS, NOT_METRICS
+from hidiff.metrics.table import KEYS, NOT_METRICS, Row
 from hidiff.weights import atomic_write
 
 VERSION = 1  # of what a row holds; rows of another are made anew
@@ -18,7 +18,6 @@ SAME = ("version", "data", "arm", "seed", "evaluation", "recipe_sha256", "split_
 # what a second run of the same may find different, and nothing else
 MEASURED = ("train_seconds", "seconds_per_case")
 
-Row = dict[str, Any]
 CaseRow = Mapping[str, Any]
 
 

@@ -1,4 +1,4 @@
-"""CVC-ClinicDB: 612 frames of 29 video sequences; frames of one sequence look much alike."""
+"""CVC-ClinicDB: 612 frames of 29 sequences; the frames of one sequence are nearly alike."""
 
 import re
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 from hidiff.images.files import DataError
 
 SEQUENCE_FILE = "sequences.txt"
-# The last frame of each sequence; the first sequence starts at frame 1. Compared with the table of
-# the publisher as quoted in ABSTRACT.md of https://github.com/dataset-ninja/cvc-612 (4c29c2410df3).
-# SEQUENCE_FILE in the data set's folder replaces it.
+# The last frame of each sequence; the first one starts at frame 1. All 29 ranges equal those of two
+# public copies of the table: https://polyp.grand-challenge.org/CVCClinicDB/ and
+# https://datasetninja.com/cvc-612. A SEQUENCE_FILE in the data set's folder replaces it.
 LAST_FRAMES = (
     25, 50, 67, 78, 103, 126, 151, 177, 199, 205, 227, 252, 277, 297, 317, 342, 363, 383, 408, 428,
     447, 466, 478, 503, 528, 546, 571, 591, 612,
@@ -16,7 +16,7 @@ LAST_FRAMES = (
 
 
 def group_frames(root: Path, frames: list[int]) -> dict[int, str]:
-    """Return the sequence of each frame, by SEQUENCE_FILE in `root` or else by LAST_FRAMES."""
+    """Return the sequence of each frame, by SEQUENCE_FILE (lines such as 1-25) or the table."""
     file = root / SEQUENCE_FILE
     if file.is_file():
         ranges, table = _read_ranges(file), str(file)
