@@ -6,9 +6,9 @@ from hidiff.images import Intensity
 HEAD = """# Data sets
 
 The data sets that HiDiff knows by name, as `data.source` of a recipe. This page is made by `make
-docs` (`hidiff data list --markdown`) from the table in `src/hidiff/datasets/catalog.py`; to add a set,
-write a function in `layouts.py` and a row there. Nothing is downloaded for you: terms are as
-commonly known, so read the publisher's before use.
+docs` (`hidiff data list --markdown`) from the table in `src/hidiff/datasets/catalog.py`; to add a
+set, write a function in `layouts.py` and a row there. Nothing is downloaded for you. The terms are
+as commonly known, so read the publisher's before use.
 
 `hidiff data prepare NAME SOURCE` counts what a download holds against what the set should hold,
 and writes a folder for those that are not read as they come. It can be run twice, and leaves a
