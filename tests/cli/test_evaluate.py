@@ -79,7 +79,7 @@ def test_an_unknown_split_is_refused(hidiff, trained):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("nowhere", "no folder at {}"), ("empty", "{} holds")]
+    ("name", "message"), [("nowhere", "no folder at {}"), ("empty", "no folder at {}/images")]
 )
 def test_missing_data_is_refused_by_name(hidiff, trained, tmp_path, name, message):
     (tmp_path / "empty").mkdir()
