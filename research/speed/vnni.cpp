@@ -1,7 +1,7 @@
 // How many int8 multiply-adds does one thread do by VPDPBUSD, out of its first cache? To be weighed
-// against popcount, which benchmarks/kernels.py measures ("peak_of_one_thread").
+// against popcount, which research/speed/kernels.py measures ("peak_of_one_thread").
 //
-//     c++ -std=c++17 -O3 -mavx512f -mavx512bw -mavx512vnni benchmarks/vnni.cpp -o vnni && ./vnni
+//     c++ -std=c++17 -O3 -mavx512f -mavx512bw -mavx512vnni research/speed/vnni.cpp -o vnni && ./vnni
 #include <immintrin.h>
 
 #include <algorithm>

@@ -10,11 +10,12 @@ from jaxtyping import Float, UInt8
 
 from hidiff.datasets import Case
 from hidiff.evaluation.chosen import case_scores, choose_cases
-from hidiff.evaluation.evaluate import Row, Truth, read_truth
+from hidiff.evaluation.evaluate import Truth, read_truth
 from hidiff.evaluation.studies import KINDS, CalibrationStudy, SizeStudy
 from hidiff.images import Intensity, is_volume, read_files
 from hidiff.loading import read_slice
 from hidiff.metrics import Review, Summary, flag_for_review, summarise, write_csv, write_json
+from hidiff.metrics.table import Row
 from hidiff.prediction.prediction import Prediction
 from hidiff.prediction.predictor import Predictor
 from hidiff.prediction.writers.picture import most_bits
