@@ -1,9 +1,9 @@
 """Recipe -> Trainer, with all that a run needs -> the run in its folder."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from hidiff import weights
@@ -22,6 +22,9 @@ from hidiff.training import Trainer, count_flops
 from hidiff.training.log import METRICS_FILE
 from hidiff.training.state import FORMER_STATE_FILE, STATE_FILE, UNREADABLE_STATE_FILE, has_state
 from hidiff.training.trainer import MODEL_FILES
+
+if TYPE_CHECKING:  # `hidiff.experiment` also predicts, and then needs no Accelerate
+    import accelerate
 
 RECIPE_FILE = "recipe.yaml"
 RUN_FILES = (
@@ -87,6 +90,9 @@ def make_trainer(
 
     With `resume`, for a run that is to go on: the weights that it began with are not read again.
     """
+    # Imports much that prediction, which shares this package, does without.
+    from accelerate import Accelerator
+
     recipe, segmentor = with_own(recipe, segmentor)
     settings = effective_settings(recipe)
     device = torch.device("cuda" if torch.cuda.is_available() and not cpu else "cpu")
@@ -119,7 +125,7 @@ def make_trainer(
     )
 
 
-def _validation(recipe: Recipe, accelerator: Accelerator):
+def _validation(recipe: Recipe, accelerator: "accelerate.Accelerator"):
     """Mean Dice over the validation cases: of the prior, and of the refined masks."""
     cases = list_cases(recipe, "validation")
 

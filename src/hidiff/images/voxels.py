@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 import psutil
 from jaxtyping import Num
-from nibabel.orientations import io_orientation
 
 from hidiff.images.files import DataError
 from hidiff.images.grid import Grid
@@ -67,6 +66,9 @@ def check_affine(path: Path, affine: np.ndarray) -> None:
             f"{path} has an affine with NaN or infinite numbers, so nobody knows where its voxels "
             "lie. Mend its header (e.g. copy it from the original image)."
         )
+    # Brings all of nibabel, which pictures do without.
+    from nibabel.orientations import io_orientation
+
     flat = abs(np.linalg.det(affine[:3, :3])) < 1e-12
     if flat or np.isnan(io_orientation(affine)).any():  # or nearly so, of sides in kilometres
         raise DataError(

@@ -87,7 +87,9 @@ class LiteUNet(LiteMaps):
         self, classifier: EfficientNetLite0, image_channels: int, num_planes: int, width: int
     ):
         super().__init__(classifier, image_channels, tuple(LAST_OF_STRIDE))
-        self.decoder = Decoder(list(CHANNELS.values()), [width * times for times in (8, 4, 2, 2, 1)])
+        self.decoder = Decoder(
+            list(CHANNELS.values()), [width * times for times in (8, 4, 2, 2, 1)]
+        )
         self.head = nn.Conv2d(width, num_planes, 3, padding=1)
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:

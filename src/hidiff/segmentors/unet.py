@@ -107,9 +107,7 @@ def _down(inputs: int, outputs: int) -> nn.Sequential:
 def _up(inputs: int, upsampled: int, outputs: int) -> UpCat:
     """One step of the decoder, whose skip has as many channels as its output."""
     deconv = nn.ConvTranspose2d(inputs, upsampled, kernel_size=2, stride=2)
-    return UpCat(
-        named(deconv=deconv), two_convolutions(upsampled + outputs, outputs, _leaky_relu)
-    )
+    return UpCat(named(deconv=deconv), two_convolutions(upsampled + outputs, outputs, _leaky_relu))
 
 
 def named(**modules: nn.Module) -> nn.Sequential:

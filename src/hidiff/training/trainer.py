@@ -6,9 +6,9 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from hidiff import seeding
@@ -29,6 +29,9 @@ from hidiff.training.steps import (
     segmentor_only_step,
     segmentor_step,
 )
+
+if TYPE_CHECKING:  # a checkpoint is loaded through this package, and needs no Accelerate
+    import accelerate
 
 STAGE1, IN_TURNS, BASELINE = "stage1", "in_turns", "segmentor_only"
 JOINT = "joint"  # in one step, in place of in turns
@@ -63,7 +66,7 @@ class Trainer:
         folder: Path,
         seed: int,
         metadata: Mapping[str, str],
-        accelerator: Accelerator,
+        accelerator: "accelerate.Accelerator",
         validate: Validate | None = None,
     ):
         self.accelerator = accelerator
