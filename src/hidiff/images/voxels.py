@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import psutil
 from jaxtyping import Num
 
 from hidiff.images.files import DataError
@@ -36,6 +35,8 @@ class VolumeFormat:
 
 def check_memory(path: Path, count: int) -> None:
     """Raise DataError for a volume of more bytes than there is memory."""
+    import psutil  # deferred: pictures do without it
+
     whole = psutil.virtual_memory().total
     if count > whole:
         raise DataError(
