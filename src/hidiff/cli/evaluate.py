@@ -12,24 +12,15 @@ from hidiff.cli.options import (
     Device,
     DeviceOption,
     Folds,
-    LitView,
-    Mirror,
     ModelArgument,
-    Overlap,
     Overwrite,
-    RuleOption,
     Runtime,
-    Samples,
-    Seed,
     SegmentorRuntime,
-    Steps,
-    Temperature,
     Threads,
-    WindowSize,
     load_model,
-    prediction_changes,
     use_threads,
 )
+from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
 
 
 class Sizes(StrEnum):
@@ -39,6 +30,7 @@ class Sizes(StrEnum):
     CALIBRE = "calibre"
 
 
+@with_prediction_settings
 def evaluate(
     model: ModelArgument,
     data: Annotated[
@@ -66,21 +58,14 @@ def evaluate(
             "calibre: vessels by their width.",
         ),
     ] = None,
-    samples: Samples = None,
-    steps: Steps = None,
-    seed: Seed = None,
-    temperature: Temperature = None,
-    mirror: Mirror = None,
-    rule: RuleOption = None,
-    window_size: WindowSize = None,
-    overlap: Overlap = None,
-    lit_view: LitView = None,
     folds: Folds = False,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     segmentor_runtime: SegmentorRuntime = Runtime.TORCH,
     compiled: Compiled = False,
+    *,
+    changes: SettingChanges,
 ) -> None:
     """Compare the segmentor's prior and the refined masks with the truth.
 
@@ -104,12 +89,7 @@ def evaluate(
         )
     models = experiment.find_folds(model) if folds else [model]
     file = experiment.open_model(models[0])
-    changes = prediction_changes(
-        file.recipe.diffusion.num_steps,
-        samples=samples, steps=steps, seed=seed, temperature=temperature,
-        mirror=mirror, rule=rule, window_size=window_size, overlap=overlap,
-        lit_view=lit_view,
-    )  # fmt: skip
+    check_steps(changes, file.recipe.diffusion.num_steps)
     if output is None and file.path.parent == FOLDER:
         raise Mistake(f"{model} comes with HiDiff: say with --output where the results shall go.")
     cases = find_cases(file, data, split)

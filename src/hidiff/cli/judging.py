@@ -91,11 +91,11 @@ def describe(
         "HiDiff": __version__,
     }
     if predictor.refines:
-        taken = used.steps_of(num_steps)
+        taken, temperature = used.steps_of(num_steps), used.temperature_or_default
         facts |= {
             "refiner": f"{recipe.refiner.precision}, width {recipe.refiner.width}",
             "steps": f"{taken} of T = {num_steps}, {used.sampler}",
-            "samples": f"{used.samples}, seed {used.seed}, temperature {used.heat:g}",
+            "samples": f"{used.samples}, seed {used.seed}, temperature {temperature:g}",
         }
     return facts
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,13 +31,6 @@ class Runtime(StrEnum):
     TORCH = "torch"
     ONNX = "onnx"
     OPENVINO = "openvino"
-
-
-class Rule(StrEnum):
-    """How probabilities become labels."""
-
-    HALF = "half"
-    EXPECTED_DICE = "expected_dice"
 
 
 ModelArgument = Annotated[
@@ -78,60 +71,6 @@ Compiled = Annotated[
         "--compile",
         help="Run the refiner's steps through torch.compile: for long work on checkpoints that are "
         "not packed. Needs a C++ compiler, and a minute first.",
-    ),
-]
-Samples = Annotated[
-    int | None,
-    typer.Option(
-        "--samples", min=1, metavar="N", help="Refinements an image, whose mean is taken."
-    ),
-]
-Steps = Annotated[
-    int | None,
-    typer.Option("--steps", min=1, metavar="N", help="Steps of each refinement; at most T."),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option("--seed", metavar="N", help="Of the draws; the same gives the same masks."),
-]
-Temperature = Annotated[
-    float | None,
-    typer.Option(
-        "--temperature",
-        min=0,
-        metavar="X",
-        help="Of the draws: 0 keeps to the likeliest mask, 1 draws masks as likely as they are.",
-    ),
-]
-Mirror = Annotated[
-    bool | None,
-    typer.Option("--mirror/--no-mirror", help="Average over four mirrored looks."),
-]
-RuleOption = Annotated[
-    Rule | None,
-    typer.Option(
-        "--rule", help="half: 0.5, or argmax; expected_dice: the cut of the best expected Dice."
-    ),
-]
-WindowSize = Annotated[
-    tuple[int, int] | None,
-    typer.Option(
-        "--window-size",
-        metavar="H W",
-        help="Of the windows that images are looked through, multiples of 32; left out: as in "
-        "training. Larger ones cut fewer seams and take more memory.",
-    ),
-]
-Overlap = Annotated[
-    float | None,
-    typer.Option("--overlap", min=0, metavar="X", help="Of two windows: a share below 1."),
-]
-LitView = Annotated[
-    bool | None,
-    typer.Option(
-        "--lit-view/--no-lit-view",
-        help="Find the lit view of each picture, as a round lens leaves it on black; all outside "
-        "it is background.",
     ),
 ]
 Folds = Annotated[
@@ -188,47 +127,3 @@ def load_model(
         seconds = time.perf_counter() - start
         say(f"loaded, its segmentor exported for {segmentor_runtime.value}, in {seconds:.0f} s")
     return predictor
-
-
-def prediction_changes(
-    num_steps: int,
-    *,
-    samples: int | None,
-    steps: int | None,
-    seed: int | None,
-    temperature: float | None,
-    mirror: bool | None,
-    rule: Rule | None,
-    window_size: tuple[int, int] | None,
-    overlap: float | None,
-    lit_view: bool | None,
-) -> dict[str, Any]:
-    """The options that were given, as PredictionSettings; `num_steps` is the model's T."""
-    from pydantic import ValidationError
-
-    from hidiff.prediction import PredictionSettings
-
-    if steps is not None and steps > num_steps:
-        raise Mistake(
-            f"--steps {steps}, but this model was trained with T = {num_steps} steps. "
-            f"Use 1 to {num_steps}."
-        )
-    given = {
-        "samples": samples,
-        "steps": steps,
-        "seed": seed,
-        "temperature": temperature,
-        "mirror": mirror,
-        "rule": None if rule is None else rule.value,
-        "window_size": window_size,
-        "overlap": overlap,
-        "lit_view": lit_view,
-    }
-    changes = {name: value for name, value in given.items() if value is not None}
-    try:
-        PredictionSettings(**changes)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = str(first["loc"][0]).replace("_", "-")
-        raise Mistake(f"--{option} {first['input']}: {first['msg']}") from error
-    return changes

@@ -11,22 +11,12 @@ from hidiff.cli.options import (
     Device,
     DeviceOption,
     Folds,
-    LitView,
-    Mirror,
     ModelArgument,
-    Overlap,
     Overwrite,
-    RuleOption,
     Runtime,
-    Samples,
-    Seed,
     SegmentorRuntime,
-    Steps,
-    Temperature,
     Threads,
-    WindowSize,
     load_model,
-    prediction_changes,
     use_threads,
 )
 from hidiff.cli.predicting import (
@@ -37,10 +27,12 @@ from hidiff.cli.predicting import (
     predict_volume,
     report,
 )
+from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
 from hidiff.cli.progress import progress_bar
 from hidiff.cli.say import warn
 
 
+@with_prediction_settings
 def predict(
     model: ModelArgument,
     inputs: Annotated[
@@ -68,21 +60,14 @@ def predict(
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Of volumes too: 2 bytes a voxel.")
     ] = False,
-    samples: Samples = None,
-    steps: Steps = None,
-    seed: Seed = None,
-    temperature: Temperature = None,
-    mirror: Mirror = None,
-    rule: RuleOption = None,
-    window_size: WindowSize = None,
-    overlap: Overlap = None,
-    lit_view: LitView = None,
     folds: Folds = False,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     segmentor_runtime: SegmentorRuntime = Runtime.TORCH,
     compiled: Compiled = False,
+    *,
+    changes: SettingChanges,
 ) -> None:
     """Write labels, probability and uncertainty of images and volumes, on their own grid.
 
@@ -108,12 +93,7 @@ def predict(
     predictor = load_model(models, device, segmentor_runtime, compiled)
     if not predictor.refines:
         warn(f"{model} has no trained refiner: the segmentor's own masks are written.")
-    changes = prediction_changes(
-        predictor.hybrid.schedule.num_steps,
-        samples=samples, steps=steps, seed=seed, temperature=temperature,
-        mirror=mirror, rule=rule, window_size=window_size, overlap=overlap,
-        lit_view=lit_view,
-    )  # fmt: skip
+    check_steps(changes, predictor.hybrid.schedule.num_steps)
     keep = {"probability": probability, "uncertainty": uncertainty, "overwrite": overwrite}
     failures = []
     with progress_bar() as bar:

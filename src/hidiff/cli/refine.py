@@ -10,25 +10,17 @@ from hidiff.cli.inputs import check_free, find_inputs
 from hidiff.cli.options import (
     Device,
     DeviceOption,
-    LitView,
-    Mirror,
-    Overlap,
     Overwrite,
-    RuleOption,
-    Samples,
-    Seed,
-    Steps,
-    Temperature,
     Threads,
-    WindowSize,
     choose_device,
-    prediction_changes,
     use_threads,
 )
 from hidiff.cli.predicting import Format, Unreadable, predict_picture, report
+from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
 from hidiff.cli.progress import progress_bar
 
 
+@with_prediction_settings
 def refine(
     model: Annotated[Path, typer.Argument(help="A run's folder, or a checkpoint (.safetensors).")],
     inputs: Annotated[
@@ -42,18 +34,11 @@ def refine(
         list[Format] | None,
         typer.Option("--format", help="Can be repeated; left out: png."),
     ] = None,
-    samples: Samples = None,
-    steps: Steps = None,
-    seed: Seed = None,
-    temperature: Temperature = None,
-    mirror: Mirror = None,
-    rule: RuleOption = None,
-    window_size: WindowSize = None,
-    overlap: Overlap = None,
-    lit_view: LitView = None,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
+    *,
+    changes: SettingChanges,
 ) -> None:
     """Refine probability maps of another model, as nnU-Net writes them, or softened masks.
 
@@ -82,12 +67,7 @@ def refine(
             f"{model} has a segmentor of its own, and does not refine the masks of another. Use "
             "hidiff predict, or train a model with segmentor.name=files."
         )
-    changes = prediction_changes(
-        predictor.hybrid.schedule.num_steps,
-        samples=samples, steps=steps, seed=seed, temperature=temperature,
-        mirror=mirror, rule=rule, window_size=window_size, overlap=overlap,
-        lit_view=lit_view,
-    )  # fmt: skip
+    check_steps(changes, predictor.hybrid.schedule.num_steps)
     failures = []
     with progress_bar() as bar:
         for each in bar.track(images, description="refining"):

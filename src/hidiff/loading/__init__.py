@@ -16,7 +16,7 @@ from hidiff.loading.dataset import (
     resize_image,
 )
 from hidiff.loading.draws import Draws
-from hidiff.loading.settings import DATA_VARIABLE, DataSettings, check_sides
+from hidiff.loading.settings import DATA_VARIABLE, DataSettings
 from hidiff.loading.slices import (
     LoadedVolumes,
     SlicedVolume,
@@ -40,7 +40,6 @@ __all__ = [
     "SlicedVolume",
     "Slicing",
     "TrainingPatches",
-    "check_sides",
     "collate",
     "count_cache",
     "count_volume_cache",

@@ -15,16 +15,10 @@ from hidiff.images.priors import Priors
 from hidiff.loading.augmentation import PRESETS, Augmentation, check_square
 from hidiff.loading.cache import Cache
 from hidiff.loading.slices import Slicing
+from hidiff.sides import check_sides
 
 OutsideFieldOfView = Literal["background", "ignored"]
 DATA_VARIABLE = "HIDIFF_DATA"  # environment: where relative data paths are looked for
-
-
-def check_sides(name: str, size: tuple[int, int]) -> tuple[int, int]:
-    """What the networks look at. Raises ValueError, naming the setting, for what none can."""
-    if any(side % 32 or side < 64 for side in size):
-        raise ValueError(f"{name} is {size}, but each side must be a multiple of 32, from 64 up")
-    return size
 
 
 class DataSettings(BaseModel):

@@ -1,10 +1,14 @@
-"""The settings of a prediction: how much work it is, and how it ends in labels."""
+"""The settings of a prediction: how much work it is, and how it ends in labels.
+
+The options of `hidiff predict`, `refine` and `evaluate` are made from this model, so this file must
+stay quick to import.
+"""
 
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from hidiff.loading import check_sides
+from hidiff.sides import check_sides
 
 
 class PredictionSettings(BaseModel):
@@ -12,41 +16,52 @@ class PredictionSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    samples: int = Field(default=1, ge=1, description="refinements whose mean is taken")
+    samples: int = Field(
+        default=1, ge=1, description="number of refined masks per image; the result is their mean"
+    )
     steps: int | None = Field(
         default=None,
         ge=1,
-        description="steps of each refinement; left out: all T, but 1 at temperature 0, where more "
-        "harden the expected mask",
+        description="steps of each refinement, at most diffusion.num_steps; left out: 1 at "
+        "temperature 0, else all",
     )
-    sampler: Literal["ancestral", "ddim"] = "ancestral"
+    sampler: Literal["ancestral", "ddim"] = Field(
+        default="ancestral", description="method that draws one step from the previous one"
+    )
     temperature: float | None = Field(
         default=None,
         ge=0,
-        description="of every draw: 1 draws masks as likely as the model finds them, each like "
-        "another reader's; below 1 a draw keeps closer to the likeliest; at 0 nothing is left to "
-        "chance, and samples are all alike. Left out: 0 for one sample, 0.5 for several",
+        description="randomness of the draws: 0 keeps to the most likely mask; 1 draws masks as "
+        "often as the model finds them likely, as different readers would; left out: 0 for one "
+        "sample, 0.5 for several",
     )
-    seed: int = Field(default=0, description="of the draws; the same gives the same masks")
+    seed: int = Field(
+        default=0, description="seed of the random draws; the same seed gives the same masks"
+    )
     rule: Literal["half", "expected_dice"] = Field(
         default="half",
-        description="half: 0.5, or argmax; expected_dice: the cut of the best expected Dice",
+        description="rule that turns probabilities into labels. half: threshold 0.5, or the most "
+        "likely class; expected_dice: the threshold with the best expected Dice",
     )
-    mirror: bool = Field(default=False, description="average over four mirrored looks")
+    mirror: bool = Field(
+        default=False,
+        description="average over four mirrored copies of the image, in 4 times the time",
+    )
     window_size: tuple[int, int] | None = Field(
         default=None,
-        description="height and width of the windows that images are looked through, multiples of "
-        "32; left out: data.patch_size. In a larger one a pixel's surroundings are seen farther, "
-        "and the answer depends less on where windows begin; a network that learned from much "
-        "smaller patches can do worse in it",
+        description="height and width of the sliding window, multiples of 32; left out: the patch "
+        "size of training. Larger windows show more context and fewer seams, but a network trained "
+        "on much smaller patches can do worse",
     )
-    overlap: float = Field(default=0.25, ge=0, lt=1, description="share of a window, each way")
+    overlap: float = Field(
+        default=0.25, ge=0, lt=1, description="share of a window that the next one overlaps"
+    )
     lit_view: bool = Field(
         default=False,
-        description="find the lit view of each picture, as a round lens leaves it on black, and "
-        "call all outside it background; volumes are left as they are",
+        description="find the lit part of each picture, such as the round view of a fundus camera "
+        "or an endoscope, and call everything outside it background",
     )
-    windows: int = Field(default=8, ge=1, description="windows at once")
+    windows: int = Field(default=8, ge=1, description="number of windows computed at once")
 
     @field_validator("window_size")
     @classmethod
@@ -54,17 +69,18 @@ class PredictionSettings(BaseModel):
         return None if size is None else check_sides("window_size", size)
 
     @property
-    def heat(self) -> float:
-        """The temperature, chosen by the number of samples where it is left out."""
+    def temperature_or_default(self) -> float:
+        """The temperature; where it is left out, 0 for one sample and 0.5 for several."""
         if self.temperature is not None:
             return self.temperature
         return 0.0 if self.samples == 1 else 0.5
 
     def steps_of(self, num_steps: int) -> int:
-        """The steps of a refinement whose diffusion has `num_steps`.
+        """Return the number of steps of one refinement; the diffusion has `num_steps`.
 
-        One step says how likely each pixel is; those that follow settle on one mask, so that a
-        sample's probabilities end near 0 or 1. With many samples their mean undoes that. Without
-        draws nothing does: the edges of a map that is enlarged later, and its calibration, suffer.
+        One step says how likely each pixel is. Further steps settle on one mask, so that a sample's
+        probabilities end near 0 or 1, which the mean of many samples undoes. At temperature 0
+        nothing undoes it, and calibration and the edges of enlarged maps would suffer: so one step.
         """
-        return min(self.steps or (num_steps if self.heat else 1), num_steps)
+        steps = self.steps or (num_steps if self.temperature_or_default else 1)
+        return min(steps, num_steps)

@@ -101,7 +101,9 @@ def _refined(
     steps = subset(num_steps, settings.steps_of(num_steps))
     uniforms = [uniforms_of(sample) for sample in range(settings.samples)]
     maps, taken = {}, ()
-    for taken in hybrid.refine(tiles, look, steps, uniforms, settings.sampler, settings.heat):
+    for taken in hybrid.refine(
+        tiles, look, steps, uniforms, settings.sampler, settings.temperature_or_default
+    ):
         if trace:
             step = taken[0]
             maps[f"yt {step.t}"], maps[f"y0_hat {step.t}"] = step.yt, step.y0_hat

@@ -1,98 +1,114 @@
-"""Small drawings of an evaluation, as SVG: intervals, a dot per case, reliability."""
+"""The charts of an evaluation, drawn by matplotlib as SVG."""
 
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
 
 from hidiff.metrics.calibration import Reliability
 from hidiff.metrics.table import Entry
 from hidiff.report.format import format_number, judge, metric_name
-from hidiff.report.page import Html, safe
+
+# Tones that can be read on a white page and on a dark one.
+INK, LINE, ACCENT, GOOD, BAD = "#78828d", "#aab2bb", "#3d85c6", "#17926c", "#c75b12"
+VERDICT_COLOURS = {"better": GOOD, "worse": BAD}
+SOURCE_COLOURS = (INK, BAD, ACCENT)
+# The same numbers give the same bytes, and text stays text.
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "hidiff",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
 
 
-def forest_svg(entry: Entry, reach: float) -> Html:
-    """The difference as a dot on its interval, between -reach and reach with zero in the middle."""
-    difference = entry.difference
-    if difference is None:
-        return Html("")
-
-    def at(value: float) -> str:
-        return f"{100 + 70 * value / reach:.1f}"
-
-    bar = ""
-    if difference.low is not None and difference.high is not None:
-        ends = f'x1="{at(difference.low)}" x2="{at(difference.high)}"'
-        bar = f'<line {ends} y1="11" y2="11" class="bar {judge(entry)}"></line>'
-    return Html(
-        '<svg class=forest viewBox="25 0 150 22" width="150" height="22" aria-hidden=true>'
-        '<line x1="100" x2="100" y1="0" y2="22" class=zero></line>'
-        f'{bar}<circle cx="{at(difference.mean)}" cy="11" r="4.5" class="dot {judge(entry)}">'
-        "</circle></svg>"
-    )
-
-
-def scatter_svg(pairs: Mapping[str, tuple[float, float]], metric: str) -> Html:
-    """A dot per case, prior to the right, refined up; on the diagonal nothing has changed."""
-    if not pairs:
-        return Html("")
-    values = [value for pair in pairs.values() for value in pair]
-    pad = (max(values) - min(values)) * 0.06 or 0.01
-    low, high = min(values) - pad, max(values) + pad
-
-    def at(value: float) -> float:
-        return 240 * (value - low) / (high - low)
-
-    dots = "".join(
-        f'<circle cx="{at(prior):.1f}" cy="{240 - at(refined):.1f}" r="4" class=case><title>'
-        f"{safe(name)}: {format_number(metric, prior)} to {format_number(metric, refined)}"
-        "</title></circle>"
-        for name, (prior, refined) in pairs.items()
-    )
-    title = safe(metric_name(metric))
-    first, last = format_number(metric, min(values)), format_number(metric, max(values))
-    return Html(
-        '<figure class=scatter><svg viewBox="-40 -6 290 284" role=img '
-        f'aria-label="{title} of every image, prior against refined">'
-        '<rect width="240" height="240" class=frame></rect>'
-        '<line x1="0" y1="240" x2="240" y2="0" class=zero></line>'
-        f"{dots}"
-        f'<text x="{at(min(values)):.0f}" y="254" text-anchor=middle>{first}</text>'
-        f'<text x="{at(max(values)):.0f}" y="254" text-anchor=middle>{last}</text>'
-        f'<text x="-4" y="{244 - at(min(values)):.0f}" text-anchor=end>{first}</text>'
-        f'<text x="-4" y="{244 - at(max(values)):.0f}" text-anchor=end>{last}</text>'
-        '<text x="120" y="270" text-anchor=middle>prior</text>'
-        '<text transform="translate(-14 120) rotate(-90)" text-anchor=middle>refined</text>'
-        f"</svg><figcaption>{title}, a dot per image; on the line refinement changed nothing."
-        "</figcaption></figure>"
-    )
-
-
-def reliability_svg(curves: Mapping[str, Reliability], name: str) -> Html:
-    """What was said to the right, how much of it was true up; a dot per bin, by its pixels."""
-    drawn, labels = "", ""
-    for number, (source, curve) in enumerate(curves.items()):
-        points = list(curve.points())
-        total = sum(count for _, count, _, _ in points)
-        line = " ".join(f"{240 * said:.1f},{240 - 240 * true:.1f}" for _, _, said, true in points)
-        dots = "".join(
-            f'<circle cx="{240 * said:.1f}" cy="{240 - 240 * true:.1f}" '
-            f'r="{1.5 + 5 * (count / total) ** 0.5:.1f}"><title>{safe(source)}: said {said:.3f}, '
-            f"true {true:.3f}, {count} pixels</title></circle>"
-            for _, count, said, true in points
+def draw_differences(entries: Sequence[Entry]) -> bytes:
+    """Draw refined minus prior for each class: a dot on its 95 % interval, and a line at zero."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _new_figure(4.6, 0.7 + 0.32 * len(entries))
+        axes.axvline(0, color=LINE, linestyle="--", linewidth=1)
+        for row, entry in enumerate(reversed(entries)):
+            difference = entry.difference
+            assert difference is not None
+            colour = VERDICT_COLOURS.get(judge(entry), INK)
+            if difference.low is not None and difference.high is not None:
+                axes.plot([difference.low, difference.high], [row, row], color=colour, linewidth=2)
+            axes.plot(difference.mean, row, "o", color=colour, markersize=6)
+        axes.set_yticks(
+            range(len(entries)), [_plain(each.class_name) for each in reversed(entries)]
         )
-        drawn += f'<g class="curve c{number}"><polyline points="{line}"></polyline>{dots}</g>'
-        labels += (
-            f'<text x="8" y="{16 + 14 * number}" class="c{number}">{safe(source)}: ECE '
-            f"{format_number('ece', curve.error)}</text>"
-        )
-    return Html(
-        '<figure class=scatter><svg viewBox="-40 -6 290 284" role=img '
-        f'aria-label="Reliability of {safe(name)}">'
-        '<rect width="240" height="240" class=frame></rect>'
-        '<line x1="0" y1="240" x2="240" y2="0" class=zero></line>'
-        f"{drawn}{labels}"
-        '<text x="0" y="254" text-anchor=middle>0</text>'
-        '<text x="240" y="254" text-anchor=middle>1</text>'
-        '<text x="-4" y="244" text-anchor=end>0</text><text x="-4" y="4" text-anchor=end>1</text>'
-        '<text x="120" y="270" text-anchor=middle>said</text>'
-        '<text transform="translate(-14 120) rotate(-90)" text-anchor=middle>true</text>'
-        f"</svg><figcaption>{safe(name)}</figcaption></figure>"
-    )
+        axes.set_ylim(-0.6, len(entries) - 0.4)
+        axes.margins(x=0.08)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(f"{metric_name(entries[0].metric)}, refined minus prior")
+        return _as_svg(figure)
+
+
+def draw_cases(pairs: Mapping[str, tuple[float, float]], metric: str) -> bytes:
+    """Draw a dot per case, its prior to the right and its refined mask up."""
+    prior, refined = np.array(list(pairs.values()), dtype=float).T
+    low, high = min(prior.min(), refined.min()), max(prior.max(), refined.max())
+    pad = 0.06 * (high - low) or 0.01
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _new_figure(3.2, 3.2)
+        axes.axline((low, low), slope=1, color=LINE, linestyle="--", linewidth=1)
+        axes.scatter(prior, refined, s=26, color=ACCENT, alpha=0.65, linewidths=0)
+        axes.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad))
+        axes.set_aspect("equal")
+        axes.locator_params(nbins=5)
+        axes.set_xlabel(f"{metric_name(metric)} of the prior")
+        axes.set_ylabel(f"{metric_name(metric)} of the refined mask")
+        return _as_svg(figure)
+
+
+def draw_reliability(curves: Mapping[str, Reliability]) -> bytes:
+    """Draw how often a class was there against its probability; a larger dot holds more pixels."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _new_figure(3.2, 3.2)
+        axes.axline((0, 0), slope=1, color=LINE, linestyle="--", linewidth=1)
+        for colour, (source, curve) in zip(SOURCE_COLOURS, curves.items(), strict=False):
+            points = list(curve.points())
+            total = sum(count for _, count, _, _ in points)
+            sizes = [(3 + 10 * (count / total) ** 0.5) ** 2 for _, count, _, _ in points]
+            said, true = [each[2] for each in points], [each[3] for each in points]
+            label = f"{_plain(source)}: ECE {format_number('ece', curve.error)}"
+            axes.plot(said, true, color=colour, linewidth=1.3, label=label)
+            axes.scatter(said, true, s=sizes, color=colour, alpha=0.75, linewidths=0)
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+        axes.set_aspect("equal")
+        axes.set_xlabel("predicted probability")
+        axes.set_ylabel("observed frequency")
+        axes.legend(frameon=False, fontsize=8, loc="upper left", handlelength=1)
+        return _as_svg(figure)
+
+
+def _new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a transparent figure of that size in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasSVG(figure)
+    figure.patch.set_alpha(0)
+    axes = figure.subplots()
+    axes.patch.set_alpha(0)
+    return figure, axes
+
+
+def _plain(text: str) -> str:
+    """Return a name as matplotlib draws it: a dollar sign would begin a formula."""
+    return text.replace("$", r"\$")
+
+
+def _as_svg(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()

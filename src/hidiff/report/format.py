@@ -7,6 +7,7 @@ from hidiff.metrics.known import KNOWN, higher_is_better
 from hidiff.metrics.statistics import FEWEST_GROUPS, SignedRank
 from hidiff.metrics.table import Entry, Interval, Summary
 
+SIGNIFICANT = 0.05  # a smaller p is called significant
 RESULT = ("prior", "refined", "difference [95 % CI]", "p")
 
 
@@ -116,17 +117,17 @@ def format_number(name: str, value: float, *, signed: bool = False) -> str:
 
 
 def judge(entry: Entry) -> str:
-    """In a word, what follows from a difference and its interval.
+    """Return the verdict on a difference: "better", "worse", "unclear", "few" or "".
 
-    "better" or "worse"; "unclear": the interval holds zero; "few": it rests on too few groups for
-    any of these; "" where nothing can be said.
+    "unclear": the interval includes zero, or the test is not significant; "few": there are too few
+    groups for a verdict; "": there is no interval.
     """
     difference = entry.difference
     if difference is None or difference.low is None or difference.high is None:
         return ""
     if difference.n is not None and difference.n < FEWEST_GROUPS:
         return "few"
-    if difference.low <= 0 <= difference.high:
+    if difference.low <= 0 <= difference.high or (entry.test and entry.test.p >= SIGNIFICANT):
         return "unclear"
     if entry.metric not in KNOWN:
         return ""

@@ -1,4 +1,4 @@
-"""CVC-ClinicDB: 612 frames of 29 sequences; frames of one sequence are much like each other."""
+"""CVC-ClinicDB: 612 frames of 29 sequences; the frames of one sequence are nearly alike."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 from hidiff.images.files import DataError
 
 SEQUENCE_FILE = "sequences.txt"
-# The last frame of each sequence, the first being 1. After the publisher's table, from memory and
-# not compared with it again: where yours differs, put SEQUENCE_FILE into the data set's folder.
+# The last frame of each sequence; the first one starts at frame 1. All 29 ranges equal those of two
+# public copies of the table: https://polyp.grand-challenge.org/CVCClinicDB/ and
+# https://datasetninja.com/cvc-612. A SEQUENCE_FILE in the data set's folder replaces it.
 LAST_FRAMES = (
     25, 50, 67, 78, 103, 126, 151, 177, 199, 205, 227, 252, 277, 297, 317, 342, 363, 383, 408, 428,
     447, 466, 478, 503, 528, 546, 571, 591, 612,
@@ -15,7 +16,7 @@ LAST_FRAMES = (
 
 
 def group_frames(root: Path, frames: list[int]) -> dict[int, str]:
-    """The sequence of each frame, after SEQUENCE_FILE (lines such as 1-25) where there is one."""
+    """Return the sequence of each frame, by SEQUENCE_FILE (lines such as 1-25) or the table."""
     file = root / SEQUENCE_FILE
     starts = (1, *(last + 1 for last in LAST_FRAMES[:-1]))
     ranges = list(zip(starts, LAST_FRAMES, strict=True))
