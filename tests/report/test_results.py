@@ -5,7 +5,8 @@ import numpy as np
 from hidiff.datasets import Case
 from hidiff.evaluation import evaluate
 from hidiff.images import Intensity
-from hidiff.report.results import result_files, visible, write_illustrated_report, write_tables
+from hidiff.report.illustrated import visible, write_illustrated_report
+from hidiff.report.results import result_files, write_tables
 from tests.volumes import Echo, make_grid, write_nifti
 
 
