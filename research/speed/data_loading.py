@@ -25,9 +25,9 @@ from hidiff.loading import (
     LoadedVolumes,
     TrainingPatches,
     collate,
-    training_transform,
 )
 from hidiff.loading.cache import CACHE_VARIABLE, Cache
+from hidiff.loading.transforms import training_transform
 from hidiff.recipe import Recipe, read_recipe
 from hidiff.training import Batch, Budget, Trainer
 from hidiff.training.stages import IN_TURNS

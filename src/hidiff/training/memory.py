@@ -4,7 +4,6 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor, nn
 
@@ -106,6 +105,8 @@ def memory_of(device: torch.device) -> tuple[int, int]:
     if device.type == "cuda":
         free, whole = torch.cuda.mem_get_info(device)
         return whole, free
+    import psutil  # deferred: prediction, which imports this module too, does without it
+
     memory = psutil.virtual_memory()
     whole, free = memory.total, memory.available
     with contextlib.suppress(OSError, ValueError):  # no container, or "max": no limit
