@@ -11,6 +11,7 @@ help:  ## Show this list (the default).
 setup: $(STAMP)  ## Install everything below into .venv, once.
 
 # Torch is installed by the same command as all the rest, so that the constraints choose its build.
+# The light extras are here, so that `make test` tests them; .ci/extras tests the heavy ones.
 # --compile: torch and MONAI import slowly without their bytecode, which
 # PYTHONDONTWRITEBYTECODE would keep from being written later.
 $(STAMP): pyproject.toml constraints.txt $(wildcard csrc/*)
@@ -18,7 +19,8 @@ $(STAMP): pyproject.toml constraints.txt $(wildcard csrc/*)
 	  echo "HiDiff needs Python 3.11 or newer, but '$(PYTHON)' is" \
 	    "$$($(PYTHON) --version 2>&1). Name one: make setup PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --compile -c constraints.txt -e '.[demo,track,dev]'
+	$(BIN)/python -m pip install -q --compile -c constraints.txt \
+	  -e '.[demo,dicom,efficientnet,formats,onnx,track,unetr,dev]'
 	@touch $@
 
 demo: setup  ## Train, refine and draw a small example from start to end.

@@ -27,8 +27,8 @@ from hidiff import experiment, weights
 from hidiff.cli import app
 from hidiff.datasets import write_synthetic
 from hidiff.recipe import make_recipe, write_recipe
-from hidiff.training import Budget, save_model
-from tests.tiny import make_tiny, shake
+from hidiff.training import save_model
+from tests.tiny import make_tiny, shake, skip_counting
 
 
 @dataclass(frozen=True)
@@ -505,8 +505,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def place(
     tmp_path: Path, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Place]:
-    # counting takes longer than a row itself
-    monkeypatch.setattr(experiment.training, "count_flops", lambda *_: Budget(1, 1))
+    skip_counting(monkeypatch)
     before = os.environ.pop("HIDIFF_DATA", None)
     yield Place(tmp_path, *models)
     os.environ.pop("HIDIFF_DATA", None)

@@ -72,7 +72,7 @@ def main() -> None:
     recipe = model.recipe
     if recipe.diffusion.kind != "bernoulli" or recipe.diffusion.noise != "prior":
         parser.error("this is of Bernoulli diffusion whose noise is the prior")
-    loaded = experiment.load_cases(recipe, args.split)
+    loaded = experiment.load_cases(recipe, experiment.list_cases(recipe, args.split))
     if not isinstance(loaded, LoadedCases):
         parser.error("this is of pictures, not of volumes")
     hybrid = experiment.load_hybrid(model).eval()

@@ -58,7 +58,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     recipe = experiment.load_recipe(args.hybrid)
-    loaded = experiment.load_cases(recipe, args.split)
+    loaded = experiment.load_cases(recipe, experiment.list_cases(recipe, args.split))
     assert isinstance(loaded, LoadedCases)
     hybrid, baseline = (experiment.load(path).hybrid for path in (args.hybrid, args.baseline))
     steps = args.steps or hybrid.schedule.num_steps

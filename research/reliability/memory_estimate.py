@@ -19,8 +19,10 @@ import torch
 
 from hidiff import experiment
 from hidiff.datasets import write_synthetic
+from hidiff.experiment import Experiment
 from hidiff.recipe import Recipe, make_recipe
 from hidiff.training import Budget
+from hidiff.training.stages import IN_TURNS
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.timing import machine, peak_memory_mib, write
@@ -48,7 +50,8 @@ def main() -> None:
         idle = peak("null", data)
         found = []
         for setting in SETTINGS:
-            need = experiment.estimate_memory(make(setting, data)).total / 2**20
+            run = Experiment(make(setting, data), "unused", cpu=True)
+            need = experiment.estimate_memory(run).total / 2**20
             used = peak(json.dumps(setting), data) - idle
             found.append(
                 {
@@ -76,9 +79,11 @@ def train(setting: dict | None, data: Path) -> None:
     """Two iterations; null: only what is needed for them is imported."""
     torch.set_num_threads(1)
     if setting is not None:
-        experiment.training.count_flops = lambda *_: Budget(1, 1)
+        budget = Budget({IN_TURNS: 1})
         with tempfile.TemporaryDirectory() as run:
-            experiment.train(make(setting, data), Path(run), cpu=True, validate=False)
+            experiment.train(
+                make(setting, data), Path(run), cpu=True, validate=False, budget=budget
+            )
     print(peak_memory_mib())
 
 

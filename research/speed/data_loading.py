@@ -25,12 +25,12 @@ from hidiff.loading import (
     LoadedVolumes,
     TrainingPatches,
     collate,
-    training_transform,
 )
 from hidiff.loading.cache import CACHE_VARIABLE, Cache
+from hidiff.loading.transforms import training_transform
 from hidiff.recipe import Recipe, read_recipe
 from hidiff.training import Batch, Budget, Trainer
-from hidiff.training.trainer import IN_TURNS
+from hidiff.training.stages import IN_TURNS
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.timing import in_turn, machine, write
@@ -68,7 +68,7 @@ def step_seconds(recipe: Recipe, patches: TrainingPatches, rounds: int) -> float
             experiment.make_hybrid(recipe),
             lambda stage, step: iter([]),
             recipe.training,
-            Budget(1, 1),  # nothing is counted here
+            Budget({IN_TURNS: 1}),  # nothing is counted here
             Path(folder),
             0,
             {},

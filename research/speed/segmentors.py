@@ -33,15 +33,15 @@ SIZE = (256, 256)
 
 # Of the code, by the name's first word; weights that others trained have licences of their own.
 LIBRARIES = {
-    "efficientnet_lite0_unet": ("MONAI", "Apache-2.0"),
-    "efficientnet_lite0_fpn": ("MONAI, and ours", "Apache-2.0"),
+    "efficientnet_lite0_unet": ("ours, after MONAI", "Apache-2.0"),
+    "efficientnet_lite0_fpn": ("ours, after MONAI", "Apache-2.0"),
     "merit": ("timm, and ours", "Apache-2.0"),
     "monai": ("MONAI", "Apache-2.0"),
     "nnunet": ("dynamic-network-architectures", "Apache-2.0"),
     "smp": ("segmentation-models-pytorch", "MIT"),
     "timm": ("timm, and ours", "Apache-2.0"),
     "transformers": ("transformers", "Apache-2.0"),
-    "unet": ("MONAI", "Apache-2.0"),
+    "unet": ("ours, after MONAI", "Apache-2.0"),
 }
 UNMEASURED = {"nnunet": ("as trained",) * 4}  # it comes from a folder, and has no defaults
 HEADINGS = (

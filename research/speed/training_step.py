@@ -20,7 +20,7 @@ from hidiff.diffusion import draws_from
 from hidiff.experiment import make_hybrid
 from hidiff.recipe import Recipe, make_recipe
 from hidiff.training import Batch, Trainer, count_flops
-from hidiff.training.trainer import IN_TURNS
+from hidiff.training.stages import IN_TURNS
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.timing import in_turn, machine, peak_memory_mib, write
@@ -53,7 +53,7 @@ def iteration(recipe: Recipe, folder: Path):
     batch = Batch(["random"] * count, image, y0, torch.ones(count, 1, *size))
     hybrid = make_hybrid(recipe)
     settings = recipe.training
-    budget = count_flops(hybrid, size, count, settings.loss, settings.diffusion_weight)
+    budget = count_flops(hybrid, size, settings)
     trainer = Trainer(
         hybrid, lambda stage, step: iter([]), settings, budget, folder, 0, {}, Accelerator(cpu=True)
     )
@@ -124,7 +124,7 @@ def main() -> None:
         "machine": machine(),
         "iteration_seconds": training,
         "iteration_ratio_binary_to_real": training["binary"] / training["real"],
-        "iteration_gflop": made["binary"][1].in_turns / 1e9,
+        "iteration_gflop": made["binary"][1].per_step[IN_TURNS] / 1e9,
         "refinement_10_steps_seconds_batch_1": refining,
         "refinement_ratio_binary_to_real": refining["binary"] / refining["real"],
         "iteration_peak_mib": {name: memory(name, args) for name in recipes},

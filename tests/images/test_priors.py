@@ -9,7 +9,8 @@ from hidiff.datasets import Case
 from hidiff.images import DataError, Intensity
 from hidiff.images.priors import Priors, check_prior, find_prior, read_prior, soften
 from hidiff.labels import Labels
-from hidiff.loading import Augmentation, load_case, training_transform
+from hidiff.loading import Augmentation, load_case
+from hidiff.loading.transforms import training_transform
 
 ONE = Labels(kind="one_class", classes={"a": (1,)})
 TWO = Labels(kind="exclusive", classes={"a": (1,), "b": (2,)})

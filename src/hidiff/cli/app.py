@@ -17,6 +17,7 @@ from hidiff.cli.predict import predict
 from hidiff.cli.published import import_published
 from hidiff.cli.refine import refine
 from hidiff.cli.settings import settings
+from hidiff.cli.threads import wait_briefly
 from hidiff.cli.train import train
 
 app = typer.Typer(
@@ -61,5 +62,6 @@ def hidiff(
 
 
 def main() -> None:
-    """The entry point of the command."""
+    """Run the command line; the entry point of `hidiff`."""
+    wait_briefly()
     app()

@@ -11,11 +11,10 @@ from hidiff.images import first_file, is_volume, read_field_of_view, read_grid
 from hidiff.labels import Labels
 from hidiff.loading import load_case, load_volume_mask
 from hidiff.metrics import brier_score, case_metrics, distance_unit, expected_calibration_error
+from hidiff.metrics.table import Row
 from hidiff.prediction.prediction import LabelMap, Prediction
 from hidiff.prediction.predictor import Predictor
 from hidiff.prediction.volume import VolumeLabels, VolumePrediction
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

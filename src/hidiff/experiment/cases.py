@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
 from hidiff import seeding
@@ -17,11 +17,13 @@ from hidiff.loading import (
     LoadedVolumes,
     TrainingPatches,
     collate,
-    training_transform,
 )
 from hidiff.recipe import Recipe
 from hidiff.segmentors import FILES
 from hidiff.training import Batch, TrainingSettings
+
+if TYPE_CHECKING:  # only training needs Accelerate
+    import accelerate
 
 
 def priors_of(recipe: Recipe) -> Priors | None:
@@ -59,9 +61,9 @@ def list_splits(
     return splits
 
 
-def load_cases(recipe: Recipe, split: str) -> LoadedCases | LoadedVolumes:
-    """The cases of a split as training sees them: pictures, or slices of volumes."""
-    data, cases = recipe.data, list_cases(recipe, split)
+def load_cases(recipe: Recipe, cases: Sequence[Case]) -> LoadedCases | LoadedVolumes:
+    """Return cases as training sees them: pictures, or slices of volumes."""
+    data = recipe.data
     if any(is_volume(case.image) for case in cases):
         return LoadedVolumes(
             cases,
@@ -89,11 +91,14 @@ def batches(
     recipe: Recipe,
     settings: TrainingSettings,
     loaded: LoadedCases | LoadedVolumes,
-    accelerator: Accelerator,
+    accelerator: "accelerate.Accelerator",
     stage: str,
     step: int,
 ) -> Iterator[Batch]:
     """A stage's batches from a step on, in the parts that this process trains on, without end."""
+    # MONAI takes seconds to import, and only training has transforms.
+    from hidiff.loading.transforms import training_transform
+
     data = recipe.data
     transform = training_transform(
         data.patch_size,

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from hidiff.images.files import DataError
@@ -119,6 +118,9 @@ def soften(
     The edge runs between pixels: those beside it are half a pixel away. A plane that is all or
     nothing has no edge, and gets the least doubt everywhere.
     """
+    # SciPy takes a while to import, and most models take no priors from files.
+    from scipy.ndimage import distance_transform_edt
+
     softened = []
     for plane in bits:
         if plane.all() or not plane.any():

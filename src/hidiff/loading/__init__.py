@@ -1,4 +1,8 @@
-"""Cases as tensors: loaded, cached, cut into patches and dealt out in batches."""
+"""Cases as tensors: loaded, cached, cut into patches and dealt out in batches.
+
+`hidiff.loading.transforms` is not among the names here: it imports MONAI, which takes seconds, and
+only training needs it.
+"""
 
 from hidiff.loading.augmentation import PRESETS, Augmentation
 from hidiff.loading.dataset import (
@@ -24,7 +28,6 @@ from hidiff.loading.slices import (
     resize_slices,
     show_slice,
 )
-from hidiff.loading.transforms import training_transform
 
 __all__ = [
     "DATA_VARIABLE",
@@ -49,5 +52,4 @@ __all__ = [
     "resize_image",
     "resize_slices",
     "show_slice",
-    "training_transform",
 ]

@@ -11,8 +11,6 @@ from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
-from monai.data.dataset import CacheDataset
-from monai.transforms.compose import Compose
 from torch.utils.data import Dataset
 
 from hidiff.datasets.case import Case
@@ -47,10 +45,16 @@ class MonaiCache(Dataset[Any]):
     """Items that MONAI keeps in memory, or reads each time; what goes wrong comes unwrapped."""
 
     def __init__(self, cases: Sequence[Case], load: Load, keep: bool) -> None:
+        # MONAI takes seconds to import; prediction imports this module and keeps no items.
+        from monai.data.dataset import CacheDataset
+        from monai.transforms.compose import Compose
+        from monai.transforms.utility.array import Lambda
+
         try:
             self._items = CacheDataset(
                 list(cases),
-                Compose([load]),
+                # MONAI caches what its own transforms give, if they are not random ones.
+                Compose([Lambda(load)]),
                 cache_rate=float(keep),
                 num_workers=None,
                 progress=False,

@@ -3,13 +3,11 @@
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from monai.transforms.compose import Compose
-from monai.transforms.transform import Transform
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
@@ -22,6 +20,9 @@ from hidiff.images.priors import Priors, read_prior
 from hidiff.labels import Labels
 from hidiff.loading.cache import Cache, cached
 from hidiff.seeding import derive, generator
+
+if TYPE_CHECKING:  # prediction imports this module too, and does without MONAI
+    import monai.transforms.compose
 
 
 @runtime_checkable
@@ -116,7 +117,11 @@ class TrainingPatches(Dataset[Item]):
     """
 
     def __init__(
-        self, loaded: Loaded, transform: Compose, seed: int, foreground_share: float = 0.0
+        self,
+        loaded: Loaded,
+        transform: "monai.transforms.compose.Compose",
+        seed: int,
+        foreground_share: float = 0.0,
     ) -> None:
         self.loaded = loaded
         self.transform = transform
@@ -245,8 +250,8 @@ def collate(items: Sequence[Item]) -> dict[str, Any]:
     return batch
 
 
-class _LoadCase(Transform):
-    """load_case in the form that MONAI knows to be the same every time, and so caches."""
+class _LoadCase:
+    """`load_case` as a cache wants it, see `cache.Load`."""
 
     def __init__(
         self,

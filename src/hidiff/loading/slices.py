@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from monai.transforms.transform import Transform
 from torch import Tensor
 
 from hidiff.datasets.case import Case, mask_of
@@ -180,8 +179,8 @@ def count_volume_cache(
     return voxels * (4 * channels + planes)
 
 
-class _LoadVolumeCase(Transform):
-    """A case's volume in the form that MONAI knows to be the same every time, and so caches."""
+class _LoadVolumeCase:
+    """Load a case's volume and mask, as a cache wants it, see `cache.Load`."""
 
     def __init__(
         self,

@@ -3,9 +3,8 @@
 import gzip
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nibabel as nib
 import numpy as np
 from jaxtyping import Shaped
 
@@ -15,6 +14,9 @@ from hidiff.prediction.volume import VolumePrediction
 from hidiff.prediction.writers.dicom_seg import write_dicom_seg
 from hidiff.prediction.writers.picture import file_names
 from hidiff.weights import atomic_write
+
+if TYPE_CHECKING:  # imported when a NIfTI is written: all others do without it
+    import nibabel
 
 # What follows the stem, and what writes the file.
 Files = Iterator[tuple[str, Callable[[Path], None]]]
@@ -144,8 +146,10 @@ VOLUME_FORMATS: dict[str, Callable[[VolumePrediction, ImageFiles, Labels, bool],
 }
 
 
-def _header(prediction: VolumePrediction, source: ImageFiles) -> nib.Nifti1Header:
-    """Of the source, where it is NIfTI, else made from the grid."""
+def _header(prediction: VolumePrediction, source: ImageFiles) -> "nibabel.Nifti1Header":
+    """Return the source's header, where it is NIfTI, else one made from the grid."""
+    import nibabel as nib
+
     file = first_file(source)
     if file.name.lower().endswith((".nii", ".nii.gz")):
         header = open_nifti(file).header.copy()
@@ -161,8 +165,12 @@ def _header(prediction: VolumePrediction, source: ImageFiles) -> nib.Nifti1Heade
     return header
 
 
-def _write_nifti(path: Path, values: Shaped[np.ndarray, "x y z"], header: nib.Nifti1Header) -> None:
-    """Labels as they are; floats as 16 bits, which nibabel scales to their range."""
+def _write_nifti(
+    path: Path, values: Shaped[np.ndarray, "x y z"], header: "nibabel.Nifti1Header"
+) -> None:
+    """Write labels as they are, floats as 16 bits, which nibabel scales to their range."""
+    import nibabel as nib
+
     header = header.copy()
     soft = values.dtype.kind == "f"
     header.set_data_dtype(np.uint16 if soft else values.dtype)
