@@ -15,7 +15,7 @@ from hidiff.suites import benchmark as machinery
 from hidiff.suites.compare import find_pairs
 from hidiff.suites.page import cost_points
 from hidiff.suites.rows import MEASURED
-from hidiff.suites.suite import Evaluation, SuiteError
+from hidiff.suites.suite import SuiteError
 from hidiff.suites.tables import differences_table, scores_table
 from hidiff.training import Trainer
 from tests.tiny import make_tiny, skip_counting
@@ -95,18 +95,17 @@ def test_every_run_and_evaluation_has_a_row(done):
 
 def test_a_packed_model_says_what_the_trained_one_says(done):
     results = read_results(done[1])
-    rows = {row["evaluation"]: row for row in results.rows if row["arm"] == "hybrid"}
+    rows = {
+        row["evaluation"]: row
+        for row in results.rows
+        if (row["data"], row["arm"]) == ("the same", "hybrid")
+    }
     assert rows["packed"]["look"] == {"packed": True} and "packed" not in rows["test"]["look"]
-    assert rows["packed"]["recipe_sha256"] != rows["test"]["recipe_sha256"]
+    assert rows["packed"]["resolved_recipe"] == rows["test"]["resolved_recipe"]
     packed, plain = (
         [row["dice"] for row in results.cases(rows[name])] for name in ("packed", "test")
     )
     assert packed == pytest.approx(plain, abs=0.01)
-
-
-def test_what_is_not_packed_hashes_as_it_did_before_there_was_a_choice():
-    assert "packed" not in Evaluation().look
-    assert Evaluation(packed=True).look == {**Evaluation().look, "packed": True}
 
 
 def test_stage_1_is_trained_once_a_seed_and_equal_runs_are_shared(done):
@@ -125,7 +124,7 @@ def test_a_segmentor_from_elsewhere_is_judged_and_trained_on_here(done):
     assert came["stage1"]["steps"] == {"stage1": 1}
     assert came["hybrid"]["steps"] == {"stage1": 1, "in_turns": 2}
     for arm in came:
-        assert came[arm]["recipe_sha256"] != here[arm]["recipe_sha256"]
+        assert came[arm]["resolved_stage1"] != here[arm]["resolved_stage1"]
         assert came[arm]["judged_sha256"] == here[arm]["judged_sha256"]
 
 
@@ -278,7 +277,7 @@ def test_another_split_makes_the_row_anew(done, monkeypatch):
     run = list_runs(read_suite(file), file, lambda path: path)[0]
     evaluation = run.evaluations["test"]
     found = read_results(results)
-    assert found.find(machinery.row_key(run, "test", evaluation))
+    assert found.find(machinery.identify_row(run, "test", evaluation))
     listed = experiment.list_splits
 
     def other(recipe, **options):
@@ -286,4 +285,68 @@ def test_another_split_makes_the_row_anew(done, monkeypatch):
         return {**splits, "test": splits["test"] + splits["validation"], "validation": []}
 
     monkeypatch.setattr(experiment, "list_splits", other)
-    assert found.find(machinery.row_key(run, "test", evaluation)) is None
+    assert found.find(machinery.identify_row(run, "test", evaluation)) is None
+
+
+def test_rows_name_the_recipes_that_they_were_made_with(done):
+    file, folder, _ = done
+    results = read_results(folder)
+    for run in list_runs(read_suite(file), file, lambda path: path):
+        for name, evaluation in run.evaluations.items():
+            row = results.find(machinery.identify_row(run, name, evaluation))
+            assert row is not None
+            assert results.recipes[row["resolved_recipe"]] == run.recipe.model_dump(mode="json")
+            assert results.recipes[row["resolved_stage1"]] == run.stage1.model_dump(mode="json")
+
+
+def find_first(done, change) -> bool:
+    """Change every stored recipe, and say if the row of the first run that refines is found."""
+    file, folder, _ = done
+    results = read_results(folder)
+    for content in results.recipes.values():
+        change(content)
+    run = next(run for run in list_runs(read_suite(file), file, Path) if run.arm == "hybrid")
+    return results.find(machinery.identify_row(run, "test", run.evaluations["test"])) is not None
+
+
+def test_a_setting_that_is_younger_than_the_row_counts_with_its_default(done):
+    assert find_first(done, lambda content: None)
+    assert find_first(done, lambda content: content["training"].pop("last_step_share"))
+
+
+def test_a_default_that_has_changed_since_separates_rows(done):
+    assert not find_first(done, lambda content: content["training"].update(last_step_share=0))
+    assert not find_first(done, lambda content: content["training"].update(stage1_rate=0.1))
+    assert not find_first(done, lambda content: content["data"].update(foreground_share=0.1))
+
+
+def test_a_row_whose_recipe_todays_settings_refuse_is_no_row_of_any_run(done):
+    assert not find_first(done, lambda content: content["training"].update(retired=1))
+
+
+def test_a_row_of_an_unknown_recipe_is_no_row_of_any_run(done):
+    file, folder, _ = done
+    results = read_results(folder)
+    for row in results.rows:
+        row["resolved_recipe"] = row["resolved_stage1"] = "unknown"
+    for run in list_runs(read_suite(file), file, Path):
+        assert results.find(machinery.identify_row(run, "test", run.evaluations["test"])) is None
+
+
+def test_a_row_of_stage_1_does_not_depend_on_settings_of_the_refiner(done):
+    file, folder, _ = done
+    results = read_results(folder)
+    for content in results.recipes.values():
+        content["training"]["last_step_share"] = 0
+        content["refiner"]["width"] = 16
+    found = {
+        run.arm: results.find(machinery.identify_row(run, "test", run.evaluations["test"]))
+        for run in list_runs(read_suite(file), file, Path)
+        if run.data == "curves"
+    }
+    assert [arm for arm, row in found.items() if row] == ["stage1"]
+
+
+def test_weights_and_a_recipes_name_do_not_matter(done):
+    assert find_first(done, lambda content: content.update(name="other"))
+    assert find_first(done, lambda content: content["segmentor"].update(weights="elsewhere"))

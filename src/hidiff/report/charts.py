@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,7 +19,7 @@ INK, LINE, ACCENT, GOOD, BAD = "#78828d", "#aab2bb", "#3d85c6", "#17926c", "#c75
 VERDICT_COLOURS = {"better": GOOD, "worse": BAD}
 SOURCE_COLOURS = (INK, BAD, ACCENT)
 # The same numbers give the same bytes, and text stays text.
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hidiff",
     "font.family": "sans-serif",

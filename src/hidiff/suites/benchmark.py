@@ -1,4 +1,4 @@
-"""Runs a suite: trains what is not trained yet, judges what is not judged yet, keeps the rows."""
+"""Run a suite: train what is not trained yet, evaluate what is not evaluated yet, keep the rows."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,17 +12,17 @@ from hidiff._version import __version__
 from hidiff.datasets import record_splits
 from hidiff.images.files import first_file
 from hidiff.metrics import Summary, summarise, write_csv
-from hidiff.prediction import PredictionSettings
 from hidiff.recipe import Recipe
 from hidiff.suites.hardware import describe_hardware
+from hidiff.suites.identity import digest, identify
 from hidiff.suites.judging import Judged, judge_model
-from hidiff.suites.rows import VERSION, Results, Row, file_name
-from hidiff.suites.runs import Run, judged_recipe, recipe_hash
+from hidiff.suites.rows import VERSION, Identity, Results, Row, file_name
+from hidiff.suites.runs import Run, judged_recipe
 from hidiff.suites.suite import SEGMENTOR_ONLY, STAGE1, Evaluation, SuiteError
 from hidiff.training.log import METRICS_FILE
 from hidiff.weights import atomic_write
 
-SPENT_FILE = "spent.json"  # written when a run has ended: which stages it had, and what they cost
+SPENT_FILE = "spent.json"  # stages of a run and their cost; written when the run has ended
 Say = Callable[[str], object]
 Spent = dict[str, int | float]
 
@@ -30,16 +30,16 @@ Spent = dict[str, int | float]
 def run_suite(
     runs: Sequence[Run], results: Results, folder: Path, device: torch.device, say: Say
 ) -> None:
-    """Do every run that has no row yet; `folder` holds the trained models, of all suites.
+    """Train and evaluate every run that has no row yet; all suites share the models in `folder`.
 
-    A run that was cut off goes on from its last checkpoint. One process at a time. Raises
-    SuiteError where a model would be judged on who trained it.
+    An interrupted run goes on from its last checkpoint. One process at a time. Raises SuiteError
+    if a model would be evaluated on patients of its own training.
     """
     for run in runs:
         missing = {
             name: evaluation
             for name, evaluation in run.evaluations.items()
-            if results.find(row_key(run, name, evaluation)) is None
+            if results.find(identify_row(run, name, evaluation)) is None
         }
         if not missing:
             say(f"{run.name}: done before")
@@ -50,31 +50,32 @@ def run_suite(
         path = train_run(run, folder, device)
         for name, evaluation in missing.items():
             say(f"{run.name}: judging on {name}")
-            results.add(judge_run(run, name, evaluation, path, results.folder, device))
+            row = judge_run(run, name, evaluation, path, results.folder, device)
+            results.add(row, run.recipe, run.stage1)
 
 
-def row_key(run: Run, name: str, evaluation: Evaluation) -> Row:
-    """What tells whether a row is of this run: see rows.SAME."""
+def identify_row(run: Run, name: str, evaluation: Evaluation) -> Identity:
+    """Return all that the row of a run and evaluation is found by."""
     recipe = judged_recipe(run, evaluation)
     trained = record_splits(experiment.list_splits(run.recipe))["sha256"]
     judged = trained if recipe.data == run.recipe.data else split_hash(recipe)
-    return {
-        "version": VERSION,
-        "suite": run.suite,
+    fields = {
         "data": run.data,
         "arm": run.arm,
         "seed": run.seed,
         "evaluation": name,
-        "recipe_sha256": recipe_hash(recipe, evaluation.look, run.sizes, *run.start),
+        "look": evaluation.changes,
+        "size_kind": run.sizes,
         "split_sha256": trained,
         "judged_sha256": judged,
     }
+    return Identity(fields, run.recipe, run.stage1)
 
 
 def check_unseen(run: Run, name: str, evaluation: Evaluation) -> None:
-    """Raise SuiteError for a patient who trained the model and would judge it."""
+    """Raise SuiteError if a patient of the training is also in the evaluation."""
     if not (evaluation.data or run.came):
-        return  # a split is apart in itself
+        return  # The parts of one split never share a patient.
     judged = judged_recipe(run, evaluation)
     test = experiment.list_cases(judged, "test")
     for recipe in (run.recipe, run.stage1):
@@ -102,23 +103,26 @@ def split_hash(recipe: Recipe) -> str:
 
 
 def train_run(run: Run, folder: Path, device: torch.device) -> list[Path]:
-    """Train the run, and stage 1 before it where no other run has; the folders, stage 1 first."""
+    """Train stage 1, unless another run has, and then the run. Return their folders in order."""
     first = train_once(run.stage1, folder, device, STAGE1)
     if run.arm == STAGE1:
         return [first]
     weights = str(first / f"{STAGE1}.safetensors")
     segmentor = run.recipe.segmentor.model_copy(update={"weights": weights})
     recipe = run.recipe.model_copy(update={"segmentor": segmentor})
-    return [first, train_once(recipe, folder, device, run.arm, *run.start)]
+    return [first, train_once(recipe, folder, device, run.arm, run.stage1)]
 
 
-def train_once(recipe: Recipe, folder: Path, device: torch.device, arm: str, *start: str) -> Path:
-    """Train unless that was done; its folder, whose name tells every setting by a hash.
+def train_once(
+    recipe: Recipe, folder: Path, device: torch.device, arm: str, *stage1: Recipe
+) -> Path:
+    """Train unless that is done already. Return the folder, whose name has a hash of all settings.
 
-    Nothing is validated on the way: the model after the last step counts, whatever the arm.
+    There is no validation during training: every arm is evaluated after its last step.
     """
-    trained = recipe.model_copy(update={"prediction": PredictionSettings()})
-    name = file_name(recipe.name, arm, f"seed{recipe.seed}", recipe_hash(trained, *start)[:10])
+    contents = [identify(each) for each in (recipe, *stage1)]
+    del contents[0]["prediction"]  # does not matter in training
+    name = file_name(recipe.name, arm, f"seed{recipe.seed}", digest(*contents)[:10])
     place = folder / name
     if not (place / SPENT_FILE).is_file():
         named = recipe.model_copy(update={"name": name})
@@ -130,7 +134,7 @@ def train_once(recipe: Recipe, folder: Path, device: torch.device, arm: str, *st
 
 
 def count_spent(folder: Path, batch_size: int) -> dict[str, Spent]:
-    """Steps, images, FLOPs and seconds of each stage, from what the run logged."""
+    """Return steps, images, FLOPs and seconds of each stage, from the run's log."""
     text = (folder / METRICS_FILE).read_text(encoding="utf-8")
     rows = [json.loads(line) for line in text.splitlines()]
     return {
@@ -157,14 +161,15 @@ def judge_run(
     folder: Path,
     device: torch.device,
 ) -> Row:
-    """The row of a trained run on one evaluation; the rows of its cases go to files in `folder`."""
+    """Return the row of a trained run on one evaluation; write single cases to `folder`."""
     recipe = judged_recipe(run, evaluation)
     model = trained[-1] / f"{STAGE1 if run.arm == STAGE1 else 'last'}.safetensors"
     cases = experiment.list_cases(recipe, "test")
     found = judge_model(experiment.open_model(model), recipe, evaluation, cases, run.sizes, device)
-    key = row_key(run, name, evaluation)
-    words = run.data, run.arm, f"seed{run.seed}", name, key["recipe_sha256"][:10]
-    file = f"{file_name(*words)}.csv"
+    identity = identify_row(run, name, evaluation)
+    keys = [digest(each.model_dump(mode="json")) for each in (run.recipe, run.stage1)]
+    unique = digest(identity.fields, *map(identify, (run.recipe, run.stage1)))[:10]
+    file = f"{file_name(run.data, run.arm, f'seed{run.seed}', name, unique)}.csv"
     write_csv(found.rows, folder / "cases" / file)
     if found.bands:
         write_csv(found.bands, folder / "sizes" / file)
@@ -172,12 +177,15 @@ def judge_run(
     for place in trained:
         spent |= json.loads((place / SPENT_FILE).read_text(encoding="utf-8"))
     return {
-        **key,
+        "version": VERSION,
+        "suite": run.suite,
+        **identity.fields,
+        "resolved_recipe": keys[0],
+        "resolved_stage1": keys[1],
         "recipe": run.recipe.name,
         **({"stage1": run.stage1.name} if run.came else {}),
         "source": recipe.data.source,
         "changes": dict(run.changes),
-        "look": evaluation.model_dump(exclude={"arms"}, exclude_defaults=True),
         "hidiff": __version__,
         "hardware": describe_hardware(device),
         **describe_training(spent),
@@ -186,12 +194,11 @@ def judge_run(
         **describe_findings(found),
         "cases": f"cases/{file}",
         "sizes": f"sizes/{file}" if found.bands else None,
-        "size_kind": run.sizes if found.bands else None,
     }
 
 
 def describe_training(spent: dict[str, Spent]) -> Row:
-    """The budget, of all stages and together."""
+    """Return the training budget of each stage."""
     return {
         "steps": {stage: each["steps"] for stage, each in spent.items()},
         "flops": {stage: each["flops"] for stage, each in spent.items()},
@@ -201,7 +208,7 @@ def describe_training(spent: dict[str, Spent]) -> Row:
 
 
 def describe_prediction(recipe: Recipe, arm: str) -> Row:
-    """How much work a prediction was; of the segmentor alone there is nothing to say."""
+    """Return the settings that say how much work a prediction was, if there is a refiner."""
     used, num_steps = recipe.prediction, recipe.diffusion.num_steps
     if arm in (STAGE1, SEGMENTOR_ONLY):
         return {"prediction": {"rule": used.rule}}
@@ -216,7 +223,7 @@ def describe_prediction(recipe: Recipe, arm: str) -> Row:
 
 
 def describe_findings(found: Judged) -> Row:
-    """Metrics with their intervals, per class and source."""
+    """Return metrics with their intervals, per class and source."""
     summary: Summary = summarise(found.rows)
     metrics: dict[str, dict[str, Any]] = {}
     for entry in summary.entries:

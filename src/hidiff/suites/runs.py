@@ -1,40 +1,14 @@
-"""A suite's runs: each a recipe to train, and the stage 1 that it shares with others."""
+"""The runs of a suite: each is a recipe to train, and the stage 1 that it shares with others."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hidiff.datasets import CATALOG
-from hidiff.recipe import Recipe, change_recipe, make_recipe, read_recipe
+from hidiff.recipe import Recipe, change_recipe, read_recipe
+from hidiff.suites.identity import stage1_arm, stage1_of
 from hidiff.suites.suite import HYBRID, SEGMENTOR_ONLY, STAGE1, Evaluation, Suite, SuiteError
-
-# What stage 1 reads of the settings of training; whatever else an arm changes, it shares stage 1.
-STAGE1_TRAINING = (
-    "batch_size",
-    "accumulation",
-    "stage1_steps",
-    "stage1_rate",
-    "weight_decay",
-    "decay_power",
-    "clip_norm",
-    "mixed_precision",
-    "save_every",
-    "log_every",
-    "workers",
-)
-# A recipe that says no more than it must: what rows were made with that do not say more.
-DEFAULTS = make_recipe(
-    {
-        "name": "least",
-        "data": {"path": "unused"},
-        "labels": {"kind": "one_class", "classes": {"unused": [1]}},
-    }
-).model_dump(mode="json")
-DEFAULTS["training"]["last_step_share"] = 0.0  # before it was a setting
-DEFAULTS["data"]["outside_field_of_view"] = "ignored"  # likewise
 
 
 @dataclass(frozen=True)
@@ -43,16 +17,16 @@ class Run:
 
     suite: str
     data: str
-    """the name that its recipe goes by in the suite"""
+    """the name of its recipe in the suite"""
     arm: str
     changes: Mapping[str, Any]
-    """of the arm"""
+    """the settings that the arm changes"""
     seed: int
     stage1: Recipe
     came: bool
-    """stage 1 is trained by another recipe, on its data"""
+    """true if stage 1 is trained by another recipe, on that recipe's data"""
     recipe: Recipe
-    """of what it is judged as; of the arm stage1 nothing but stage 1 is trained"""
+    """the recipe that is trained; the arm stage1 trains nothing but stage 1"""
     evaluations: Mapping[str, Evaluation]
     sizes: str | None
 
@@ -60,16 +34,12 @@ class Run:
     def name(self) -> str:
         return f"{self.data}, {self.arm}, seed {self.seed}"
 
-    @property
-    def start(self) -> tuple[str, ...]:
-        """Of its hashes, which do not see where weights lie: another recipe's stage 1, if so."""
-        return (recipe_hash(self.stage1),) if self.came else ()
-
 
 def list_runs(suite: Suite, file: Path, find_recipe: Callable[[Path], Path]) -> list[Run]:
-    """Every run of a suite, in its order; recipes are looked for beside the suite's `file` first.
+    """Return every run of a suite, all recipes of one seed before the next seed.
 
-    A seed of all recipes comes before the next seed. Raises RecipeError or SuiteError.
+    A recipe's file is searched beside the suite's `file` first, then by `find_recipe`. Raises
+    RecipeError or SuiteError.
     """
     runs = []
     seeds = dict.fromkeys(
@@ -126,25 +96,15 @@ def _find(recipe: str, file: Path, find_recipe: Callable[[Path], Path]) -> Path:
 
 
 def arm_recipe(base: Recipe, arm: str, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe as an arm has it."""
+    """Return the recipe with an arm's changes."""
     if arm == STAGE1:
-        return stage1_of(base).model_copy(update={"prediction": base.prediction})
+        return stage1_arm(base)
     kind = SEGMENTOR_ONLY if arm == SEGMENTOR_ONLY else HYBRID
     return change_recipe(base, [f"training.arm={kind}", *as_words(changes)])
 
 
-def stage1_of(recipe: Recipe) -> Recipe:
-    """The recipe of the segmentor alone: what it leaves to its defaults, stage 1 does not read."""
-    content = recipe.model_dump(mode="json")
-    training = {name: content["training"][name] for name in STAGE1_TRAINING}
-    kept = {name: content[name] for name in ("name", "seed", "data", "labels", "segmentor")}
-    # the least of refiners, as it is made and counted, but not trained
-    refiner = {"width": 8, "condition": "once"}
-    return make_recipe({**kept, "refiner": refiner, "training": {**training, "stage2_steps": 0}})
-
-
 def judged_recipe(run: Run, evaluation: Evaluation) -> Recipe:
-    """The recipe as one evaluation has it: other data, or more work."""
+    """Return the recipe with an evaluation's changes of data and prediction."""
     changes = {
         f"{group}.{name}": value
         for group in ("data", "prediction")
@@ -153,35 +113,6 @@ def judged_recipe(run: Run, evaluation: Evaluation) -> Recipe:
     return change_recipe(run.recipe, as_words(changes)) if changes else run.recipe
 
 
-def recipe_hash(recipe: Recipe, *more: Any) -> str:
-    """Of every setting that differs from its default, but the name and where stage 1's weights lie.
-
-    So rows stay what they are when a new setting appears. Of a default that changes its value,
-    DEFAULTS keeps the former one, so that the rows of both are told apart.
-    """
-    content = recipe.model_dump(mode="json")
-    del content["name"]
-    del content["segmentor"]["weights"]
-    if recipe.training.arm == SEGMENTOR_ONLY or recipe.training.stage2_steps == 0:
-        del content["training"]["last_step_share"]  # no refiner, no t
-    if not CATALOG[recipe.data.source].fields_of_view:
-        del content["data"]["outside_field_of_view"]
-    text = json.dumps([unlike(content, DEFAULTS), *more], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def unlike(content: Mapping[str, Any], default: Mapping[str, Any]) -> dict[str, Any]:
-    """What of nested settings is not as in the default."""
-    found = {}
-    for name, value in content.items():
-        other = default.get(name)
-        if isinstance(value, Mapping) and isinstance(other, Mapping):
-            value, other = unlike(value, other), {}
-        if name not in default or value != other:
-            found[name] = value
-    return found
-
-
 def as_words(changes: Mapping[str, Any]) -> list[str]:
-    """Changes as `change_recipe` takes them; JSON is YAML too."""
+    """Return changes in the form that `change_recipe` takes; JSON is valid YAML."""
     return [f"{name}={json.dumps(value)}" for name, value in changes.items()]

@@ -32,11 +32,9 @@ class Evaluation(BaseModel):
     arms: tuple[str, ...] | None = Field(default=None, description="left out: all arms")
 
     @property
-    def look(self) -> Changes:
-        """What it changes: what its rows are told apart by. A row that is not packed says so by
-        saying nothing, like those from before there was a choice."""
-        content = self.model_dump(exclude={"arms"})
-        return content if self.packed else {k: v for k, v in content.items() if k != "packed"}
+    def changes(self) -> Changes:
+        """Return what differs from an evaluation on the recipe's own test split."""
+        return self.model_dump(mode="json", exclude={"arms"}, exclude_defaults=True)
 
     @model_validator(mode="after")
     def _is_known(self) -> "Evaluation":

@@ -3,8 +3,12 @@
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from hidiff.diffusion import LossWeights
+
+# Marks a setting that the first stage does not depend on.
+ONLY_STAGE2: JsonDict = {"only_stage2": True}
 
 
 class TrainingSettings(BaseModel):
@@ -17,6 +21,7 @@ class TrainingSettings(BaseModel):
         description="hybrid: stage 2 trains segmentor and refiner, as the next setting says; "
         "segmentor_only: the baseline, stage 2 goes on with the segmentor for as many training "
         "FLOPs as the hybrid's",
+        json_schema_extra=ONLY_STAGE2,
     )
     segmentor: Literal["trained", "joint", "frozen"] = Field(
         default="trained",
@@ -24,17 +29,29 @@ class TrainingSettings(BaseModel):
         "one step moves both, on the sum of their losses, for about two thirds of the work; "
         "frozen: it comes trained and stays as it is; stage 1 is skipped, and stage 2 trains the "
         "refiner alone",
+        json_schema_extra=ONLY_STAGE2,
     )
     batch_size: int = Field(default=8, ge=1, description="patches a step, over all processes")
     accumulation: int = Field(default=1, ge=1, description="parts a batch is split into")
     stage1_steps: int = Field(default=2000, ge=0, description="steps of the segmentor alone")
-    stage2_steps: int = Field(default=4000, ge=0, description="iterations of stage 2 (hybrid)")
+    stage2_steps: int = Field(
+        default=4000,
+        ge=0,
+        description="iterations of stage 2 (hybrid)",
+        json_schema_extra=ONLY_STAGE2,
+    )
     stage1_rate: float = Field(default=1e-3, gt=0, description="AdamW's rate in stage 1")
     segmentor_rate: float = Field(
-        default=1e-4, gt=0, description="the segmentor's rate in stage 2; 1e-4 is the paper's"
+        default=1e-4,
+        gt=0,
+        description="the segmentor's rate in stage 2; 1e-4 is the paper's",
+        json_schema_extra=ONLY_STAGE2,
     )
     refiner_rate: float = Field(
-        default=1e-3, gt=0, description="the refiner's rate; 1e-4 is the paper's, at width 128"
+        default=1e-3,
+        gt=0,
+        description="the refiner's rate; 1e-4 is the paper's, at width 128",
+        json_schema_extra=ONLY_STAGE2,
     )
     weight_decay: float = Field(default=1e-4, ge=0)
     decay_power: float = Field(
@@ -45,6 +62,7 @@ class TrainingSettings(BaseModel):
         ge=0,
         description="first iterations of stage 2 that train the refiner alone, before the "
         "segmentor follows it",
+        json_schema_extra=ONLY_STAGE2,
     )
     clip_norm: float = Field(default=1.0, gt=0, description="largest norm of a network's gradient")
     diffusion_weight: float = Field(
@@ -52,6 +70,7 @@ class TrainingSettings(BaseModel):
         ge=0,
         description="share of the refiner's loss in the segmentor's, or in the sum (joint); 0: no "
         "collaboration",
+        json_schema_extra=ONLY_STAGE2,
     )
     last_step_share: float = Field(
         default=0.5,
@@ -59,17 +78,22 @@ class TrainingSettings(BaseModel):
         le=1,
         description="share of the draws of t that are T on purpose, where a prediction begins, and "
         "with one step ends; the others are uniform in 1..T (the paper's: 0)",
+        json_schema_extra=ONLY_STAGE2,
     )
-    loss: LossWeights = LossWeights()
+    loss: LossWeights = Field(default=LossWeights(), json_schema_extra=ONLY_STAGE2)
     mixed_precision: Literal["no", "bf16"] = Field(
         default="no", description="bf16 is for GPUs: on a CPU it is slower"
     )
-    validate_every: int = Field(default=500, ge=1, description="steps between validations")
+    validate_every: int = Field(
+        default=500, ge=1, description="steps between validations", json_schema_extra=ONLY_STAGE2
+    )
     save_every: int = Field(default=200, ge=1, description="steps between checkpoints")
     log_every: int = Field(default=20, ge=1, description="steps between rows of metrics.jsonl")
     workers: int = Field(default=0, ge=0, description="processes that load patches")
     start_from: str | None = Field(
-        default=None, description="a checkpoint to fine-tune: its segmentor and refiner"
+        default=None,
+        description="a checkpoint to fine-tune: its segmentor and refiner",
+        json_schema_extra=ONLY_STAGE2,
     )
 
     @model_validator(mode="after")
@@ -112,3 +136,13 @@ class TrainingSettings(BaseModel):
                 "divide: use a multiple of it"
             )
         return self
+
+
+def stage1_settings(model: type[BaseModel] = TrainingSettings) -> list[str]:
+    """Return the names of the settings that the first stage depends on.
+
+    These are all but the marked ones, so a new setting counts unless somebody marks it.
+    """
+    return [
+        name for name, field in model.model_fields.items() if field.json_schema_extra != ONLY_STAGE2
+    ]
