@@ -32,7 +32,7 @@ def demo(
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
 ) -> None:
-    """Train and evaluate a small model of brain tissues: about two minutes of one core's time.
+    """Train and evaluate a small model of brain tissues: at most three minutes of one core's time.
 
     The images are slices of the MNI152 average brain, which comes with nilearn; nothing is
     downloaded. The table shows prior and refined masks, whether the refinement helps or not.
