@@ -34,7 +34,7 @@ from hidiff.labels import MEAN
 from hidiff.metrics import Entry, average_seeds, pair_arms, summarise
 from hidiff.prediction import Predictor
 from hidiff.recipe import Recipe, change_recipe
-from hidiff.segmentors.monai_networks import unet
+from hidiff.segmentors.unet import unet
 from hidiff.training.ema import EMA
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is

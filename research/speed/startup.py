@@ -9,7 +9,7 @@ alone. Time is the processor's (user and system), on one thread. The result is
     ratio = (predict - prediction) / import torch
 
 of the medians, with the range of the ratios of single turns. The image is drawn here. A row is
-added to startup.json, or replaces the row of the same label and processor.
+added to results/startup.json, or replaces the row of the same label and processor.
 
 To time another checkout, put its src/ first in PYTHONPATH.
 """
@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-RESULTS = Path(__file__).with_suffix(".json")
+RESULTS = Path(__file__).parent / "results" / "startup.json"
 SIDE = 256  # pixels of the image, a side
 WATCHED = ("monai", "scipy", "accelerate", "matplotlib", "nibabel", "h5py", "pydicom")
 
