@@ -6,16 +6,19 @@ a softmax. Overlapping regions (BraTS: whole tumour, core, enhancing): one plane
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Num, Shaped, UInt8
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
+
+from hidiff.noise import few, is_noise
 
 BACKGROUND = "background"
 # what result rows call the mean over the classes
 MEAN = "mean"
+WHITES = (1, 255, 65535)
 
 
 class Labels(BaseModel):
@@ -31,10 +34,22 @@ class Labels(BaseModel):
     )
     threshold: float | None = Field(
         default=None,
-        description="one_class only: a mask value above it is foreground. Without it: a mask of 0 "
-        "and the class's values is taken at its word, any other is cut at half of 1, 255 or 65535, "
-        "so that 0/1, 0/255 and JPEG masks are all read right",
+        description="one_class only: a mask value above it is foreground. Without it, masks of 0/1 "
+        "and 0/255 are both read right, those with JPEG noise are cut at half of white, and any "
+        "other value that is not declared is an error",
     )
+    ignore: tuple[int, ...] = Field(
+        default=(),
+        description="value or values of pixels that nobody decided (often 255 or -1): left out of "
+        "losses, metrics and reports. With it, every other value of a mask must be declared",
+    )
+
+    @field_validator("ignore", mode="before")
+    @classmethod
+    def _one_or_several(cls, ignore: Any) -> Any:
+        if ignore is None:
+            return ()
+        return (ignore,) if isinstance(ignore, int) else ignore
 
     @model_validator(mode="after")
     def _consistent(self) -> "Labels":
@@ -66,6 +81,12 @@ class Labels(BaseModel):
                 f"labels.kind exclusive has the values {values}: each may name one class only. "
                 "Overlapping classes are kind: regions."
             )
+        taken = {0, *values} & set(self.ignore)
+        if taken:
+            raise ValueError(
+                f"labels.ignore has {few(sorted(taken))}, which means the background or a class "
+                "already. A value can mean one of them only."
+            )
         if self.threshold is not None and self.kind != "one_class":
             raise ValueError("labels.threshold is for kind: one_class only: leave it out")
         return self
@@ -94,56 +115,97 @@ class Labels(BaseModel):
         """The prior: the segmentor's logits as probabilities."""
         return logits.softmax(dim=1) if self.kind == "exclusive" else logits.sigmoid()
 
-    def encode(self, mask: Num[np.ndarray, "*space"]) -> Float[np.ndarray, "k *space"]:
-        """A mask as it lies in a file -> bits, one plane a class.
+    def encode(
+        self, mask: Num[np.ndarray, "*space"], *, lossy: bool = False
+    ) -> Float[np.ndarray, "k *space"]:
+        """Return a mask as it lies in a file as bits, one plane a class. Ignored pixels have none.
 
-        Raises ValueError for a value that no class declares.
+        `lossy` says that the file's compression changes values, as JPEG does. Raises ValueError for
+        a value that no class declares.
         """
-        return self.encode_bool(mask).astype(np.float32)
+        return self.encode_bool(mask, lossy=lossy).astype(np.float32)
 
-    def encode_bool(self, mask: Num[np.ndarray, "*space"]) -> Bool[np.ndarray, "k *space"]:
-        """As `encode`, a byte a bit: for volumes."""
+    def encode_bool(
+        self, mask: Num[np.ndarray, "*space"], *, lossy: bool = False
+    ) -> Bool[np.ndarray, "k *space"]:
+        """Encode as `encode` does, with a byte a bit: for volumes."""
         if self.kind == "one_class":
-            return self._foreground(mask)[None]
-        declared = {0} | {value for each in self.classes.values() for value in each}
-        found = np.unique(mask)
-        unknown = [value for value in found.tolist() if value not in declared]
-        if unknown:
-            raise ValueError(
-                f"the mask holds the values {_few(unknown)}, but only {sorted(declared)} are "
-                f"declared ({dict(self.classes)}). Add them to labels.classes, or mend the mask."
-            )
+            return self._foreground(mask, lossy)[None]
+        self._check_declared(mask)
         planes = np.stack([np.isin(mask, values) for values in self.classes.values()])
         if self.kind == "exclusive":
             planes = np.concatenate([~planes.any(axis=0, keepdims=True), planes])
         return planes
 
-    def _foreground(self, mask: Num[np.ndarray, "*space"]) -> Bool[np.ndarray, "*space"]:
-        """Where the one class is."""
-        cut = self.cut(mask)
+    def counted(self, mask: Num[np.ndarray, "*space"]) -> Bool[np.ndarray, "*space"]:
+        """Return which pixels of a mask count: those without an ignored value."""
+        return ~np.isin(mask, self.ignore)
+
+    def check(self, mask: Num[np.ndarray, "*space"], *, lossy: bool = False) -> None:
+        """Raise ValueError for a mask that `encode` does not read."""
+        if self.kind == "one_class":
+            self.cut(mask, lossy=lossy)
+        else:
+            self._check_declared(mask)
+
+    def _check_declared(self, mask: Num[np.ndarray, "*space"]) -> None:
+        """Raise ValueError for a value that is neither a class, nor background, nor ignored."""
+        declared = {0, *self.ignore, *(v for values in self.classes.values() for v in values)}
+        unknown = [value for value in np.unique(mask).tolist() if value not in declared]
+        if not unknown:
+            return
+        ignored = f", ignored: {list(self.ignore)}" if self.ignore else ""
+        raise ValueError(
+            f"the mask holds the values {few(unknown)}, but only {sorted(declared)} are declared "
+            f"({dict(self.classes)}{ignored}). Add them to labels.classes, or to labels.ignore if "
+            "they mark pixels that shall not count; or mend the mask."
+        )
+
+    def _foreground(
+        self, mask: Num[np.ndarray, "*space"], lossy: bool
+    ) -> Bool[np.ndarray, "*space"]:
+        """Return where the one class is."""
+        cut = self.cut(mask, lossy=lossy)
         if cut is not None:
-            return mask > cut
+            return (mask > cut) & self.counted(mask)
         (values,) = self.classes.values()
         return np.isin(mask, values)
 
-    def cut(self, mask: Num[np.ndarray, "*space"]) -> float | None:
-        """Of one class: the value above which a mask is foreground; None: taken at its word.
+    def cut(self, mask: Num[np.ndarray, "*space"], *, lossy: bool = False) -> float | None:
+        """Return the value above which a mask of one class is foreground; None: at its word.
 
-        Raises ValueError for a mask that can be read neither way.
+        A mask that holds declared values alone is taken at its word. Without an ignore label a mask
+        of 0 and one of 1, 255 and 65535 is foreground there, and one with noise around black and
+        white is cut half way. Raises ValueError for any other mask.
         """
         if self.threshold is not None:
             return self.threshold
         (values,) = self.classes.values()
-        if np.isin(mask, [0, *values]).all():
+        if np.isin(mask, [0, *values, *self.ignore]).all():
             return None
-        largest = mask.max()
-        for white in (1, 255, 65535):
-            if white / 2 < largest <= white:
-                return white / 2
+        if self.ignore:
+            self._check_declared(mask)
+        found, counts = np.unique(mask, return_counts=True)
+        above = found[found != 0]
+        largest = found[-1]
+        if len(above) == 1 and largest in WHITES:
+            return float(largest) / 2
+        if found[0] >= 0:
+            for white in WHITES[1:]:
+                near = white / 2 < largest <= white
+                if near and (lossy or is_noise(found, counts, white)):
+                    return white / 2
+        if found[0] < 0 or largest in (*values, *WHITES[1:]):
+            raise ValueError(
+                f"the mask holds the values {few(above.tolist())}, but only {list(values)} is "
+                f"declared ({dict(self.classes)}). If some mark pixels that nobody decided, set "
+                "labels.ignore to them; if they are classes, add them to labels.classes; if all "
+                "above one is foreground, set labels.threshold."
+            )
         raise ValueError(
-            f"the mask's largest value is {largest:g}, which is neither declared "
-            f"({dict(self.classes)}) nor near 1, 255 or 65535. Add it to labels.classes, or set "
-            "labels.threshold: values above it are foreground."
+            f"the mask's largest value is {largest:.7g}, which is neither declared "
+            f"({dict(self.classes)}) nor near 1, 255 or 65535 as noise is. Add it to "
+            "labels.classes, or set labels.threshold: values above it are foreground."
         )
 
     def decode(
@@ -196,8 +258,3 @@ class Labels(BaseModel):
         for plane in sorted(range(len(values)), key=lambda plane: -sizes[plane]):
             written[label_map[plane] > 0] = values[plane]
         return written
-
-
-def _few(values: list, most: int = 6) -> str:
-    shown = ", ".join(f"{value:g}" for value in values[:most])
-    return f"{shown}, ... ({len(values)} in all)" if len(values) > most else shown

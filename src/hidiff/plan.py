@@ -6,33 +6,41 @@ machine allows is the limit. Every choice is said with its reason, and can be ch
 
 import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import psutil
 import torch
-from jaxtyping import Float
 
 from hidiff.datasets import CATALOG, Case, Splitting
+from hidiff.datasets.patients import propose_patients
 from hidiff.datasets.sets.msd import is_msd, read_msd_channels, read_msd_labels
 from hidiff.datasets.sets.nnunet import is_nnunet, read_dataset
-from hidiff.datasets.splits import SPLITS
+from hidiff.datasets.splits import SPLITS, has_lists
 from hidiff.images import DataError
-from hidiff.images.grid import PLANES, Plane
+from hidiff.inspection.choices import (
+    choose_augmentation,
+    choose_channels,
+    choose_intensity,
+    choose_labels,
+    choose_neighbours,
+    choose_plane,
+    choose_spacing,
+    known_labels,
+    median_spacing,
+    spacing_is_lost,
+    typical_size,
+)
+from hidiff.inspection.findings import LOST_SPACING
 from hidiff.inspection.fingerprint import Fingerprint, take_fingerprint
 from hidiff.labels import Labels
 from hidiff.recipe import Recipe, make_recipe
 
-# Slices further apart than so many times their pixels show little of one another.
-THICK = 3.0
-# Spacings that differ by more than this share between cases are brought to one.
-SPREAD = 0.1
 # Of all pixels: where the classes cover more than this, images are looked at whole.
 LARGE_SHARE = 0.03
-HOUNSFIELD = -200.0  # values below this are of CT: air is -1000
+EACH_FILE_ALONE = Splitting()
 
 
 class Machine(NamedTuple):
@@ -73,18 +81,47 @@ def look_at(
     root: Path,
     splitting: Splitting,
     begin: Callable[[int], Callable[[], object]] = lambda _: lambda: None,
+    *,
+    known: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """The plan for a data folder on this machine. Raises DataError, naming the file.
+    """Return the plan for a data folder on this machine. Raises DataError, naming the file.
 
-    `begin` is told how many cases there are, and what it returns is called after each.
+    `begin` gets the number of cases, and what it returns is called after each. `known` are settings
+    of the labels that a person gave, such as ignore.
     """
     layout = recognise(root)
     cases = list_all(root, layout, splitting)
-    return propose(root, layout, take_fingerprint(cases, begin(len(cases))), this_machine())
+    labels, ignore = known_labels(layout.labels, known or {})
+    layout = replace(layout, labels=labels)
+    found = take_fingerprint(cases, begin(len(cases)), labels=layout.labels, ignore=ignore)
+    splitting, reason = choose_splitting(root, cases, splitting, found)
+    return propose(
+        root, layout, found, this_machine(), ignore=ignore, splitting=splitting, grouping=reason
+    )
+
+
+def choose_splitting(
+    root: Path, cases: Sequence[Case], splitting: Splitting, found: Fingerprint
+) -> tuple[Splitting, str]:
+    """Return how cases are split, by the patients that their names suggest, and why.
+
+    The reason is empty where there is nothing to say.
+    """
+    if "group" in splitting.model_fields_set:
+        return splitting, f"{found.groups} groups, by the pattern that was given"
+    patients = propose_patients([case.name for case in cases])
+    if patients is None:
+        return splitting, found.alike
+    if has_lists(root):
+        return splitting, f"{patients.sentence}, but the lists decide: look that they keep together"
+    return (
+        splitting.model_copy(update={"group": patients.pattern}),
+        f"{patients.sentence}: all files of one stay in one split. Change it if they are not",
+    )
 
 
 def recognise(root: Path) -> Layout:
-    """Which of the known layouts a folder has."""
+    """Return the layout of a folder. Raises DataError for one of no known layout."""
     if is_msd(root):  # it has imagesTr/, too
         return Layout("msd", read_msd_labels(root), read_msd_channels(root))
     if is_nnunet(root):
@@ -112,41 +149,63 @@ def this_machine() -> Machine:
     return Machine(cores or 1, psutil.virtual_memory().total / 2**30, gpu / 2**30)
 
 
-def propose(root: Path, layout: Layout, found: Fingerprint, machine: Machine) -> Plan:
-    """A recipe for data like this on a machine like this; a pure function."""
+def propose(
+    root: Path,
+    layout: Layout,
+    found: Fingerprint,
+    machine: Machine,
+    *,
+    ignore: tuple[int, ...] = (),
+    splitting: Splitting = EACH_FILE_ALONE,
+    grouping: str = "",
+) -> Plan:
+    """Return a recipe for data like this on a machine like this; a pure function.
+
+    `splitting` is how cases are split, `grouping` the reason for it.
+    """
     notes: list[Choice] = []
 
     def say(setting: str, value: Any, reason: str) -> Any:
         notes.append(Choice(setting, _shown(value), reason))
         return value
 
-    labels = layout.labels or _labels(found)
-    say(
-        "labels",
-        f"{labels.kind}: {', '.join(labels.class_names)}",
-        "as dataset.json says" if layout.labels else "by the values in the masks",
+    labels, reason = (
+        (layout.labels, "as dataset.json or the command says")
+        if layout.labels
+        else choose_labels(found, ignore)
     )
+    say("labels", f"{labels.kind}: {', '.join(labels.class_names)}", reason)
+    if labels.ignore:
+        say("labels.ignore", ", ".join(map(str, labels.ignore)), "left out of losses and metrics")
     data: dict[str, Any] = {"source": layout.source, "path": str(root)}
-    data["channels"] = say("channels", *_channels(found, layout))
-    data["intensity"] = say("intensity", *_intensity(found, layout))
+    if grouping:
+        say("splitting.group", splitting.group, grouping)
+    if splitting != EACH_FILE_ALONE:
+        data["splitting"] = splitting.model_dump(exclude_defaults=True)
+    data["channels"] = say("channels", *choose_channels(found, layout.channel_names))
+    data["intensity"] = say("intensity", *choose_intensity(found, layout.channel_names))
     if found.volumes:
-        data["plane"] = say("plane", *_plane(found))
-        data["neighbours"] = say("neighbours", *_neighbours(found, data["plane"]))
-        spacing, reason = _spacing(found, data["plane"])
+        if spacing_is_lost(found):
+            say("spacing", "1 x 1 x 1 mm", LOST_SPACING)
+        data["plane"] = say("plane", *choose_plane(found))
+        data["neighbours"] = say("neighbours", *choose_neighbours(found, data["plane"]))
+        spacing, reason = choose_spacing(found, data["plane"])
         if spacing:
             data["spacing_mm"] = say("spacing_mm", spacing, reason)
     limit = 512 if machine.gpu_gib >= 24 else 256 if machine.gpu_gib else 128
-    if _seen_at_once(found, _typical_size(found, data), limit):
-        shrink = max(_typical_size(found, data)) / limit
+    if _seen_at_once(found, typical_size(found, data), limit):
+        shrink = max(typical_size(found, data)) / limit
         why = "what is to be found is large: whole images are made smaller, and seen at once"
         if found.volumes:
-            sides = data.get("spacing_mm") or _median_spacing(found, data["plane"]).tolist()
+            sides = data.get("spacing_mm") or median_spacing(found, data["plane"]).tolist()
             smaller = [round(side * shrink, 4) for side in sides]
             data["spacing_mm"] = say("spacing_mm", smaller, why)
         else:
             data["size"] = say("size", [limit, limit], why)
-    data["patch_size"] = say("patch_size", *_patch(_typical_size(found, data), limit))
-    data["augmentation"] = say("augmentation", *_augmentation(found, layout))
+    data["patch_size"] = say("patch_size", *_patch(typical_size(found, data), limit))
+    data["augmentation"] = say(
+        "augmentation", *choose_augmentation(found, layout.channel_names, labels)
+    )
     sizes = _networks(machine, math.prod(data["patch_size"]))
     say("refiner.width", sizes["refiner"], sizes["why"])
     if sizes["fine"]:
@@ -189,107 +248,6 @@ def run_name(root: Path) -> str:
     return plain.lstrip(".-") or "run"
 
 
-def _labels(found: Fingerprint) -> Labels:
-    """One class where the masks hold one value, or greys; else a class a value."""
-    values = [value for value in found.values if value]
-    if not values:
-        raise DataError("every mask is empty: there is nothing to learn. Check the masks.")
-    if len(values) == 1 or set(values) <= {1, 255} or len(values) > 32:
-        value = values[0] if len(values) == 1 else 255
-        return Labels(kind="one_class", classes={"object": (value,)})
-    return Labels(kind="exclusive", classes={f"class_{value}": (value,) for value in values})
-
-
-def _channels(found: Fingerprint, layout: Layout) -> tuple[int, str]:
-    usual = found.channels.most_common(1)[0][0]
-    if len(found.channels) > 1 and not set(found.channels) <= {1, 3}:
-        raise DataError(
-            f"the images have {sorted(found.channels)} channels, but one number is wanted. "
-            "Take the others out, or convert them."
-        )
-    names = f" ({', '.join(layout.channel_names)})" if layout.channel_names else ""
-    return usual, f"{found.channels[usual]} of {found.cases} images have as many{names}"
-
-
-def _is_ct(found: Fingerprint, layout: Layout) -> bool:
-    return found.low < HOUNSFIELD or "ct" in [name.lower() for name in layout.channel_names]
-
-
-def _intensity(found: Fingerprint, layout: Layout) -> tuple[dict[str, Any], str]:
-    if _is_ct(found, layout):
-        low, high = (round(end) for end in found.foreground)
-        return (
-            {"kind": "window", "window": [low, max(high, low + 1)]},
-            "CT in HU: what lies under the masks, from its 0.5th to its 99.5th percentile",
-        )
-    if not found.volumes and found.low >= 0 and set(found.types) <= {"uint8", "bool"}:
-        return {"kind": "unit"}, "8-bit pictures have one scale"
-    if found.volumes and set(found.types) <= {"uint8"}:
-        return {"kind": "zscore"}, "8-bit volumes: each was scaled in its own way"
-    return {"kind": "zscore"}, "grey values without a fixed scale (MRI, 16 bit)"
-
-
-def _plane(found: Fingerprint) -> tuple[Plane, str]:
-    """The plane whose slices lie furthest apart, where that is telling; else axial."""
-    apart: Mapping[Plane, float] = {
-        plane: float(np.median([_thickness(grid, plane) for grid in found.grids]))
-        for plane in PLANES
-    }
-    thickest = max(apart, key=lambda plane: apart[plane])
-    if apart[thickest] > 1.5:
-        return thickest, f"its slices lie {apart[thickest]:.1f} pixels apart: it was scanned so"
-    return "axial", "the voxels are nearly cubes, so no plane is the sharpest"
-
-
-def _thickness(grid: Any, plane: Plane) -> float:
-    depth, rows, columns = grid.slice_spacing_mm(plane)
-    return depth / min(rows, columns)
-
-
-def _neighbours(found: Fingerprint, plane: Plane) -> tuple[int, str]:
-    thickness = float(np.median([_thickness(grid, plane) for grid in found.grids]))
-    if all(grid.slice_shape(plane)[0] == 1 for grid in found.grids):
-        return 0, "each volume is a single slice"
-    if thickness > THICK:
-        return 0, f"slices lie {thickness:.1f} pixels apart, and tell little of one another"
-    return 1, f"slices lie {thickness:.1f} pixels apart: the next ones help"
-
-
-def _spacing(found: Fingerprint, plane: Plane) -> tuple[list[float] | None, str]:
-    sides = np.array([grid.slice_spacing_mm(plane)[1:] for grid in found.grids])
-    middle = _median_spacing(found, plane)
-    spread = float(np.abs(sides / middle - 1).max())
-    square = float(middle.max() / middle.min())
-    if spread <= SPREAD and square <= 1 + SPREAD:
-        return None, ""
-    side = [round(float(middle.min()), 4)] * 2 if square > 1 + SPREAD else middle.round(4).tolist()
-    return side, f"in-plane spacings differ by up to {max(spread, square - 1):.0%}: brought to one"
-
-
-def _median_spacing(found: Fingerprint, plane: Plane) -> Float[np.ndarray, "2"]:
-    """Of rows and columns, in mm."""
-    return np.median([grid.slice_spacing_mm(plane)[1:] for grid in found.grids], axis=0)
-
-
-def _typical_size(found: Fingerprint, data: Mapping[str, Any]) -> tuple[int, int]:
-    """Rows and columns of the median image, after resampling."""
-    if data.get("size"):
-        rows, columns = data["size"]
-        return rows, columns
-    if not found.volumes:
-        rows, columns = np.median(found.sizes, axis=0).astype(int).tolist()
-        return rows, columns
-    plane, target = data["plane"], data.get("spacing_mm")
-    sizes = []
-    for grid in found.grids:
-        size = np.array(grid.slice_shape(plane)[1:], dtype=float)
-        if target:
-            size *= np.array(grid.slice_spacing_mm(plane)[1:]) / target
-        sizes.append(size)
-    rows, columns = np.median(sizes, axis=0).round().astype(int).tolist()
-    return rows, columns
-
-
 def _seen_at_once(found: Fingerprint, typical: tuple[int, int], limit: int) -> bool:
     """Whether whole images, made smaller, show more than patches do."""
     return limit < max(typical) <= 4 * limit and found.foreground_share > LARGE_SHARE
@@ -305,18 +263,6 @@ def _patch(typical: tuple[int, int], limit: int) -> tuple[list[int], str]:
 
 def _multiple_of_32(side: int) -> int:
     return max(64, math.ceil(side / 32) * 32)
-
-
-def _augmentation(found: Fingerprint, layout: Layout) -> tuple[Any, str]:
-    if not found.volumes:
-        return "flip_rotate", "pictures may lie any way up"
-    shape = {"affine": 0.5, "rotation_degrees": 20.0, "zoom": 0.2}
-    if _is_ct(found, layout):
-        return {**shape, "noise": 0.2}, "CT: a body lies one way up, and HU are fixed"
-    return (
-        {**shape, "gamma": 0.3, "contrast": 0.3, "brightness": 0.3, "noise": 0.2},
-        "a body lies one way up; brightness is arbitrary",
-    )
 
 
 def _networks(machine: Machine, pixels: int) -> dict[str, Any]:

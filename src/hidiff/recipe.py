@@ -66,7 +66,7 @@ def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
 
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} does not read as a recipe: {error}") from error
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
@@ -87,6 +87,14 @@ def change_recipe(recipe: Recipe, changes: Sequence[str]) -> Recipe:
     for change in changes:
         _set(content, change)
     return make_recipe(content)
+
+
+def read_changes(changes: Sequence[str]) -> dict[str, Any]:
+    """Return changes as `read_recipe` takes them as nested settings."""
+    content: dict[str, Any] = {}
+    for change in changes:
+        _set(content, change)
+    return content
 
 
 def make_recipe(content: Mapping[str, Any], source: str = "the recipe") -> Recipe:

@@ -80,15 +80,19 @@ def check(
 def look_at(target: Path, changes: list[str]) -> "DataReport":
     """The report on a folder, or on the data of a recipe."""
     from hidiff.cli.errors import Mistake
+    from hidiff.datasets.patients import EACH_FILE
     from hidiff.inspection.check import check_cases
     from hidiff.recipe import read_recipe
 
     recipe = None
     if target.is_dir():
-        if changes:
-            raise Mistake("--set is for recipes, and this is a folder. Leave it out.")
+        if any(not change.startswith(("labels.", "data.splitting.")) for change in changes):
+            raise Mistake(
+                "--set is for recipes, and this is a folder: of it only labels and data.splitting "
+                "can be set. Leave the others out."
+            )
         root = target
-        splits, findings, known = share_out_unknown(target)
+        splits, findings, known = share_out_unknown(target, changes)
     else:
         recipe = read_recipe(find_recipe(target), changes)
         root = recipe.data.root
@@ -97,6 +101,7 @@ def look_at(target: Path, changes: list[str]) -> "DataReport":
             "labels": recipe.labels,
             "channels": recipe.data.channels,
             "intensity": recipe.data.intensity,
+            "grouped": recipe.data.splitting.group != EACH_FILE,
         }
     with progress_bar() as bar:
         task = bar.add_task("reading", total=sum(len(cases) for cases in splits.values()))
@@ -109,21 +114,38 @@ def look_at(target: Path, changes: list[str]) -> "DataReport":
 
 
 def share_out_unknown(
-    root: Path,
+    root: Path, changes: list[str]
 ) -> "tuple[dict[str, list[Case]], list[Finding], dict[str, Any]]":
-    """Of a folder without a recipe: the splits, what is in the way, and what its own files say."""
-    from hidiff.datasets import Splitting
+    """Return a folder's splits, what is in the way, and what its own files and the user say.
+
+    Without a pattern from the user, patients are those that the names suggest.
+    """
+    from hidiff.cli.planning import given_settings
     from hidiff.images import DataError
+    from hidiff.inspection.choices import known_labels
     from hidiff.inspection.findings import Finding
+    from hidiff.inspection.share_out import group_by_names
     from hidiff.plan import recognise
 
-    splitting = Splitting()
+    splitting, settings = given_settings(changes)
     try:
         layout = recognise(root)
+        labels, ignore = known_labels(layout.labels, settings)
     except DataError as error:
         return {}, [Finding("stop", str(error))], {}
-    known = {"labels": layout.labels, "channels": len(layout.channel_names) or None}
-    return (*share_out(layout.source, root, splitting), known)
+    known = {
+        "labels": labels,
+        "channels": len(layout.channel_names) or None,
+        "ignore": ignore,
+        "grouped": "group" in splitting.model_fields_set,
+    }
+    splits, findings = share_out(layout.source, root, splitting)
+    if not known["grouped"]:
+        proposed, warnings = group_by_names(root, splits, splitting)
+        if proposed is not None:
+            splits, findings = share_out(layout.source, root, proposed)
+        findings = [*findings, *warnings]
+    return splits, findings, known
 
 
 def share_out(
@@ -170,7 +192,7 @@ def memory_findings(recipe: "Recipe") -> "list[Finding]":
 
 
 def show(report: "DataReport") -> None:
-    """All of it in words and tables; the last line is the verdict."""
+    """Print all of it in tables and sentences; the last line is the verdict."""
     say(report.place, "bold")
     if report.cases:
         table = Table("split", "cases", "groups", title_justify="left")
@@ -194,8 +216,11 @@ def show(report: "DataReport") -> None:
         if len(finding.files) > MOST_FILES:
             say(f"    and {len(finding.files) - MOST_FILES} more")
     stops = sum(finding.level == "stop" for finding in report.findings)
+    warnings = sum(finding.level == "warning" for finding in report.findings)
     if report.go:
-        say("go", "bold green")
+        doubts = f", but look at the {warnings} warnings above first" if warnings > 1 else ""
+        doubts = ", but look at the warning above first" if warnings == 1 else doubts
+        say(f"go{doubts}", "bold yellow" if warnings else "bold green")
     else:
         say(f"no go: {stops} thing{'' if stops == 1 else 's'} to mend first", "bold red")
 

@@ -42,6 +42,16 @@ def evaluate(
             "that the recipe names.",
         ),
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group",
+            metavar="PATTERN",
+            help="With --data: a regular expression with one (group) that finds the patient in a "
+            "file's name, such as '^(case[0-9]+)_'. Left out: the recipe's pattern if it fits, "
+            "else patients are proposed from the names.",
+        ),
+    ] = None,
     split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "test",
     output: Annotated[
         Path | None,
@@ -92,7 +102,7 @@ def evaluate(
     check_steps(changes, file.recipe.diffusion.num_steps)
     if output is None and file.path.parent == FOLDER:
         raise Mistake(f"{model} comes with HiDiff: say with --output where the results shall go.")
-    cases = find_cases(file, data, split)
+    cases = find_cases(file, data, split, group)
     folder = output or (model if folds or model.is_dir() else model.parent) / split
     check_free(folder, overwrite)
     predictor = load_model(models if folds else model, device, segmentor_runtime, compiled)

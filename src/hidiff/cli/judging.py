@@ -9,9 +9,12 @@ from rich.text import Text
 
 from hidiff import experiment
 from hidiff._version import __version__
+from hidiff.cli.errors import Mistake
 from hidiff.cli.progress import progress_bar
 from hidiff.cli.say import console, say, warn
 from hidiff.datasets import Case, Splitting, load_split
+from hidiff.datasets.find import find_images
+from hidiff.datasets.patients import pattern_for
 from hidiff.datasets.splits import SPLITS
 from hidiff.evaluation import evaluate
 from hidiff.evaluation.evaluate import Truth, mean_uncertainty
@@ -41,21 +44,35 @@ FEW = 10  # groups: a bootstrap interval of fewer is narrower than it should be
 COLOURS = {"better": "green", "worse": "red"}  # of a difference whose interval is beside zero
 
 
-def find_cases(file: experiment.ModelFile, data: Path | None, split: str) -> Sequence[Case]:
-    """The recipe's own split, or that of another folder."""
+def find_cases(
+    file: experiment.ModelFile, data: Path | None, split: str, group: str | None = None
+) -> Sequence[Case]:
+    """Return the cases of the recipe's own split, or of another folder.
+
+    `group` finds the patients of another folder; without it the recipe's pattern does if it fits
+    the names there, else the names themselves.
+    """
     recipe = file.recipe
     if data is None:
+        if group is not None:
+            raise Mistake("--group is for another folder: give it with --data, or leave it out.")
         return experiment.list_cases(recipe, split)
     if not ((data / "images").is_dir() and (data / "masks").is_dir()):
-        return load_split(recipe.data.source, data, split, splitting=recipe.data.splitting)
+        splitting = recipe.data.splitting
+        if group is not None:
+            splitting = Splitting.model_validate({**splitting.model_dump(), "group": group})
+        return load_split(recipe.data.source, data, split, splitting=splitting)
     own = recipe.data.root
     if own.exists() and own.resolve() == data.resolve():
         # Judged as a whole it would count the images that the model was trained on.
         return experiment.list_cases(recipe, split)
     train, validation, test = (float(name == split) for name in SPLITS)
-    splitting = Splitting(fractions=(train, validation, test))
-    if recipe.data.source == "folder":
-        splitting = splitting.model_copy(update={"group": recipe.data.splitting.group})
+    if group is None:
+        own_pattern = recipe.data.splitting.group
+        group, sentence = pattern_for(list(find_images(data / "images")), own_pattern)
+        if sentence:
+            warn(f"{sentence}. --group says whose files are whose.")
+    splitting = Splitting(fractions=(train, validation, test), group=group)
     return load_split("folder", data, split, splitting=splitting)
 
 
@@ -125,7 +142,7 @@ def judge_into(
         task = bar.add_task("evaluating", total=len(cases))
 
         def done(case: Case, prediction: Prediction, truth: Truth, found: list) -> None:
-            uncertainty[case.name] = mean_uncertainty(prediction, case, truth)
+            uncertainty[case.name] = mean_uncertainty(prediction, truth)
             calibration.add(prediction, truth, predictor.labels, predictor.refines)
             if by_size:
                 by_size.add(case, prediction, truth, predictor.labels, predictor.refines)

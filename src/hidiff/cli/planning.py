@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -12,7 +13,14 @@ from hidiff.cli.say import console, say
 from hidiff.datasets import Splitting
 from hidiff.experiment import RECIPE_FILE
 from hidiff.plan import Plan, look_at, run_name
-from hidiff.recipe import Recipe, change_recipe, read_recipe, write_recipe
+from hidiff.recipe import (
+    Recipe,
+    RecipeError,
+    change_recipe,
+    read_changes,
+    read_recipe,
+    write_recipe,
+)
 
 
 def find_or_plan(recipe: Path, changes: Sequence[str], *, begun_in: Path | None) -> Recipe:
@@ -30,15 +38,26 @@ def find_or_plan(recipe: Path, changes: Sequence[str], *, begun_in: Path | None)
 
 def plan_folder(folder: Path, changes: Sequence[str]) -> Recipe:
     """Print the plan for a data folder; the recipe, with the user's own changes made to it."""
+    splitting, labels = given_settings(changes)
     with progress_bar() as bar:
 
         def begin(count: int) -> Callable[[], object]:
             task = bar.add_task("looking at the data", total=count)
             return lambda: bar.advance(task)
 
-        plan = look_at(folder, Splitting(), begin)
+        plan = look_at(folder, splitting, begin, known=labels)
     console.print(plan_table(plan))
     return change_recipe(plan.recipe, changes)
+
+
+def given_settings(changes: Sequence[str]) -> tuple[Splitting, dict[str, Any]]:
+    """Return what changes say about splitting and labels, which bears on how a folder is read."""
+    settings = read_changes(changes)
+    data = settings.get("data") or {}
+    splitting, labels = data.get("splitting") or {}, settings.get("labels") or {}
+    if not (isinstance(splitting, dict) and isinstance(labels, dict)):
+        raise RecipeError("--set data.splitting and --set labels want a setting, as labels.ignore")
+    return Splitting.model_validate(splitting), labels
 
 
 def save_recipe(recipe: Recipe, output: Path, *, overwrite: bool) -> None:

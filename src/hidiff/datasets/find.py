@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hidiff.datasets.case import Case, MissingSplit
-from hidiff.images.files import DataError, ImageFiles, MaskFiles, first_file
+from hidiff.images.files import DataError, ImageFiles, MaskFiles, first_file, visible_files
 from hidiff.images.formats import find_format, find_mixture, format_of, image_stem
 from hidiff.images.pictures import ARRAYS, PICTURES
 
@@ -52,13 +52,13 @@ def find_images(folder: Path) -> dict[str, Path]:
 
 
 def _seen(folder: Path) -> list[Path]:
-    """What lies in a folder, but hidden files."""
+    """Return what lies in a folder, without hidden files and the system's own."""
     if not folder.is_dir():
         raise DataError(
             f"no folder at {folder.absolute()}. Check the path: it must lead to the data set's "
             "own folder, unpacked as its publisher packed it."
         )
-    return [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
+    return visible_files(folder)
 
 
 def _add(found: dict[str, Path], key: str, file: Path) -> None:
@@ -83,7 +83,7 @@ def find_part(root: Path, name: str) -> Path:
 
 def find_folders(root: Path, pattern: str) -> list[Path]:
     """The folders in a folder whose whole name fits a pattern, by name."""
-    places = sorted(root.iterdir()) if root.is_dir() else []
+    places = visible_files(root) if root.is_dir() else []
     found = [each for each in places if each.is_dir() and re.fullmatch(pattern, each.name)]
     if not found:
         raise DataError(
@@ -110,9 +110,8 @@ def find_masks(folder: Path) -> dict[str, MaskFiles]:
 
 def rater_folders(folder: Path) -> list[Path]:
     """The folders of several raters' masks; none where the masks lie in the folder itself."""
-    inside = sorted(folder.iterdir()) if folder.is_dir() else []
-    seen = [each for each in inside if not each.name.startswith(".")]
-    return seen if all(each.is_dir() for each in seen) else []
+    inside = visible_files(folder) if folder.is_dir() else []
+    return inside if all(path.is_dir() for path in inside) else []
 
 
 def pair(

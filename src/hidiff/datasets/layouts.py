@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hidiff.datasets.case import Case
+from hidiff.datasets.case import Case, MissingSplit
 from hidiff.datasets.find import (
     find_files,
     find_folders,
@@ -29,6 +29,12 @@ def list_drive(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     """training/ and test/ are official; validation is held out of training. First observer."""
     part = "test" if split == "test" else "training"
     folder = find_part(root, part)
+    if split == "test" and not (folder / "1st_manual").is_dir():
+        raise MissingSplit(
+            f"{folder} has no 1st_manual/: the masks of the test images are missing, as in DRIVE's "
+            "current release. Training and validation do without; to evaluate, add the masks, or "
+            "hold cases out of training (hidiff evaluate RUN --split validation)."
+        )
     images = find_files(folder / "images", rf"(\d+)_{part}")
     masks = find_files(folder / "1st_manual", r"(\d+)_manual1")
     fields = find_files(folder / "mask", rf"(\d+)_{part}_mask")

@@ -154,9 +154,9 @@ def read_lists(folder: Path, cases: Sequence[Case]) -> dict[Split, list[Case]] |
     None where no list lies in the folder. Blank lines and lines that begin with # are skipped; a
     split without a list is empty.
     """
-    files: dict[Split, Path] = {split: folder / f"{split}.txt" for split in SPLITS}
-    if not any(file.is_file() for file in files.values()):
+    if not has_lists(folder):
         return None
+    files: dict[Split, Path] = {split: folder / f"{split}.txt" for split in SPLITS}
     by_name = {case.name: case for case in cases}
     splits: dict[Split, list[Case]] = {
         split: _read_list(file, by_name) for split, file in files.items()
@@ -165,11 +165,16 @@ def read_lists(folder: Path, cases: Sequence[Case]) -> dict[Split, list[Case]] |
     return splits
 
 
+def has_lists(folder: Path) -> bool:
+    """Return whether a folder has a list of any split."""
+    return any((folder / f"{split}.txt").is_file() for split in SPLITS)
+
+
 def _read_list(file: Path, by_name: dict[str, Case]) -> list[Case]:
     if not file.is_file():
         return []
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{file} does not read as a list ({error}), but wants one file name a line, as UTF-8. "

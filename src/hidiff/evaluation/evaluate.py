@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from hidiff.datasets import Case
 from hidiff.labels import Labels
-from hidiff.loading import CaseFiles, most_raters
+from hidiff.loading import CaseFiles, counts_some, most_raters
 from hidiff.metrics import brier_score, case_metrics, distance_unit, expected_calibration_error
 from hidiff.metrics.table import Row
 from hidiff.prediction.prediction import LabelMap, Prediction
@@ -28,7 +28,7 @@ class Truth:
     labels: LabelMap | VolumeLabels
     """of several raters what at least half of them marked (loading.most_raters)"""
     inside: np.ndarray
-    """field of view, boolean; all true where the case has none"""
+    """the pixels that count, boolean: in the field of view, and with a label that is not ignored"""
     noun: str = "image"
     """what a row of results stands for: image or volume"""
     spacing_mm: tuple[float, ...] | None = None
@@ -38,14 +38,14 @@ class Truth:
 
 
 def read_truth(case: Case, predictor: Predictor) -> Truth:
-    """Return the case's mask as labels, and its field of view.
+    """Return the case's mask as labels, and the pixels that count.
 
     Raises DataError for a file that does not fit.
     """
     files = CaseFiles(case, predictor.reading)
     decode, geometry, masks = predictor.labels.decode, files.geometry, files.raters
     inside = np.ones((1, *geometry.shape), dtype=bool)
-    if case.field_of_view is not None:
+    if counts_some(case, predictor.labels):
         inside = files.field_of_view.numpy()
     several = masks if len(masks) > 1 else ()
     return Truth(
@@ -119,13 +119,12 @@ def calibration_of(
     }
 
 
-def mean_uncertainty(prediction: Prediction, case: Case, truth: Truth) -> float:
-    """Return the mean bits of a pixel, inside the field of view where there is one."""
+def mean_uncertainty(prediction: Prediction, truth: Truth) -> float:
+    """Return the mean bits of a pixel that counts; 0 where none does."""
     uncertainty = prediction.spatial("uncertainty")
     assert uncertainty is not None
-    if case.field_of_view is None:
-        return float(uncertainty.mean(dtype=np.float64))
-    return float(uncertainty[..., truth.inside].mean())
+    inside = uncertainty[..., truth.inside]
+    return float(inside.mean(dtype=np.float64)) if inside.size else 0.0
 
 
 def evaluate(

@@ -1,7 +1,14 @@
 """Images: from files to arrays on their grids."""
 
 from hidiff.images.dicom import dicom_files
-from hidiff.images.files import DataError, ImageFiles, MaskFiles, first_file
+from hidiff.images.files import (
+    DataError,
+    ImageFiles,
+    MaskFiles,
+    first_file,
+    is_hidden,
+    visible_files,
+)
 from hidiff.images.formats import (
     FORMATS,
     find_format,
@@ -18,6 +25,7 @@ from hidiff.images.geometry import Geometry, PictureGeometry, VolumeGeometry
 from hidiff.images.grid import Grid, from_slices, to_slices
 from hidiff.images.image import Format, Image
 from hidiff.images.intensity import Intensity, normalise
+from hidiff.images.mask_values import PictureTraits, picture_traits
 from hidiff.images.nifti import open_nifti
 from hidiff.images.priors import Priors, check_prior, find_prior, read_prior
 from hidiff.images.view import find_view
@@ -33,6 +41,7 @@ __all__ = [
     "Intensity",
     "MaskFiles",
     "PictureGeometry",
+    "PictureTraits",
     "Priors",
     "VolumeGeometry",
     "check_prior",
@@ -45,13 +54,16 @@ __all__ = [
     "format_of",
     "from_slices",
     "image_stem",
+    "is_hidden",
     "normalise",
     "open_image",
     "open_nifti",
+    "picture_traits",
     "read_field_of_view",
     "read_geometry",
     "read_image",
     "read_mask",
     "read_prior",
     "to_slices",
+    "visible_files",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hidiff.extras import import_extra
-from hidiff.images.files import DataError
+from hidiff.images.files import DataError, visible_files
 from hidiff.images.grid import Grid
 from hidiff.images.voxels import Holds, Volume, check_affine, check_memory, ras_of_lps
 
@@ -26,7 +26,7 @@ MOST_UNEVEN = 0.01  # of the way between two slices
 def is_dicom(path: Path) -> bool:
     """Whether a file holds DICOM, or a folder any such file, by the mark at byte 128."""
     if path.is_dir():
-        return any(is_dicom(file) for file in path.iterdir() if file.is_file())
+        return any(is_dicom(file) for file in visible_files(path) if file.is_file())
     if not path.is_file():
         return False
     with open(path, "rb") as file:
@@ -88,7 +88,7 @@ def _said(path: Path) -> Iterator[None]:
 def _read_series(path: Path) -> list[tuple[Path, Any]]:
     """Each slice's file and head, sorted along the slices' normal; checked to be one series."""
     pydicom = import_extra("pydicom", "dicom", path)
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = visible_files(path) if path.is_dir() else [path]
     found = []
     for file in files:
         if not is_dicom(file) or file.is_dir() or file.name == "DICOMDIR":

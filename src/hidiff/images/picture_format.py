@@ -10,6 +10,7 @@ from hidiff.images.files import DataError, ImageFiles, first_file
 from hidiff.images.geometry import Geometry, PictureGeometry
 from hidiff.images.grid import Plane
 from hidiff.images.image import Format, Image, as_floats, check_size, picture_of
+from hidiff.images.mask_values import whole_numbers
 from hidiff.images.pictures import (
     ARRAYS,
     check_finite,
@@ -83,8 +84,8 @@ class PictureFormat(Format):
     def read_mask(
         self, path: Path, geometry: Geometry, image: ImageFiles
     ) -> Num[np.ndarray, "d h w"]:
-        """Read a mask's values as they lie in the file."""
-        mask = read_picture_mask(path)
+        """Read a mask's values as they lie in the file; whole numbers are integers."""
+        mask = whole_numbers(path, read_picture_mask(path))
         check_size(path, mask.shape, geometry, image)
         return mask[None]
 

@@ -17,6 +17,10 @@ FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP")
 # A few kilobytes can unpack to terabytes. Above this Pillow itself warns; 9459x9459 is below it.
 MOST_PIXELS = 89_478_485
 MOST_BYTES = 2**30  # of an array
+# modes of 8 bits, which Pillow also gives to files of 16
+CUT_TO_8_BITS = ("RGB", "RGBA", "RGBa", "RGBX", "CMYK", "LA", "La")
+# Pillow stretches greys of few bits to 0..255: the factor of each
+STRETCHED = {"L;2": 85, "L;4": 17}
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow has it
 
@@ -65,7 +69,8 @@ def read_size(path: Path | str) -> tuple[int, int]:
 def read_picture_mask(path: Path | str) -> Num[np.ndarray, "h w"]:
     """Read a mask's values as they lie in the file, for `Labels` to read.
 
-    A palette's values are its indices, but those of a GIF in greys are the greys.
+    A palette's values are its indices, but those of a GIF in greys are the greys. Greys of 2 and 4
+    bits are 0..3 and 0..15. Alpha is left out.
     """
     path = Path(path)
     if path.suffix.lower() in ARRAYS:
@@ -113,16 +118,29 @@ def _load(path: Path, image: Image.Image) -> Image.Image:
             f"{path} holds {getattr(image, 'n_frames', 1)} pages, but one image is wanted. "
             "Write each page to a file of its own."
         )
-    if image.mode == "RGB" and "RGB;16" in str(getattr(image, "tile", "")):
+    packed = _packed_as(image)
+    if ";16" in packed and image.mode in CUT_TO_8_BITS:
+        kind = "grey with alpha" if image.mode in ("LA", "La") else "colour"
         raise DataError(
-            f"{path} is colour of 16 bits, which Pillow would cut to 8. "
-            "Save it as an array (npy, c h w), or as colour of 8 bits."
+            f"{path} is {kind} of 16 bits, which Pillow would cut to 8. Save it "
+            "without alpha if it is grey, as an array (npy, c h w), or with 8 bits."
         )
     with image:
         image.load()
         loaded = ImageOps.exif_transpose(image)
     loaded.format = image.format
+    loaded.info["packed"] = packed
     return loaded
+
+
+def _packed_as(image: Image.Image) -> str:
+    """Return how the file packs pixels, in Pillow's words such as "L;4"; before it is loaded."""
+    tiles = getattr(image, "tile", None) or ()
+    if not tiles:
+        return ""
+    arguments = tiles[0][3]
+    parts = arguments if isinstance(arguments, tuple) else (arguments,)
+    return next((part for part in parts if isinstance(part, str) and ";" in part), "")
 
 
 def _expand_palette(image: Image.Image) -> Image.Image:
@@ -143,6 +161,9 @@ def _grey_if_equal(image: Image.Image) -> Image.Image:
 
 
 def _keep_palette(image: Image.Image) -> Image.Image:
+    factor = STRETCHED.get(image.info.get("packed", "")[:3])
+    if image.mode == "L" and factor:
+        return Image.fromarray(np.asarray(image) // factor)
     if image.mode == "P" and image.format == "GIF" and _is_grey(image.getpalette() or []):
         # GIF knows no grey picture but by its palette, where white may well be index 0.
         return image.convert("L")

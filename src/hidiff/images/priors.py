@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hidiff.images.files import DataError, ImageFiles, first_file
 from hidiff.images.formats import format_of, read_mask
 from hidiff.images.geometry import Geometry
+from hidiff.images.mask_values import picture_traits
 from hidiff.images.pictures import ARRAYS, PICTURES
 from hidiff.images.volume_format import VOLUMES
 from hidiff.labels import Labels
@@ -72,7 +73,9 @@ def read_prior(
     path = Path(path)
     if priors.kind == "mask":
         try:
-            bits = labels.encode_bool(read_mask(path, geometry, image))
+            bits = labels.encode_bool(
+                read_mask(path, geometry, image), lossy=picture_traits(path).lossy
+            )
         except DataError:
             raise
         except ValueError as error:

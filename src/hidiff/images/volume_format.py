@@ -13,6 +13,7 @@ from hidiff.images.files import DataError, ImageFiles, first_file
 from hidiff.images.geometry import Geometry, VolumeGeometry
 from hidiff.images.grid import Grid, Plane, same_place
 from hidiff.images.image import Format, Image, as_floats
+from hidiff.images.mask_values import whole_numbers
 from hidiff.images.metaimage import read_metaimage, read_metaimage_grid
 from hidiff.images.nifti import read_nifti, read_nifti_grid
 from hidiff.images.nrrd import read_nrrd, read_nrrd_grid
@@ -104,17 +105,7 @@ class VolumeFormat(Format):
             )
         values = mask.values[0]
         _check_finite(path, values)
-        if values.dtype.kind == "f":
-            whole = np.rint(values)
-            if not np.array_equal(whole, values):
-                odd = values[whole != values].flat[0]
-                raise DataError(
-                    f"{path} holds fractions such as {odd:g}, but a mask holds whole numbers, one "
-                    "a class. It may have been resampled as an image: resample it by nearest "
-                    "neighbour."
-                )
-            values = whole.astype(np.int32)
-        return np.ascontiguousarray(values)
+        return np.ascontiguousarray(whole_numbers(path, values))
 
     def read_maps(
         self, path: Path, geometry: Geometry, image: ImageFiles

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from hidiff.datasets.case import Case
+from hidiff.datasets.patients import propose_patients
 from hidiff.images.intensity import Intensity
 from hidiff.inspection.findings import DataReport, Finding, MaskValue
+from hidiff.inspection.mask_values import BOTH_WAYS, propose_labels
 from hidiff.inspection.tally import Tally
 from hidiff.labels import Labels
-
-MOST_CLASSES = 32  # more values than that in masks of unknown classes: greys, not classes
 
 
 def check_cases(
@@ -19,15 +19,18 @@ def check_cases(
     labels: Labels | None = None,
     channels: int | None = None,
     intensity: Intensity | None = None,
+    ignore: tuple[int, ...] = (),
+    grouped: bool = False,
     done: Callable[[], object] = lambda: None,
 ) -> DataReport:
-    """Read every image and mask once, and tell what they hold.
+    """Read every image and mask once, and report what they hold.
 
-    What is None is not known yet: it is told what the files would allow. `done` is called after
-    each case.
+    For what is None, because it is not known yet, the report has what the files would allow.
+    `ignore` are mask values that do not count, where `labels` are not known. `grouped` says that
+    somebody has said whose the cases are. `done` is called after each case.
     """
     report = DataReport(place)
-    tally = Tally(labels, channels, intensity)
+    tally = Tally(labels, channels, intensity, ignore)
     for split, cases in splits.items():
         report.cases[split] = len(cases)
         report.groups[split] = len({case.group for case in cases})
@@ -42,21 +45,56 @@ def check_cases(
     report.channels = _most_first(tally.channels)
     report.types = _most_first(tally.types)
     report.mask_types = _most_first(tally.mask_types)
-    total = max(sum(tally.pixels.values()), 1)
+    total = max(sum(tally.values.pixels.values()), 1)
     report.values = [
-        MaskValue(value, count / total, tally.masks[value])
-        for value, count in tally.pixels.most_common()
+        MaskValue(value, count / total, tally.values.masks[value])
+        for value, count in tally.values.pixels.most_common()
     ]
     report.reading = _reading(labels, tally)
     report.findings += tally.findings()
+    if labels is None:
+        proposal = propose_labels(tally.values, tally.ignore)
+        if proposal.question:
+            report.findings.append(Finding("stop", proposal.question))
+        if proposal.warning:
+            report.findings.append(Finding("warning", proposal.warning))
+    elif BOTH_WAYS in (both := propose_labels(tally.values, tally.ignore)).reading:
+        report.findings.append(Finding("note", both.warning))
+    report.findings += _of_patients(splits, tally, grouped)
     if not any(splits.values()):
         report.findings.append(Finding("stop", "there is no case to train on."))
     return report
 
 
+def _of_patients(
+    splits: Mapping[str, Sequence[Case]], tally: Tally, grouped: bool
+) -> list[Finding]:
+    """Return warnings of cases that may be of one patient, where each counts as its own."""
+    cases = [case for side in splits.values() for case in side]
+    alone = len({case.group for case in cases}) == len(cases)
+    patients = propose_patients([case.name for case in cases])
+    if patients is None or not alone:
+        text = tally.neighbours.sentence() if alone and not grouped else ""
+        return [Finding("warning", f"{text}.")] if text else []
+    if grouped:
+        return []
+    sides: dict[str, set[str]] = {}
+    for split, side in splits.items():
+        for case in side:
+            sides.setdefault(patients.patient_of(case.name), set()).add(split)
+    torn = tuple(sorted(patient for patient, places in sides.items() if len(places) > 1))
+    if not torn:
+        return []
+    text = (
+        f"{patients.sentence}, but each file counts as a patient of its own, and "
+        f"{len(torn)} of them are in several splits: scores would be too good. Set "
+        f"data.splitting.group to {patients.pattern!r}, or to '^(.*)$' if each file is its own."
+    )
+    return [Finding("warning", text, torn)]
+
+
 def _reading(labels: Labels | None, tally: Tally) -> str:
-    """What the masks' values are taken for; of unknown classes, what to write in the recipe."""
-    values = sorted(tally.pixels)
+    """Return what the masks' values are taken for; of unknown classes, what to write in a recipe."""
     if labels is not None and labels.kind == "one_class":
         (name,) = labels.class_names
         words = [
@@ -69,24 +107,7 @@ def _reading(labels: Labels | None, tally: Tally) -> str:
     if labels is not None:
         classes = [f"{', '.join(map(str, each))} is {n}" for n, each in labels.classes.items()]
         return "; ".join(["0 is background", *classes])
-    above = [value for value in values if value]
-    if not above:
-        return ""
-    if len(above) == 1 or (tally.single and tally.single <= {1, 255, 65535}):
-        known = ", ".join(f"{value:g}" for value in above)
-        words = (
-            f"0 is background, {known} one class: kind: one_class, classes: {{object: [{known}]}}"
-        )
-        return words + (
-            "" if len(above) == 1 else "; masks of 0/1 and of 0/255 are both read right"
-        )
-    if len(values) > MOST_CLASSES:
-        return (
-            f"{len(values)} values up to {max(values):g}, as JPEG leaves them: kind: one_class, "
-            "classes: {object: [255]}, which cuts each mask at half of 1, 255 or 65535"
-        )
-    named = ", ".join(f"class_{value:g}: [{value:g}]" for value in above)
-    return f"0 is background, each other value a class: kind: exclusive, classes: {{{named}}}"
+    return propose_labels(tally.values, tally.ignore).reading
 
 
 def _most_first(counts: Counter) -> dict:

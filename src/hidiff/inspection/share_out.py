@@ -1,11 +1,13 @@
 """A data folder's cases by split, as far as it goes, with everything that is in the way."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hidiff.datasets.case import Case
 from hidiff.datasets.find import find_images, find_masks, rater_folders
-from hidiff.datasets.splits import Splitting, read_lists, split_by_group
-from hidiff.images.files import DataError, first_file
+from hidiff.datasets.patients import propose_patients
+from hidiff.datasets.splits import Splitting, has_lists, read_lists, split_by_group
+from hidiff.images.files import DataError, first_file, visible_files
 from hidiff.inspection.findings import Finding
 
 ALL = "all"  # the split of cases that could not be shared out
@@ -65,12 +67,30 @@ def share_out_folder(
     return {str(split): listed for split, listed in splits.items()}, findings
 
 
+def group_by_names(
+    root: Path, splits: Mapping[str, Sequence[Case]], splitting: Splitting
+) -> tuple[Splitting | None, list[Finding]]:
+    """Return a splitting by the patients that names suggest, and a warning that says so.
+
+    None where names suggest none, or where lists say how the cases are split; then the check of the
+    cases warns of patients on two sides.
+    """
+    patients = propose_patients([case.name for side in splits.values() for case in side])
+    if patients is None or has_lists(root):
+        return None, []
+    text = (
+        f"{patients.sentence}, so all files of one are kept in one split. If that is wrong, say "
+        "whose they are: --set data.splitting.group='PATTERN', '^(.*)$' if each file is its own."
+    )
+    return splitting.model_copy(update={"group": patients.pattern}), [Finding("warning", text)]
+
+
 def _passed_over(root: Path) -> list[Finding]:
     """Files that look like data to a person and not to us."""
     found = []
     for place in (root / "images", *(rater_folders(root / "masks") or [root / "masks"])):
         name = place.relative_to(root).as_posix()
-        files = [file for file in place.iterdir() if not file.name.startswith(".")]
+        files = visible_files(place)
         known = set(find_images(place).values())
         others = tuple(sorted(file.name for file in files if file not in known))
         if others:

@@ -16,11 +16,14 @@ from hidiff.images import (
     first_file,
     format_of,
     normalise,
+    picture_traits,
     read_field_of_view,
     read_image,
     read_mask,
 )
-from hidiff.inspection.findings import Finding
+from hidiff.inspection.findings import LOST_SPACING, Finding
+from hidiff.inspection.mask_values import MaskValues
+from hidiff.inspection.neighbours import Neighbours
 from hidiff.labels import Labels
 
 
@@ -28,9 +31,14 @@ class Tally:
     """Counts of everything seen so far."""
 
     def __init__(
-        self, labels: Labels | None, channels: int | None, intensity: Intensity | None
+        self,
+        labels: Labels | None,
+        channels: int | None,
+        intensity: Intensity | None,
+        ignore: tuple[int, ...] = (),
     ) -> None:
         self.labels = labels
+        self.ignore = labels.ignore if labels else ignore
         self.wanted_channels = channels
         self.intensity = intensity
         self.sizes: Counter[str] = Counter()
@@ -38,14 +46,16 @@ class Tally:
         self.channels: Counter[int] = Counter()
         self.types: Counter[str] = Counter()
         self.mask_types: Counter[str] = Counter()
-        self.pixels: Counter[float] = Counter()
-        self.masks: Counter[float] = Counter()
+        self.values = MaskValues()
         self.cuts: Counter[float | None] = Counter()
         self.class_masks: Counter[str] = Counter()
         self.num_masks = 0
-        self.single: set[float] | None = set()  # the masks' values, as long as each has one
         self.problems: list[tuple[str, str]] = []  # file, what is wrong
         self.empty: list[str] = []
+        self.see_through: list[str] = []  # files whose alpha channel is not opaque everywhere
+        self.undecided: Counter[str] = Counter()  # mask -> pixels with an ignored value
+        self.lost_spacing = True  # as long as every volume is 1 x 1 x 1 mm
+        self.neighbours = Neighbours()
         self.seen: dict[bytes, list[tuple[str, str]]] = {}  # content -> (split, file)
 
     def look_at(self, case: Case, split: str) -> None:
@@ -79,10 +89,15 @@ class Tally:
         content = hashlib.blake2b(repr((values.shape, str(values.dtype))).encode())
         content.update(np.ascontiguousarray(values).data)
         name = first_file(case.image).name
+        if picture_traits(first_file(case.image)).alpha:
+            self.see_through.append(name)
+        self.neighbours.add(case.name, values)
         self.seen.setdefault(content.digest(), []).append((split, name))
         if image.grid is not None:
             sides = "x".join(f"{side:.3g}" for side in image.grid.spacing_mm)
             self.spacings[f"{sides} mm" if case.has_spacing else "unknown"] += 1
+            cubes = np.allclose(image.grid.spacing_mm, 1.0, atol=1e-6)
+            self.lost_spacing = self.lost_spacing and cubes and case.has_spacing
         if self.wanted_channels is not None:
             image = format_of(case.image).join([image], self.wanted_channels)
         if self.intensity is not None:
@@ -95,23 +110,22 @@ class Tally:
     def _count_mask(self, path: Path, mask: np.ndarray) -> None:
         self.num_masks += 1
         self.mask_types[str(mask.dtype)] += 1
-        values, counts = np.unique(mask, return_counts=True)
-        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
-            self.pixels[value] += count
-            self.masks[value] += 1
-        above = [value for value in values.tolist() if value]
-        if self.single is not None:
-            self.single = self.single | set(above) if len(above) < 2 else None
-        if not mask.any():
+        traits = self.values.add(path, mask)
+        if traits.alpha:
+            self.see_through.append(path.name)
+        ignored = np.isin(mask, self.ignore)
+        if ignored.any():
+            self.undecided[path.name] = int(ignored.sum())
+        if not mask[~ignored].any():
             self.empty.append(path.name)
         if self.labels is None:
             return
-        planes = self.labels.encode_bool(mask)[self.labels.class_planes]
+        planes = self.labels.encode_bool(mask, lossy=traits.lossy)[self.labels.class_planes]
         self.class_masks.update(
             name for name, plane in zip(self.labels.class_names, planes, strict=True) if plane.any()
         )
         if self.labels.kind == "one_class":
-            self.cuts[self.labels.cut(mask)] += 1
+            self.cuts[self.labels.cut(mask, lossy=traits.lossy)] += 1
 
     def findings(self) -> list[Finding]:
         found = [Finding("stop", text, (name,)) for name, text in self.problems]
@@ -128,10 +142,38 @@ class Tally:
         elif self.empty:
             text = f"{len(self.empty)} of {self.num_masks} masks are empty. Fine, if it is so."
             found.append(Finding("note", text, tuple(self.empty)))
+        found += self._of_doubts()
         for name in self.labels.class_names if self.labels else ():
             if self.num_masks and not self.class_masks[name]:
                 text = f"the class {name} is in no mask. Check its values in labels.classes."
                 found.append(Finding("warning", text))
+        return found
+
+    def _of_doubts(self) -> list[Finding]:
+        """Return what is read in one of several ways, or left out."""
+        found = []
+        if self.see_through:
+            text = (
+                f"{len(self.see_through)} files have an alpha channel that is not opaque "
+                "everywhere. It is left out: look that nothing was drawn in it."
+            )
+            found.append(Finding("warning", text, tuple(self.see_through)))
+        if self.undecided:
+            share = sum(self.undecided.values()) / max(sum(self.values.pixels.values()), 1)
+            text = (
+                f"{len(self.undecided)} of {self.num_masks} masks have pixels that are ignored "
+                f"(labels.ignore: {', '.join(map(str, self.ignore))}), {share:.2%} of all: neither "
+                "losses nor metrics count them."
+            )
+            found.append(Finding("warning", text, tuple(self.undecided)))
+        if self.spacings and self.lost_spacing:
+            found.append(Finding("warning", f"{LOST_SPACING}."))
+        if self.values.lossy:
+            text = (
+                f"{len(self.values.lossy)} masks are JPEG, which leaves noise: each is cut at half "
+                "of white. Save masks as PNG."
+            )
+            found.append(Finding("warning", text, tuple(self.values.lossy)))
         return found
 
     def _of_channels(self) -> list[Finding]:

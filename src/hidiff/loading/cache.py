@@ -21,7 +21,7 @@ CACHE_VARIABLE = "HIDIFF_CACHE"  # environment: where items are kept on the disk
 Cache = bool | Literal["disk"]
 
 # Part of every key: raise it whenever what is read out of the same files changes.
-FORMAT = 2
+FORMAT = 3
 FREE_SHARE = 0.1  # of the disk, which stays free
 DETACHED = (".mhd", ".nhdr")  # heads, whose voxels lie in a file beside
 

@@ -15,7 +15,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from hidiff.datasets.case import Case
-from hidiff.loading.reading import CaseFiles, Reading, most_raters, show_slice
+from hidiff.loading.reading import CaseFiles, Reading, counts_some, most_raters, show_slice
 from hidiff.loading.resize import resize_image, resize_nearest
 
 # name: str; each plane a tensor: (p d h w) of a whole case, (p h w) of one slice or patch.
@@ -85,8 +85,9 @@ PLANES: dict[str, PlaneRule] = {
         dtype=torch.bool,
         in_patches=False,
     ),
+    # The pixels that count: losses and metrics leave out what no mask decides, too.
     "field_of_view": PlaneRule(
-        count=lambda case, reading: int(case.field_of_view is not None),
+        count=lambda case, reading: int(counts_some(case, reading.labels)),
         read=lambda files: files.field_of_view,
         files=lambda case: () if case.field_of_view is None else (case.field_of_view,),
         dtype=torch.bool,

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 from hidiff.datasets.case import Case
@@ -18,6 +19,7 @@ from hidiff.images import (
     Priors,
     first_file,
     normalise,
+    picture_traits,
     read_field_of_view,
     read_geometry,
     read_image,
@@ -104,15 +106,18 @@ class CaseFiles:
                 f"case {self.case.name} has no mask, but training and evaluation want one. Add "
                 "it, or use hidiff predict."
             )
-        return torch.stack([self._read_mask(path) for path in self.case.masks])
+        return torch.stack([self._encode(path, values) for path, values in self._mask_values])
 
     @property
     def field_of_view(self) -> Bool[Tensor, "1 d h w"]:
-        """The pixels that count."""
-        assert self.case.field_of_view is not None
-        return torch.from_numpy(
-            read_field_of_view(self.case.field_of_view, self.geometry, self.case.image)[None]
-        )
+        """The pixels that count: those in the field of view that no rater's mask ignores."""
+        inside = np.ones(self.geometry.shape, dtype=bool)
+        if self.case.field_of_view is not None:
+            inside &= read_field_of_view(self.case.field_of_view, self.geometry, self.case.image)
+        if self.reading.labels.ignore:
+            for _, values in self._mask_values:
+                inside &= self.reading.labels.counted(values)
+        return torch.from_numpy(inside[None])
 
     @property
     def prior(self) -> Float[Tensor, "k d h w"]:
@@ -128,10 +133,17 @@ class CaseFiles:
             read_prior(case.prior, self.reading.labels, priors, self.geometry, case.image)
         )
 
-    def _read_mask(self, path: Path | str) -> Bool[Tensor, "k d h w"]:
-        values = read_mask(path, self.geometry, self.case.image)
+    @cached_property
+    def _mask_values(self) -> list[tuple[Path | str, Num[np.ndarray, "d h w"]]]:
+        """Every rater's file with its values."""
+        return [(path, read_mask(path, self.geometry, self.case.image)) for path in self.case.masks]
+
+    def _encode(
+        self, path: Path | str, values: Num[np.ndarray, "d h w"]
+    ) -> Bool[Tensor, "k d h w"]:
+        lossy = picture_traits(path).lossy
         try:
-            return torch.from_numpy(self.reading.labels.encode_bool(values))
+            return torch.from_numpy(self.reading.labels.encode_bool(values, lossy=lossy))
         except ValueError as error:
             raise DataError(f"{path}: {error}") from None
 
@@ -152,6 +164,11 @@ def load_image(files: ImageFiles, reading: Reading) -> Float[Tensor, "c d h w"]:
     size = reading.size_of(image.geometry)
     values = normalise_image(image, reading.intensity)
     return values if size is None else resize_image(values, size)
+
+
+def counts_some(case: Case, labels: Labels) -> bool:
+    """Return whether some pixels of a case may not count, so that a plane has to say which do."""
+    return case.field_of_view is not None or (bool(labels.ignore) and bool(case.masks))
 
 
 def most_raters(raters: Bool[Tensor, "r k *space"], labels: Labels) -> Bool[Tensor, "k *space"]:

@@ -118,7 +118,7 @@ def case_picture(
         score=scores["refined" if refined else "prior"],
         prior_score=scores["prior"] if refined else None,
         role=role,
-        inside=None if case.field_of_view is None else inside,
+        inside=None if truth.inside.all() else inside,
         most_bits=prediction.most_bits,
     )
 

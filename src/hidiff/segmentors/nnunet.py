@@ -171,7 +171,7 @@ def layers_of(plans: Plans) -> dict[int, str]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{path} does not read ({error}). segmentor.options.folder must be nnU-Net's results "

@@ -38,7 +38,7 @@ def group_frames(root: Path, frames: list[int]) -> dict[int, str]:
 def _read_ranges(file: Path) -> list[tuple[int, int]]:
     """Return the first and last frame of each sequence. Raises DataError for any other line."""
     ranges = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8-sig").splitlines():
         match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", line)
         if line.strip() and not match:
             raise DataError(

@@ -10,7 +10,7 @@ from typing import Any
 
 from hidiff.datasets.case import Case
 from hidiff.datasets.sets.nnunet import DATASET_FILE
-from hidiff.images.files import DataError
+from hidiff.images.files import DataError, is_hidden
 from hidiff.images.formats import image_stem
 from hidiff.labels import BACKGROUND, Labels
 
@@ -29,8 +29,9 @@ def read_msd_labels(root: Path) -> Labels:
     try:
         named = {str(name): int(value) for value, name in dict(values or {}).items()}
         classes = {name: (value,) for name, value in named.items() if name.lower() != BACKGROUND}
+        ignore = classes.pop("ignore", ())  # nnU-Net's word for it
         kind = "exclusive" if len(classes) > 1 else "one_class"
-        return Labels.model_validate({"kind": kind, "classes": classes})
+        return Labels.model_validate({"kind": kind, "classes": classes, "ignore": ignore})
     except (ValueError, TypeError) as error:
         raise DataError(
             f"{file} has the labels {values}, which do not hold ({error}). Wanted is "
@@ -59,6 +60,8 @@ def list_msd(root: Path, group_of: Callable[[str], str] = str) -> list[Case]:
                 "wanted."
             )
         image, mask = (_inside(file, entry[key]) for key in ("image", "label"))
+        if is_hidden(image):  # listed by a script that went through a Mac's archive
+            continue
         name = image_stem(image)
         cases.append(Case(name, image, mask, None, group_of(name)))
     if not cases:
@@ -81,7 +84,7 @@ def _inside(file: Path, listed: Any) -> Path:
 
 def _content(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{file} does not read as JSON ({error}). Mend it.") from None
     if not isinstance(content, dict):

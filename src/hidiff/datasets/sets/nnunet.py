@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hidiff.datasets.case import Case
-from hidiff.images.files import DataError
+from hidiff.images.files import DataError, visible_files
 from hidiff.images.pictures import PICTURES
 from hidiff.labels import BACKGROUND, Labels
 
@@ -38,7 +38,7 @@ def read_dataset(root: Path) -> NnunetDataset:
     """Read dataset.json. Raises DataError, naming it, for one that does not hold what it should."""
     file = root / DATASET_FILE
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
         channels, labels = content["channel_names"], content["labels"]
         ending = content["file_ending"]
         names = tuple(str(channels[str(number)]) for number in range(len(channels)))
@@ -62,15 +62,11 @@ def _labels(file: Path, values: Mapping[str, Any]) -> Labels:
         for name, value in values.items()
         if str(name).lower() != BACKGROUND
     }
-    if "ignore" in classes:
-        raise DataError(
-            f"{file} has an ignore label, which is not known here. Give those voxels a class, or "
-            "take the label out."
-        )
+    ignore = classes.pop("ignore", ())  # nnU-Net's own word
     regions = any(isinstance(value, list) for value in values.values())
     kind = "regions" if regions else "exclusive" if len(classes) > 1 else "one_class"
     try:
-        return Labels.model_validate({"kind": kind, "classes": classes})
+        return Labels.model_validate({"kind": kind, "classes": classes, "ignore": ignore})
     except ValueError as error:
         raise DataError(f"{file} has labels that do not hold: {error}") from None
 
@@ -84,7 +80,7 @@ def list_nnunet(
     ending = dataset.file_ending
     pattern = re.compile(rf"(.+)_(\d{{4}}){re.escape(ending)}")
     channels: dict[str, dict[int, Path]] = {}
-    for file in sorted(images.iterdir()) if images.is_dir() else ():
+    for file in visible_files(images) if images.is_dir() else ():
         found = pattern.fullmatch(file.name)
         if found:
             channels.setdefault(found.group(1), {})[int(found.group(2))] = file

@@ -82,7 +82,7 @@ def _listed(source: Path, name: str) -> list[str]:
     """The names in a list of TransUNet's, wherever in lists/ it lies; none without a list."""
     for place in (source / "lists" / "lists_Synapse", source / "lists", source):
         if (place / name).is_file():
-            names = (place / name).read_text(encoding="utf-8").split()
+            names = (place / name).read_text(encoding="utf-8-sig").split()
             for listed in names:
                 if not re.fullmatch(r"[\w.-]*\w", listed):
                     raise DataError(f"{place / name} lists {listed!r}, but wants plain file names.")

@@ -1,0 +1,173 @@
+"""Counts of the values of all masks, and the classes that they suggest: for check and plan alike."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Num
+
+from hidiff.images import PictureTraits, find_format, picture_traits
+from hidiff.labels import WHITES, Labels
+from hidiff.noise import few, is_noise
+
+# More values than that in grey pictures may be brightness instead of classes.
+MOST_CLASSES = 32
+# One of these far above all other values, or one below 0, often marks what nobody decided.
+UNDECIDED = (255, 65535)
+BOTH_WAYS = "masks of 0/1 and of 0/255 are both read right"
+
+
+@dataclass
+class MaskValues:
+    """The values of the masks read so far."""
+
+    pixels: Counter[float] = field(default_factory=Counter)
+    """value -> pixels"""
+    masks: Counter[float] = field(default_factory=Counter)
+    """value -> masks that hold it"""
+    single: bool = True
+    """whether no mask holds two values beside 0"""
+    labelled: bool = False
+    """whether files are of kinds that hold classes: volumes, and pictures with a palette"""
+    lossy: list[str] = field(default_factory=list)
+    """names of masks whose compression changes values"""
+
+    @classmethod
+    def of_shares(cls, shares: Mapping[int, float], *, labelled: bool) -> "MaskValues":
+        """Return values of which only the share of all pixels is known."""
+        pixels = Counter({value: round(share * 1e9) for value, share in shares.items()})
+        above = {value for value in shares if value}
+        return cls(pixels, single=above <= set(WHITES), labelled=labelled)
+
+    def add(self, path: Path, mask: Num[np.ndarray, "*space"]) -> PictureTraits:
+        """Take a mask in, and return the traits of its file."""
+        traits = picture_traits(path)
+        values, counts = np.unique(mask, return_counts=True)
+        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+            self.pixels[value] += count
+            self.masks[value] += 1
+        self.single = self.single and np.count_nonzero(values) < 2
+        format = find_format(path)
+        volume = format is not None and format.plural == "volumes"
+        self.labelled = self.labelled or traits.palette or volume
+        if traits.lossy:
+            self.lossy.append(path.name)
+        return traits
+
+    def without(self, ignore: tuple[int, ...]) -> "MaskValues":
+        """Return the same without the values that are ignored."""
+        pixels = Counter({v: count for v, count in self.pixels.items() if v not in ignore})
+        masks = Counter({v: count for v, count in self.masks.items() if v not in ignore})
+        above = {value for value in pixels if value}
+        single = self.single or len(above) < 2
+        return MaskValues(pixels, masks, single, self.labelled, list(self.lossy))
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What mask values are taken for."""
+
+    labels: Labels | None
+    """None where they cannot be told"""
+    reading: str
+    """what each value means, and what to write in a recipe"""
+    question: str = ""
+    """what a person must say first; empty where nothing is in doubt"""
+    warning: str = ""
+    """what was in doubt and is resolved, to be looked at"""
+
+
+def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal:
+    """Return the classes that mask values suggest. In doubt there is a question and no proposal."""
+    values = values.without(ignore)
+    found = np.array(sorted(values.pixels))
+    above = [value for value in found.tolist() if value]
+    shown = few(above)
+    ignored = f"; {few(list(ignore))} is ignored" if ignore else ""
+    if not above:
+        return Proposal(None, "")
+    if any(value != round(value) for value in above):
+        question = f"masks hold fractions such as {above[0]:.9g}: set labels.threshold in a recipe."
+        return Proposal(None, f"values {shown}", question)
+    if question := _undecided(above, values.single):
+        return Proposal(None, f"values {shown}", question)
+    if len(above) == 1 or (values.single and set(above) <= set(WHITES)):
+        reading = f"0 is background, {shown} one class: {_one_class(above)}{ignored}"
+        if len(above) == 1:
+            return Proposal(_one(above[0], ignore), reading)
+        warning = (
+            f"some masks are 0/{above[0]:g} and others 0/{above[-1]:g}: all are read as one class. "
+            "If these are two classes, or one is to be ignored, say so in a recipe."
+        )
+        return Proposal(_one(above[-1], ignore), f"{reading}; {BOTH_WAYS}", warning=warning)
+    counts = np.array([values.pixels[value] for value in found.tolist()])
+    noisy = not ignore and is_noise(found, counts, lossy=bool(values.lossy))
+    if noisy and not values.labelled:
+        reading = (
+            f"{len(found)} values up to {above[-1]:g}, as JPEG leaves them: {_one_class([255])}"
+        )
+        warning = (
+            f"masks hold {len(found)} values around 0 and 255, as JPEG or smoothing leaves them. "
+            "Each mask is cut at half of white. Save masks as PNG without resampling."
+        )
+        return Proposal(_one(255, ()), reading, warning=warning)
+    if values.lossy:
+        question = (
+            f"{len(values.lossy)} masks are JPEG, which changes values, but they hold more than "
+            f"black and white ({shown}). Export them again as PNG: no one can tell the classes."
+        )
+        return Proposal(None, f"values {shown}", question)
+    if _may_be_grey(above, values.labelled):
+        question = (
+            f"masks are grey pictures of {len(above)} values ({shown}): classes, or brightness? If "
+            "each is a class, write labels.classes in a recipe; if it is one class, set "
+            "labels.threshold; or save the masks with a palette."
+        )
+        return Proposal(None, f"values {shown}", question)
+    classes = {f"class_{value:g}": (int(value),) for value in above}
+    named = ", ".join(f"{name}: [{value}]" for name, (value,) in classes.items())
+    reading = f"0 is background, each other value a class: kind: exclusive, classes: {{{named}}}"
+    labels = Labels(kind="exclusive", classes=classes, ignore=ignore)
+    warning = (
+        f"the masks' {len(above)} values lie around 0 and 255, as smoothing leaves them, but each "
+        "is taken for a class. Look at the masks."
+        if noisy
+        else ""
+    )
+    return Proposal(labels, reading + ignored, warning=warning)
+
+
+def _undecided(above: list[float], single: bool) -> str:
+    """Return the question whether a value marks pixels that nobody decided; empty if none may."""
+    lowest, largest = above[0], above[-1]
+    odd = [value for value in above if value < 0]
+    others = [value for value in above if value not in (*odd, largest)]
+    in_a_row = others == list(range(1, len(others) + 1)) and len(others) < largest - 8
+    alone = bool(others) and (in_a_row or max(others) < largest / 4)
+    if not odd and largest in UNDECIDED and alone and not single:
+        odd = [largest]
+    if not odd:
+        return ""
+    where = "" if lowest < 0 else f" beside {few(others)} in the same masks"
+    shown = ", ".join(f"{value:g}" for value in odd)
+    return (
+        f"masks hold {shown}{where}: a class, or pixels that nobody decided? Say it with --set "
+        f"labels.ignore={shown if len(odd) == 1 else [int(value) for value in odd]}, or name the "
+        "class in a recipe (labels.classes)."
+    )
+
+
+def _may_be_grey(above: list[float], labelled: bool) -> bool:
+    """Return whether values may be brightness: many in a picture, and not 1, 2, 3, ... n."""
+    in_a_row = above == list(range(1, len(above) + 1)) and len(above) < 128
+    return not labelled and len(above) > MOST_CLASSES and not in_a_row
+
+
+def _one(value: float, ignore: tuple[int, ...]) -> Labels:
+    return Labels(kind="one_class", classes={"object": (int(value),)}, ignore=ignore)
+
+
+def _one_class(values: list[float]) -> str:
+    return f"kind: one_class, classes: {{object: [{', '.join(f'{v:g}' for v in values)}]}}"
