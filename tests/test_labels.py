@@ -49,8 +49,6 @@ def test_the_prior_is_a_chance_of_each_plane_or_of_one_among_them():
         ([0, 1], [0, 1]),
         ([0, 255], [0, 1]),
         ([0, 65535], [0, 1]),
-        ([0, 4, 120, 131, 250, 255], [0, 0, 0, 1, 1, 1]),  # JPEG
-        ([0, 3, 249], [0, 0, 1]),
         ([0, 0], [0, 0]),
         ([1, 1], [1, 1]),
         ([255, 255], [1, 1]),
@@ -59,6 +57,80 @@ def test_the_prior_is_a_chance_of_each_plane_or_of_one_among_them():
 def test_one_class_is_read_however_it_was_written(values, bits):
     mask = np.array([values], dtype=np.int32)
     assert ONE.encode(mask).tolist() == [[bits]]
+
+
+@pytest.mark.parametrize(
+    ("values", "bits"),
+    [([0, 4, 120, 131, 250, 255], [0, 0, 0, 1, 1, 1]), ([0, 3, 249], [0, 0, 1])],
+)
+def test_noise_is_cut_away_in_lossy_files_and_refused_in_others(values, bits):
+    mask = np.array([values], dtype=np.int32)
+    assert ONE.encode(mask, lossy=True).tolist() == [[bits]]
+    with pytest.raises(ValueError, match=r"labels\.ignore|labels\.threshold"):
+        ONE.encode(mask)
+
+
+def test_what_plainly_is_noise_around_black_and_white_is_cut_in_any_file():
+    mask = np.array([[0] * 50 + [1, 2, 3, 5, 120] + [252, 253, 254, 251] + [255] * 20])
+    assert ONE.encode(mask).tolist() == [[[0] * 55 + [1] * 24]]
+
+
+# An ignore label
+
+
+IGNORING = Labels(kind="one_class", classes={"lesion": (1,)}, ignore=255)
+
+
+def test_one_value_or_several_are_ignored():
+    assert IGNORING.ignore == (255,)
+    assert Labels(kind="one_class", classes={"lesion": (1,)}, ignore=[-1, 255]).ignore == (-1, 255)
+    with pytest.raises(ValidationError, match="ignore has 1, which means the background or a cl"):
+        Labels(kind="one_class", classes={"lesion": (1,)}, ignore=1)
+
+
+@pytest.mark.parametrize("kind", ["one_class", "exclusive", "regions"])
+def test_ignored_pixels_have_no_class_and_do_not_count(kind):
+    labels = Labels(kind=kind, classes={"lesion": (1,)}, ignore=(255, -1))
+    mask = np.array([[0, 1, 255, -1]])
+    planes = labels.encode(mask)[labels.class_planes]
+    assert planes.tolist() == [[[0, 1, 0, 0]]]
+    assert labels.counted(mask).tolist() == [[True, True, False, False]]
+    with pytest.raises(ValueError, match=r"holds the values 2, but only .* declared"):
+        labels.encode(np.array([[0, 1, 2, 255]]))
+
+
+def test_an_undeclared_value_beside_a_declared_one_is_refused():
+    """0, 1 and 255: neither may 1 become background, nor 255 or -1 the class, without a word."""
+    for values, classes in [((0, 1, 255), (255,)), ((0, 1, 255), (1,)), ((-1, 0, 1), (1,))]:
+        labels = Labels(kind="one_class", classes={"lesion": classes})
+        with pytest.raises(ValueError, match=r"labels\.ignore"):
+            labels.encode(np.array([values]))
+
+
+@given(
+    values=st.sets(st.integers(-5, 300), min_size=1, max_size=8),
+    declared=st.sets(st.integers(1, 300), min_size=1, max_size=4),
+    ignored=st.sets(st.integers(-5, 300), max_size=3),
+    kind=st.sampled_from(["one_class", "exclusive", "regions"]),
+)
+def test_whatever_the_values_each_is_what_was_declared_or_refused(values, declared, ignored, kind):
+    """With an ignore label nothing is guessed: a mask is read as declared, or not at all."""
+    ignored -= {0, *declared}
+    classes = {"a": tuple(declared)}
+    labels = Labels(kind=kind, classes=classes, ignore=tuple(ignored))
+    mask = np.array([sorted(values)])
+    known = values <= {0, *declared, *ignored}
+    try:
+        plane = labels.encode_bool(mask)[labels.class_planes][0]
+    except ValueError:
+        assert not known
+        return
+    if known:
+        assert plane.tolist() == np.isin(mask, list(declared)).tolist()
+        assert labels.counted(mask).tolist() == (~np.isin(mask, list(ignored))).tolist()
+    else:  # one class without an ignore label: 0/1, 0/255 and 0/65535 mean the same
+        assert kind == "one_class" and not ignored
+        assert values - {0} in ({1}, {255})
 
 
 def test_a_declared_value_counts_whatever_its_size():

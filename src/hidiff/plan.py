@@ -169,11 +169,9 @@ def propose(
         notes.append(Choice(setting, _shown(value), reason))
         return value
 
-    labels, reason = (
-        (layout.labels, "as dataset.json or the command says")
-        if layout.labels
-        else choose_labels(found, ignore)
-    )
+    labels, reason = layout.labels, "as dataset.json or the command says"
+    if labels is None:
+        labels, reason = choose_labels(found, ignore)
     say("labels", f"{labels.kind}: {', '.join(labels.class_names)}", reason)
     if labels.ignore:
         say("labels.ignore", ", ".join(map(str, labels.ignore)), "left out of losses and metrics")

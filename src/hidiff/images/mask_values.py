@@ -1,4 +1,4 @@
-"""The values of a mask's file as they were meant: whole numbers, and what its format did to them."""
+"""A mask's values as they were meant: whole numbers, and what its file's format did to them."""
 
 from dataclasses import dataclass
 from pathlib import Path

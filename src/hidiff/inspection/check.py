@@ -94,7 +94,7 @@ def _of_patients(
 
 
 def _reading(labels: Labels | None, tally: Tally) -> str:
-    """Return what the masks' values are taken for; of unknown classes, what to write in a recipe."""
+    """Return what the masks' values mean; for unknown classes, what to write in a recipe."""
     if labels is not None and labels.kind == "one_class":
         (name,) = labels.class_names
         words = [

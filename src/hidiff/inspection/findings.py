@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 LOST_SPACING = (
-    "the spacing looks lost: all voxels are 1 x 1 x 1 mm, which is what files say that were written "
-    "without one. Distances in mm and the shape of patches rest on it: copy it from the originals, "
+    "the spacing looks lost: all voxels are 1 x 1 x 1 mm, as in files that were written without "
+    "one. Distances in mm and the shape of patches rest on it: copy it from the originals, "
     "unless the images were resampled to it"
 )
 

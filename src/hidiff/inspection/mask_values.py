@@ -1,4 +1,4 @@
-"""Counts of the values of all masks, and the classes that they suggest: for check and plan alike."""
+"""The values of all masks, and the classes that they suggest: for check and plan alike."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -23,9 +23,9 @@ BOTH_WAYS = "masks of 0/1 and of 0/255 are both read right"
 class MaskValues:
     """The values of the masks read so far."""
 
-    pixels: Counter[float] = field(default_factory=Counter)
+    pixels: Counter[int] = field(default_factory=Counter)
     """value -> pixels"""
-    masks: Counter[float] = field(default_factory=Counter)
+    masks: Counter[int] = field(default_factory=Counter)
     """value -> masks that hold it"""
     single: bool = True
     """whether no mask holds two values beside 0"""
@@ -45,10 +45,10 @@ class MaskValues:
         """Take a mask in, and return the traits of its file."""
         traits = picture_traits(path)
         values, counts = np.unique(mask, return_counts=True)
-        for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        for value, count in zip(values.astype(int).tolist(), counts.tolist(), strict=True):
             self.pixels[value] += count
             self.masks[value] += 1
-        self.single = self.single and np.count_nonzero(values) < 2
+        self.single = self.single and int(np.count_nonzero(values)) < 2
         format = find_format(path)
         volume = format is not None and format.plural == "volumes"
         self.labelled = self.labelled or traits.palette or volume
@@ -88,9 +88,6 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
     ignored = f"; {few(list(ignore))} is ignored" if ignore else ""
     if not above:
         return Proposal(None, "")
-    if any(value != round(value) for value in above):
-        question = f"masks hold fractions such as {above[0]:.9g}: set labels.threshold in a recipe."
-        return Proposal(None, f"values {shown}", question)
     if question := _undecided(above, values.single):
         return Proposal(None, f"values {shown}", question)
     if len(above) == 1 or (values.single and set(above) <= set(WHITES)):
@@ -126,7 +123,7 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
             "labels.threshold; or save the masks with a palette."
         )
         return Proposal(None, f"values {shown}", question)
-    classes = {f"class_{value:g}": (int(value),) for value in above}
+    classes = {f"class_{value:g}": (value,) for value in above}
     named = ", ".join(f"{name}: [{value}]" for name, (value,) in classes.items())
     reading = f"0 is background, each other value a class: kind: exclusive, classes: {{{named}}}"
     labels = Labels(kind="exclusive", classes=classes, ignore=ignore)
@@ -139,7 +136,7 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
     return Proposal(labels, reading + ignored, warning=warning)
 
 
-def _undecided(above: list[float], single: bool) -> str:
+def _undecided(above: list[int], single: bool) -> str:
     """Return the question whether a value marks pixels that nobody decided; empty if none may."""
     lowest, largest = above[0], above[-1]
     odd = [value for value in above if value < 0]
@@ -154,20 +151,20 @@ def _undecided(above: list[float], single: bool) -> str:
     shown = ", ".join(f"{value:g}" for value in odd)
     return (
         f"masks hold {shown}{where}: a class, or pixels that nobody decided? Say it with --set "
-        f"labels.ignore={shown if len(odd) == 1 else [int(value) for value in odd]}, or name the "
+        f"labels.ignore={shown if len(odd) == 1 else odd}, or name the "
         "class in a recipe (labels.classes)."
     )
 
 
-def _may_be_grey(above: list[float], labelled: bool) -> bool:
+def _may_be_grey(above: list[int], labelled: bool) -> bool:
     """Return whether values may be brightness: many in a picture, and not 1, 2, 3, ... n."""
     in_a_row = above == list(range(1, len(above) + 1)) and len(above) < 128
     return not labelled and len(above) > MOST_CLASSES and not in_a_row
 
 
-def _one(value: float, ignore: tuple[int, ...]) -> Labels:
-    return Labels(kind="one_class", classes={"object": (int(value),)}, ignore=ignore)
+def _one(value: int, ignore: tuple[int, ...]) -> Labels:
+    return Labels(kind="one_class", classes={"object": (value,)}, ignore=ignore)
 
 
-def _one_class(values: list[float]) -> str:
+def _one_class(values: list[int]) -> str:
     return f"kind: one_class, classes: {{object: [{', '.join(f'{v:g}' for v in values)}]}}"

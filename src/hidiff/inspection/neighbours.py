@@ -40,8 +40,8 @@ class Neighbours:
         if beside >= ALIKE * apart:
             return ""
         return (
-            f"pictures with adjacent numbers look alike ({names[0]}, {names[1]}, ...), as slices of "
-            "one patient or frames of one video do, but each counts as a patient of its own, so "
+            f"pictures with adjacent numbers look alike ({names[0]}, {names[1]}, ...), as slices "
+            "of one patient or frames of one video do, but each counts as a patient of its own, so "
             "scores may be too good. Say whose they are: by names that begin with the patient, by "
             "lists (train.txt, validation.txt, test.txt), or by --set data.splitting.group"
         )

@@ -1,0 +1,121 @@
+"""A mask's values are those that its file was meant to hold, whatever its type and bit depth."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from hidiff.images import (
+    DataError,
+    is_hidden,
+    picture_traits,
+    read_geometry,
+    read_image,
+    read_mask,
+)
+from hidiff.images.mask_values import whole_numbers
+from tests.volumes import make_grid, write_nifti
+
+GREY, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 3, 4, 6  # PNG's colour types
+
+
+def write_png(path, rows: np.ndarray, bits: int, colour: int = GREY) -> None:
+    """Write samples (h, w of a channel each) of any bit depth, which Pillow cannot."""
+    height, width = rows.shape[:2]
+    lines = b""
+    for row in rows.reshape(height, -1).tolist():
+        text = "".join(f"{value:0{bits}b}" for value in row)
+        text += "0" * (-len(text) % 8)
+        lines += b"\0" + int(text, 2).to_bytes(len(text) // 8, "big")
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        checked = name + content
+        return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    colours = bytes(range(256)) * 3 if colour == PALETTE else b""
+    parts = [chunk(b"IHDR", head)]
+    if colours:
+        parts.append(chunk(b"PLTE", colours[: 3 * 2**bits]))
+    parts += [chunk(b"IDAT", zlib.compress(lines)), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def read(path):
+    return read_mask(path, read_geometry(path), path)[0]
+
+
+@given(data=st.data(), bits=st.sampled_from([1, 2, 4, 8, 16]), palette=st.booleans())
+def test_a_png_mask_holds_its_own_values_at_any_bit_depth(tmp_path_factory, data, bits, palette):
+    colour = PALETTE if palette and bits <= 8 else GREY
+    values = st.lists(st.integers(0, 2**bits - 1), min_size=15, max_size=15)
+    mask = np.array(data.draw(values)).reshape(3, 5)
+    path = tmp_path_factory.mktemp("png") / "mask.png"
+    write_png(path, mask, bits, colour)
+    assert read(path).tolist() == mask.tolist()
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(GREY_ALPHA, 2), (COLOUR_ALPHA, 4)])
+def test_16_bits_with_alpha_are_refused_not_cut_to_8(tmp_path, colour, channels):
+    samples = np.zeros((4, 4, channels), int)
+    samples[..., :-1] = [[[0], [1], [2], [2]]]
+    samples[..., -1] = 65535
+    path = tmp_path / "mask.png"
+    write_png(path, samples, 16, colour)
+    with pytest.raises(DataError, match=r"of 16 bits, which Pillow would cut to 8.*without alpha"):
+        read(path)
+    with pytest.raises(DataError, match=r"of 16 bits"):
+        read_image(path, None)
+
+
+@given(
+    mask=st.lists(st.integers(-3, 300), min_size=1, max_size=20),
+    off=st.floats(-9e-4, 9e-4),
+    dtype=st.sampled_from([np.float32, np.float64]),
+)
+def test_floats_near_whole_numbers_are_them(mask, off, dtype):
+    values = whole_numbers("mask.nii", (np.array(mask) + off).astype(dtype))
+    assert values.dtype == np.int32
+    assert values.tolist() == mask
+
+
+@pytest.mark.parametrize("kind", ["volume", "array"])
+def test_0_9999999_is_1_in_volumes_and_arrays(tmp_path, kind):
+    mask = np.zeros((4, 5, 2), np.float32)
+    mask[1, 2] = 0.9999999
+    if kind == "array":
+        path = tmp_path / "mask.npy"
+        np.save(path, mask[..., 0])
+    else:
+        path = write_nifti(tmp_path / "mask.nii.gz", mask, make_grid(4, 5, 2))
+    values = read_mask(path, read_geometry(path), path)
+    assert values.dtype.kind == "i"
+    assert np.unique(values).tolist() == [0, 1]
+
+
+def test_a_fraction_is_named_with_all_its_digits():
+    with pytest.raises(DataError, match=r"fractions such as 0\.995 \(1 of 2 values .* than 0\.001"):
+        whole_numbers("mask.nii", np.array([0.995, 1.0]))
+
+
+def test_a_picture_says_that_it_is_lossy_has_a_palette_or_alpha_with_content(tmp_path):
+    grey = Image.fromarray(np.full((8, 8), 255, np.uint8))
+    grey.save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").rename(tmp_path / "a.png")  # what counts is what the file holds
+    assert picture_traits(tmp_path / "a.png").lossy
+    grey.convert("P").save(tmp_path / "b.png")
+    assert picture_traits(tmp_path / "b.png").palette
+    for level, seen in ((255, False), (0, True)):
+        alpha = Image.fromarray(np.full((8, 8), level, np.uint8))
+        Image.merge("LA", (grey, alpha)).save(tmp_path / "c.png")
+        assert picture_traits(tmp_path / "c.png").alpha is seen
+
+
+@pytest.mark.parametrize("name", ["._p0_0000.nii.gz", ".DS_Store", "Thumbs.db", "desktop.ini"])
+def test_hidden_and_system_files_are_known(tmp_path, name):
+    assert is_hidden(tmp_path / name)
+    assert not is_hidden(tmp_path / "p0_0000.nii.gz")
