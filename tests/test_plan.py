@@ -13,6 +13,7 @@ from hidiff import plan as plans
 from hidiff.datasets import Splitting, write_synthetic
 from hidiff.images import DataError, Grid
 from hidiff.inspection.fingerprint import Fingerprint
+from hidiff.labels import Labels
 from hidiff.plan import Layout, Machine, list_all, look_at, propose, recognise
 from tests.nnunet_sets import write_nnunet
 
@@ -177,3 +178,65 @@ def test_a_folder_is_listed_once_and_every_case_is_told(tmp_path, monkeypatch):
     look_at(root, Splitting(), begin)
     assert len(listed) == 1
     assert told == [4, *["done"] * 4]
+
+
+# Which way up
+
+
+def kidneys(number: int, swapped: bool = False) -> np.ndarray:
+    """A liver-like and two kidney-like classes, 3 and 4, left and right of the middle."""
+    mask = np.zeros((64, 64), np.uint8)
+    mask[10:30, 5:30] = 1
+    mask[36 + number : 48 + number, 10:20] = 3
+    mask[36 + number : 48 + number, 44:54] = 4
+    return mask.T.copy() if swapped else mask
+
+
+def write_masks(root: Path, masks: list[np.ndarray], colour: bool = False) -> Path:
+    draws = np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for number, mask in enumerate(masks):
+        image = draws.integers(0, 255, (*mask.shape, *((3,) if colour else ()))).astype(np.uint8)
+        picture = Image.fromarray(image)
+        (picture if colour else picture.convert("RGB")).save(root / "images" / f"c-{number}.png")
+        Image.fromarray(mask).save(root / "masks" / f"c-{number}.png")
+    return root
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_what_may_be_left_and_right_is_not_mirrored(tmp_path, colour, swapped):
+    masks = [kidneys(number, swapped) for number in range(6)]
+    proposed = look_at(write_masks(tmp_path / "mine", masks, colour), Splitting())
+    chosen = proposed.recipe.data.augmentations
+    assert chosen.flip_horizontal == chosen.flip_vertical == chosen.rotate90 == 0
+    assert 0 < chosen.rotation_degrees <= 20 and chosen.affine > 0
+    (reason,) = (each.reason for each in proposed.choices if each.setting == "augmentation")
+    assert "class_3 and class_4 may be a left and a right one" in reason
+
+
+def test_grey_pictures_lie_one_way_up_and_colour_any_way(tmp_path):
+    masks = [np.where(kidneys(number) == 1, 1, 0).astype(np.uint8) for number in range(6)]
+    grey = look_at(write_masks(tmp_path / "grey", masks), Splitting()).recipe.data.augmentations
+    assert (grey.flip_vertical, grey.rotate90) == (0, 0) and grey.affine > 0
+    colour = look_at(write_masks(tmp_path / "colour", masks, colour=True), Splitting()).recipe
+    assert colour.data.augmentation == "flip_rotate"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("left kidney", "liver"), ("LungRight", "heart"), ("kidney_l", "kidney_r"), ("right_eye",)],
+)
+def test_names_with_a_side_are_not_mirrored(names):
+    labels = Labels(kind="exclusive", classes={n: (v,) for v, n in enumerate(names, start=1)})
+    layout = Layout("nnunet", labels, ())
+    proposed = propose(Path("mine"), layout, pictures(), LAPTOP)
+    assert proposed.recipe.data.augmentations.flip_horizontal == 0
+    (reason,) = (each.reason for each in proposed.choices if each.setting == "augmentation")
+    assert "no mirroring" in reason
+
+
+def test_bright_is_no_side():
+    labels = Labels(kind="exclusive", classes={"bright": (1,), "l": (2,)})
+    assert plan(pictures(), layout=Layout("nnunet", labels, ())).data.augmentation == "flip_rotate"
