@@ -99,3 +99,43 @@ def test_tables_by_size_are_written_when_asked_for(hidiff, trained, tmp_path, ki
     assert "By size" in page
     assert "Reliability of curve" in page
     assert "Measured per image, distances in px." in (tmp_path / "out" / "table.md").read_text()
+
+
+def rename(folder, name):
+    """Call case-000 and so on as `name` has it, with their patient p and slice s."""
+    for kind in ("images", "masks"):
+        for number, file in enumerate(sorted((folder / kind).iterdir())):
+            file.rename(file.with_stem(name.format(p=number // 3, s=number % 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "groups", "said"),
+    [
+        ("P{p}-{s}", (), {"P0", "P1", "P2", "P3"}, "finds no patient in 'P0-0'"),
+        ("P{p}-{s}", ("--group", "^(P)"), {"P"}, ""),
+        ("case{p}_{s}", (), {"case0", "case1", "case2", "case3"}, ""),
+    ],
+)
+def test_another_folders_patients_are_found_by_its_own_names(
+    hidiff, trained, data, tmp_path, name, words, groups, said
+):
+    from hidiff.cli import judging
+    from hidiff.experiment import open_model
+    from hidiff.recipe import change_recipe
+
+    copy = shutil.copytree(data, tmp_path / "data", ignore=shutil.ignore_patterns("*.txt"))
+    rename(copy, name)
+    file = open_model(trained)
+    recipe = change_recipe(file.recipe, [r"data.splitting.group='^(case\d+)_'"])
+    file = file._replace(recipe=recipe)
+    told = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "warn", told.append)
+        cases = judging.find_cases(file, copy, "test", words[1] if words else None)
+    assert len(cases) == 10 and {case.group for case in cases} == groups
+    assert said in " ".join(told) and bool(told) is bool(said)
+
+
+def test_a_group_without_another_folder_is_refused(hidiff, trained):
+    result = hidiff("evaluate", trained, "--group", "^(P)", "--output", "nowhere")
+    assert result.exit_code == 2 and "--group is for another folder" in result.stderr

@@ -1,9 +1,12 @@
 """Every official layout, on tiny files like its publisher's: who is where, and what is seen."""
 
+import shutil
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from hidiff.datasets import CATALOG, PREPARERS, Splitting, load_split, prepare
+from hidiff.datasets import CATALOG, PREPARERS, MissingSplit, Splitting, load_split, prepare
 from hidiff.datasets.sets.clinicdb import group_frames
 from hidiff.datasets.splits import SPLITS
 from hidiff.images import DataError
@@ -172,3 +175,23 @@ def test_real_volumes_are_found(data_root, name):
     cases = CATALOG[name].list_cases(data_root / folder, split or "train", shares)
     assert len(cases) == count
     assert all(len(case.image) == 4 for case in cases)
+
+
+def test_drive_without_test_masks_trains_and_validates_and_says_what_is_missing(tmp_path):
+    names = {"training": range(21, 41), "test": range(1, 21)}
+    for part, numbers in names.items():
+        for number in numbers:
+            stem = f"{number:02d}"
+            for file in (
+                f"images/{stem}_{part}.tif",
+                f"1st_manual/{stem}_manual1.gif",
+                f"mask/{stem}_{part}_mask.gif",
+            ):
+                (tmp_path / part / file).parent.mkdir(parents=True, exist_ok=True)
+                Image.new("L", (8, 8), 255).save(tmp_path / part / file)
+    assert len(load("drive", tmp_path, "test")) == 20
+    whole = {split: load("drive", tmp_path, split) for split in ("train", "validation")}
+    shutil.rmtree(tmp_path / "test" / "1st_manual")
+    assert {split: load("drive", tmp_path, split) for split in whole} == whole
+    with pytest.raises(MissingSplit, match="the masks of the test images are missing"):
+        load("drive", tmp_path, "test")
