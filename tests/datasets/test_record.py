@@ -61,3 +61,21 @@ def test_a_resumed_run_with_another_split_is_told(tmp_path):
     with pytest.warns(UserWarning, match="no longer those"):
         write_splits(cases_of(tmp_path, train="a", validation="c", test="d"), tmp_path)
     assert json.loads((tmp_path / SPLITS_FILE).read_text())["sha256"] == begun
+
+
+def test_slices_of_one_patient_on_two_sides_are_told(tmp_path):
+    names = [f"case{p}_slice{s}" for p in range(4) for s in range(3)]
+    splits = {
+        split: [Case(name, tmp_path / f"{name}.png", None, None, name) for name in names[start::3]]
+        for start, split in enumerate(("train", "validation", "test"))
+    }
+    with pytest.warns(UserWarning, match=r"4 patients in 12 files .* 4 of them are in several"):
+        write_splits(splits, tmp_path)
+    grouped = {
+        split: [Case(f"case{n}_slice{s}", tmp_path / "x", None, None, f"case{n}") for s in range(3)]
+        for n, split in enumerate(("train", "validation", "test"))
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (tmp_path / "other").mkdir()
+        write_splits(grouped, tmp_path / "other")

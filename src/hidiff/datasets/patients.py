@@ -6,8 +6,10 @@ always stated as one.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from hidiff.datasets.case import Case
 
 # A name's parts lie between these.
 _BETWEEN = r"[-_. ]+"
@@ -39,6 +41,14 @@ class Patients(NamedTuple):
     example: str
     """a name, and the patient that it is taken for"""
 
+    def warning(self, torn: Sequence[str]) -> str:
+        """Return the warning that these patients lie in several splits."""
+        return (
+            f"{self.sentence}, but each file counts as a patient of its own, and {len(torn)} of "
+            f"them are in several splits ({torn[0]}): scores would be too good. Set "
+            f"data.splitting.group to {self.pattern!r}, or mend the lists, if these are patients."
+        )
+
     def patient_of(self, stem: str) -> str:
         """Return the patient whom a file's name suggests."""
         return _find(self.pattern, stem)
@@ -57,7 +67,8 @@ def propose_patients(stems: Sequence[str]) -> Patients | None:
     """
     if len(stems) < 2:
         return None
-    parts = [rf"^({_PART}(?:{_BETWEEN}{_PART}){{0,{count - 1}}})" for count in range(1, MOST_PARTS)]
+    more = [rf"(?:{_BETWEEN}{_PART}){{0,{count}}}" for count in range(1, MOST_PARTS - 1)]
+    parts = [rf"^({_PART}{rest})" for rest in ("", *more)]
     for pattern in (BY_LEADING_SLICE, BY_LEADING_DATE, *parts, BY_WORD, BY_SIDE):
         groups = [_find(pattern, stem) for stem in stems]
         if _are_patients(stems, groups, pattern):
@@ -65,6 +76,25 @@ def propose_patients(stems: Sequence[str]) -> Patients | None:
             example = f"{first} of {_find(pattern, first)}"
             return Patients(pattern, len(set(groups)), len(stems), example)
     return None
+
+
+def find_torn(splits: Mapping[str, Sequence[Case]]) -> tuple[Patients, tuple[str, ...]] | None:
+    """Return the patients that names suggest, and those of them that lie in several splits.
+
+    None where none does, or where somebody has said whose the cases are: some share a group.
+    """
+    cases = [case for side in splits.values() for case in side]
+    if len({case.group for case in cases}) < len(cases):
+        return None
+    patients = propose_patients([case.name for case in cases])
+    if patients is None:
+        return None
+    sides: dict[str, set[str]] = {}
+    for split, side in splits.items():
+        for case in side:
+            sides.setdefault(patients.patient_of(case.name), set()).add(split)
+    torn = tuple(sorted(patient for patient, places in sides.items() if len(places) > 1))
+    return (patients, torn) if torn else None
 
 
 def pattern_for(stems: Sequence[str], pattern: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hidiff.datasets.case import Case
+from hidiff.datasets.patients import find_torn
 from hidiff.datasets.splits import Split, check_apart
 from hidiff.images.files import first_file
 from hidiff.weights import atomic_write
@@ -35,6 +36,9 @@ def record_splits(splits: Mapping[Split, Sequence[Case]]) -> dict[str, Any]:
 def write_splits(splits: Mapping[Split, Sequence[Case]], folder: Path) -> str:
     """Write splits.json, and return its hash. Warns of leaks, and of another split there before."""
     record, file = record_splits(splits), folder / SPLITS_FILE
+    if found := find_torn(splits):
+        patients, torn = found
+        warnings.warn(patients.warning(torn), stacklevel=2)
     if twins := find_twins(splits):
         first, second = twins[0]
         more = f", and {len(twins) - 1} more pairs" if twins[1:] else ""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from hidiff.datasets.case import Case
-from hidiff.datasets.patients import propose_patients
+from hidiff.datasets.patients import find_torn
 from hidiff.images.intensity import Intensity
 from hidiff.inspection.findings import DataReport, Finding, MaskValue
 from hidiff.inspection.mask_values import BOTH_WAYS, propose_labels
@@ -70,27 +70,15 @@ def _of_patients(
     splits: Mapping[str, Sequence[Case]], tally: Tally, grouped: bool
 ) -> list[Finding]:
     """Return warnings of cases that may be of one patient, where each counts as its own."""
-    cases = [case for side in splits.values() for case in side]
-    alone = len({case.group for case in cases}) == len(cases)
-    patients = propose_patients([case.name for case in cases])
-    if patients is None or not alone:
-        text = tally.neighbours.sentence() if alone and not grouped else ""
-        return [Finding("warning", f"{text}.")] if text else []
     if grouped:
         return []
-    sides: dict[str, set[str]] = {}
-    for split, side in splits.items():
-        for case in side:
-            sides.setdefault(patients.patient_of(case.name), set()).add(split)
-    torn = tuple(sorted(patient for patient, places in sides.items() if len(places) > 1))
-    if not torn:
-        return []
-    text = (
-        f"{patients.sentence}, but each file counts as a patient of its own, and "
-        f"{len(torn)} of them are in several splits: scores would be too good. Set "
-        f"data.splitting.group to {patients.pattern!r}, or to '^(.*)$' if each file is its own."
-    )
-    return [Finding("warning", text, torn)]
+    if (found := find_torn(splits)) is not None:
+        patients, torn = found
+        return [Finding("warning", patients.warning(torn), torn)]
+    cases = [case for side in splits.values() for case in side]
+    alone = len({case.group for case in cases}) == len(cases)
+    text = tally.neighbours.sentence() if alone else ""
+    return [Finding("warning", f"{text}.")] if text else []
 
 
 def _reading(labels: Labels | None, tally: Tally) -> str:
