@@ -566,7 +566,7 @@ def test_an_image_of_5000x4000_is_predicted(place):
 
 
 def test_of_many_images_one_bad_is_reported_and_the_others_done(place):
-    """A hundred, to be quick; benchmarks/many_images.py does it with a thousand."""
+    """A hundred, to be quick; research/reliability/many_images.py does it with a thousand."""
     folder = place.folder / "many"
     folder.mkdir()
     for number in range(100):

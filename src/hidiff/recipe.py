@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hidiff.hybrid import DiffusionSettings
@@ -63,6 +62,8 @@ class RecipeError(ValueError):
 
 def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     """Read a YAML recipe; `changes` are settings like "training.batch_size=4", values in YAML."""
+    import yaml  # deferred: a checkpoint's recipe is JSON
+
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -135,12 +136,16 @@ def choose_fold(recipe: Recipe, fold: int | None) -> Recipe:
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write every setting, defaults too, as YAML."""
+    import yaml  # deferred, see read_recipe
+
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def _set(content: dict[str, Any], change: str) -> None:
+    import yaml  # deferred, see read_recipe
+
     key, separator, value = change.partition("=")
     if not separator or not key:
         raise RecipeError(f"--set {change}: wants name=value, such as training.batch_size=4")

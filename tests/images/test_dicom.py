@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from hidiff.images import DataError, Grid, is_volume, read_grid, voxels
-from hidiff.images.volume import read_volume
-from tests.volumes import grids, make_grid
+from hidiff.images import DataError, Grid, voxels
+from tests.volumes import grids, is_volume, make_grid, read_grid, read_volume
 
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 

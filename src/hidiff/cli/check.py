@@ -10,8 +10,9 @@ from hidiff.cli.say import console, say
 from hidiff.datasets import Case
 from hidiff.datasets.splits import Split
 from hidiff.experiment import Experiment, check_memory, estimate_memory, load_cases
-from hidiff.images import DataError, is_volume
-from hidiff.loading import load_case, load_volume, load_volume_mask
+from hidiff.experiment.cases import reading_of
+from hidiff.images import DataError
+from hidiff.loading import read_item
 from hidiff.recipe import Recipe
 
 MOST_SHOWN = 10  # bad files
@@ -36,11 +37,11 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def check_cases(recipe: Recipe, cases: list[Case]) -> None:
-    """Read every image and mask once."""
-    problems = []
+    """Read every image and mask once, as training does. Raises DataError that names all faults."""
+    problems, reading = [], reading_of(recipe)
     for case in track(cases, "reading", console=console, transient=True):
         try:
-            read_case(recipe, case)
+            read_item(case, reading)  # as training does; nothing is kept
         except DataError as error:
             problems.append(str(error))
     if problems:
@@ -49,16 +50,6 @@ def check_cases(recipe: Recipe, cases: list[Case]) -> None:
         raise DataError(
             "\n  ".join([f"{len(problems)} of {len(cases)} cases do not read:", *shown])
         )
-
-
-def read_case(recipe: Recipe, case: Case) -> None:
-    """Read a case as training does, and forget it."""
-    data = recipe.data
-    if is_volume(case.image):
-        volume = load_volume(case.image, data.channels, data.intensity, data.plane)
-        load_volume_mask(case, volume.grid, recipe.labels, data.plane)
-    else:
-        load_case(case, recipe.labels, data.channels, data.intensity, data.size)
 
 
 def cases_table(cases: Mapping[Split, list[Case]]) -> Table:

@@ -11,8 +11,8 @@ from hidiff.datasets.sets.brain import BRAIN_LABELS, write_brain
 from hidiff.datasets.sets.synthetic import SYNTHETIC_LABELS, write_synthetic
 from hidiff.datasets.splits import SPLITS, Split, Splitting, fold_of, split_by_group
 from hidiff.images.files import DataError
+from hidiff.images.formats import find_mixture
 from hidiff.images.intensity import Intensity
-from hidiff.images.volume import is_volume
 from hidiff.labels import Labels
 
 DEFAULT_SPLITTING = Splitting()
@@ -50,6 +50,11 @@ class CatalogEntry:
     """that comes with HiDiff"""
     fields_of_view: bool = False
     """whether its cases may have one"""
+
+    @property
+    def classes(self) -> str:
+        """The names of its classes, such as "RV, MYO, LV"; "yours" where only the user knows."""
+        return ", ".join(self.labels.class_names) if self.labels else "yours"
 
 
 def load_split(
@@ -101,7 +106,7 @@ def _list_cases(name: str, root: Path, split: Split, splitting: Splitting) -> Se
     cases = [case for side in SPLITS[:2] for case in list_cases(root, side, as_it_lies)]
     with suppress(MissingSplit):  # as anywhere, that of the tests alone may be missing
         cases += list_cases(root, "test", as_it_lies)
-    if len({is_volume(case.image) for case in cases}) > 1:
+    if find_mixture(case.image for case in cases):
         raise DataError(
             f"{root} holds slices to train on and volumes to test on, so that its split cannot be "
             "drawn anew. Leave splitting.redraw out."
@@ -184,7 +189,9 @@ CATALOG: dict[str, CatalogEntry] = {
         title="CVC-ClinicDB",
         modality="endoscopy",
         layout="Original/, Ground Truth/ of TIFF; or the two in PNG/, of PNG",
-        split=_BY_SEED + ", whole sequences (perhaps sequences.txt: lines such as 1-25)",
+        split=_BY_SEED
+        + ", whole sequences by the publisher's table, or by a sequences.txt of lines "
+        "such as 1-25",
         labels=_POLYP,
         channels=3,
         intensity=Intensity(),

@@ -2,9 +2,9 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
 from torch import nn
 
 from hidiff import weights
@@ -19,6 +19,9 @@ from hidiff.training import Budget, Stage, TrainingSettings, count_flops, plan_s
 from hidiff.training.log import METRICS_FILE
 from hidiff.training.stages import MODEL_FILES
 from hidiff.training.state import FORMER_STATE_FILE, STATE_FILE, UNREADABLE_STATE_FILE, has_state
+
+if TYPE_CHECKING:
+    import accelerate
 
 RECIPE_FILE = "recipe.yaml"
 RUN_FILES = (
@@ -63,7 +66,11 @@ class Experiment:
         return effective_settings(self.recipe)
 
     @cached_property
-    def accelerator(self) -> Accelerator:
+    def accelerator(self) -> "accelerate.Accelerator":
+        """The processes, device and precision of the run."""
+        # Imports much that prediction, which shares this package, does without.
+        from accelerate import Accelerator
+
         return Accelerator(cpu=self.cpu, mixed_precision=self.settings.mixed_precision)
 
     @property

@@ -2,17 +2,13 @@
 
 import copy
 import warnings
-from collections.abc import Sequence
 
 import torch
 
-from hidiff.datasets import Case
-from hidiff.experiment.cases import priors_of
+from hidiff.experiment.cases import reading_of
 from hidiff.experiment.experiment import Experiment
 from hidiff.experiment.networks import refiner_of, segmentor_of
-from hidiff.images import is_volume
-from hidiff.loading import count_cache, count_volume_cache
-from hidiff.recipe import Recipe
+from hidiff.loading import count_cache
 from hidiff.training import stage2_of
 from hidiff.training.memory import MemoryNeed, count_activations, count_weights, gib, memory_of
 
@@ -67,13 +63,7 @@ def estimate_memory(experiment: Experiment) -> MemoryNeed:
             patch_size=data.patch_size,
             stage=stage,
         ),
-        cache=_count_cache(recipe, experiment.splits["train"]) if data.cache is True else 0,
+        cache=count_cache(experiment.splits["train"], reading_of(recipe))
+        if data.cache is True
+        else 0,
     )
-
-
-def _count_cache(recipe: Recipe, cases: Sequence[Case]) -> int:
-    data, planes = recipe.data, recipe.labels.num_planes
-    channels = data.channels + (planes if priors_of(recipe) else 0)
-    if any(is_volume(case.image) for case in cases):
-        return count_volume_cache(cases, data.channels, planes, data.slicing, data.size)
-    return count_cache(cases, channels, planes, data.size)

@@ -4,7 +4,6 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +13,7 @@ CGROUP = Path("/sys/fs/cgroup")  # the limits of a container under Linux (versio
 TRAINED_COPIES = 4  # weights, gradients, AdamW's two moments
 REFINER_COPIES = 5  # the same, and the average
 # Main memory that the first iteration takes whatever its size: code that libraries load then, and
-# their workspaces. Measured on the smallest recipe of benchmarks/memory_estimate.py.
+# their workspaces. Measured on the smallest recipe of research/reliability/memory_estimate.py.
 LIBRARIES = 100 * 2**20
 
 
@@ -23,7 +22,7 @@ class MemoryNeed:
     """Bytes, counted from the shapes of the tensors that must be there at one time.
 
     A lower bound: workspaces of convolutions, gradients on their way back and the allocator's waste
-    come on top. benchmarks/memory_estimate.py measures by how much.
+    come on top. research/reliability/memory_estimate.py measures by how much.
     """
 
     weights: int
@@ -106,6 +105,8 @@ def memory_of(device: torch.device) -> tuple[int, int]:
     if device.type == "cuda":
         free, whole = torch.cuda.mem_get_info(device)
         return whole, free
+    import psutil  # deferred: prediction, which imports this module too, does without it
+
     memory = psutil.virtual_memory()
     whole, free = memory.total, memory.available
     with contextlib.suppress(OSError, ValueError):  # no container, or "max": no limit

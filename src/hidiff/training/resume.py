@@ -3,15 +3,17 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from hidiff.training import state
 from hidiff.training.conditions import differences
 from hidiff.training.state import STATE_FILE, UNREADABLE_STATE_FILE, Progress
+
+if TYPE_CHECKING:  # a checkpoint is loaded through this package, and needs no Accelerate
+    import accelerate
 
 
 class Resumed(NamedTuple):
@@ -22,7 +24,10 @@ class Resumed(NamedTuple):
 
 
 def find_resumed(
-    folder: Path, stages: Sequence[str], conditions: Mapping[str, str], accelerator: Accelerator
+    folder: Path,
+    stages: Sequence[str],
+    conditions: Mapping[str, str],
+    accelerator: "accelerate.Accelerator",
 ) -> Resumed | None:
     """Find the state that the run in a folder goes on from, or None if it has left none.
 
@@ -49,7 +54,10 @@ def find_resumed(
 
 
 def check_together(
-    folder: Path, stages: Sequence[str], progress: Progress | None, accelerator: Accelerator
+    folder: Path,
+    stages: Sequence[str],
+    progress: Progress | None,
+    accelerator: "accelerate.Accelerator",
 ) -> None:
     """Raise ValueError unless all processes found the run at the same step."""
     step = (stages.index(progress.stage), progress.step) if progress else (-1, 0)
@@ -62,7 +70,9 @@ def check_together(
         )
 
 
-def set_aside_unreadable(folder: Path, resumed: Resumed | None, accelerator: Accelerator) -> None:
+def set_aside_unreadable(
+    folder: Path, resumed: Resumed | None, accelerator: "accelerate.Accelerator"
+) -> None:
     """Keep a latest state that does not read under another name.
 
     Otherwise the next checkpoint would move it over the one before, which does read.

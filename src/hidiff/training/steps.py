@@ -4,7 +4,7 @@ that of joint training.
 Each returns its losses, the sum to go back through under "loss"; optimizers are not moved.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,8 @@ class Batch:
     image: Float[Tensor, "b c h w"]
     y0: Float[Tensor, "b k h w"]
     field_of_view: Float[Tensor, "b 1 h w"]
+    planes: dict[str, Tensor] = field(default_factory=dict)
+    """every plane of the items by name (loading.PLANES), those above among them"""
 
 
 class Frozen(nn.Module):

@@ -4,9 +4,9 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from hidiff import seeding
@@ -21,6 +21,9 @@ from hidiff.training.settings import TrainingSettings
 from hidiff.training.stages import REFINER, SEGMENTOR, Half, Part, Stage
 from hidiff.training.state import STATE_FILE, Progress
 from hidiff.training.steps import Batch, draw_noise
+
+if TYPE_CHECKING:  # a checkpoint is loaded through this package, and needs no Accelerate
+    import accelerate
 
 # (name of a stage, first step) -> its batches from that step on, without end. If a batch is split
 # into parts, each part comes as a batch of its own, on the device that trains.
@@ -49,7 +52,7 @@ class Trainer:
         folder: Path,
         seed: int,
         metadata: Mapping[str, str],
-        accelerator: Accelerator,
+        accelerator: "accelerate.Accelerator",
         validate: Validate | None = None,
     ):
         self.accelerator = accelerator
