@@ -177,8 +177,11 @@ def test_drives_test_split_is_the_official_one(tmp_path):
 def test_a_folders_patients_stay_together(tmp_path):
     folder(tmp_path)
     splitting = Splitting(group=r"^(patient\d+)_", fractions=(0.6, 0.2, 0.2))
-    cases = [load_split("folder", tmp_path, split, splitting=splitting) for split in SPLITS]
-    assert [len(split) for split in cases] == [6, 2, 2]
+    splits = [load_split("folder", tmp_path, split, splitting=splitting) for split in SPLITS]
+    assert [len(split) for split in splits] == [6, 2, 2]
+    patients = [{case.name.split("_")[0] for case in split} for split in splits]
+    assert [len(names) for names in patients] == [3, 1, 1]
+    assert set.union(*patients) == {f"patient{number}" for number in range(5)}
 
 
 def test_a_folders_lists_are_followed(tmp_path):

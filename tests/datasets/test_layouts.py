@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hidiff.datasets import CATALOG, PREPARERS, Splitting, load_split, prepare
+from hidiff.datasets.sets.clinicdb import group_frames
 from hidiff.datasets.splits import SPLITS
 from hidiff.images import DataError
 from hidiff.loading import LoadedCases, Reading
@@ -99,9 +100,28 @@ def test_the_frames_of_a_sequence_stay_together(tmp_path):
     assert sorted(len(split) for split in splits) == [7, 8, 13]
 
 
+def test_the_publishers_table_gives_612_frames_to_29_sequences(tmp_path):
+    frames = range(1, 613)
+    groups = group_frames(tmp_path, list(frames))
+    assert [groups[frame] for frame in frames] == sorted(groups.values())  # no sequence returns
+    assert len(set(groups.values())) == 29
+    assert (groups[199], groups[200], groups[205], groups[206]) == (
+        "sequence-09",
+        "sequence-10",
+        "sequence-10",
+        "sequence-11",
+    )
+    with pytest.raises(DataError, match="frame 613 is in 0 sequences of the publisher's table"):
+        group_frames(tmp_path, [613])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("1-25\n", "is in 0 sequences of"), ("1-200\n3-7\n", "frame 5 is in 2"), ("a", "'a'")],
+    [
+        ("1-25\n", r"is in 0 sequences of .*sequences\.txt"),
+        ("1-200\n3-7\n", "frame 5 is in 2 sequences"),
+        ("a", "the line 'a', but each line must be a range"),
+    ],
 )
 def test_a_wrong_table_of_sequences_is_refused(tmp_path, text, message):
     official.cvc_tiff(tmp_path)

@@ -10,7 +10,8 @@ from hidiff.images import DataError, Intensity, PictureGeometry
 from hidiff.images.priors import Priors, check_prior, find_prior, soften
 from hidiff.images.priors import read_prior as read_slices
 from hidiff.labels import Labels
-from hidiff.loading import Augmentation, LoadedCases, Reading, training_transform
+from hidiff.loading import Augmentation, LoadedCases, Reading
+from hidiff.loading.transforms import training_transform
 
 ONE = Labels(kind="one_class", classes={"a": (1,)})
 TWO = Labels(kind="exclusive", classes={"a": (1,), "b": (2,)})

@@ -19,8 +19,8 @@ from hidiff.loading import (
     TrainingPatches,
     collate,
     load_image,
-    training_transform,
 )
+from hidiff.loading.transforms import training_transform
 
 LABELS = SYNTHETIC_LABELS["exclusive"]
 KEYS = ("image", "y0", "field_of_view")

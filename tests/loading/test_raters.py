@@ -17,8 +17,8 @@ from hidiff.loading import (
     TrainingPatches,
     collate,
     most_raters,
-    training_transform,
 )
+from hidiff.loading.transforms import training_transform
 
 ONE = Labels(kind="one_class", classes={"thing": (1,)})
 SIDE = 64

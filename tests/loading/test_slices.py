@@ -12,9 +12,9 @@ from hidiff.loading import (
     Slicing,
     TrainingPatches,
     count_cache,
-    training_transform,
 )
 from hidiff.loading.augmentation import Augmentation
+from hidiff.loading.transforms import training_transform
 from tests.volumes import LABELS, make_grid, make_mask, write_nifti
 
 RAW = Intensity(kind="window", window=(-1, 1))  # leaves values from -1 to 1 as they are

@@ -154,19 +154,16 @@ def share_out(
 
 
 def memory_findings(recipe: "Recipe") -> "list[Finding]":
-    """Whether training would find the memory that it needs."""
+    """Return what stands against training in this machine's memory."""
     import warnings
 
-    import torch
-
-    from hidiff import experiment
+    from hidiff.experiment import Experiment, check_memory
     from hidiff.inspection.findings import Finding
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            experiment.check_memory(recipe, device)
+            check_memory(Experiment(recipe, Path(recipe.name)))
         except ValueError as error:
             return [Finding("stop", str(error))]
     return [Finding("warning", str(each.message)) for each in caught]

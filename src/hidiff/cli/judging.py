@@ -32,7 +32,6 @@ from hidiff.report.results import (
     SIZE_FILES,
     result_files,
     review_cases,
-    write_illustrated_report,
     write_reliability,
     write_sizes,
     write_tables,
@@ -145,6 +144,9 @@ def judge_into(
     console.print(results_table(summary))
     say(str(review))
     if report:
+        # Brings matplotlib and Jinja, which an evaluation without a report does without.
+        from hidiff.report.illustrated import write_illustrated_report
+
         page = write_illustrated_report(
             folder, rows, summary, predictor, cases,
             title=f"{name}: evaluation", facts=facts, notes=[str(review)],

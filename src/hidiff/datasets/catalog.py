@@ -51,6 +51,11 @@ class CatalogEntry:
     fields_of_view: bool = False
     """whether its cases may have one"""
 
+    @property
+    def classes(self) -> str:
+        """The names of its classes, such as "RV, MYO, LV"; "yours" where only the user knows."""
+        return ", ".join(self.labels.class_names) if self.labels else "yours"
+
 
 def load_split(
     name: str, root: Path | str, split: Split | str, *, splitting: Splitting = DEFAULT_SPLITTING
@@ -184,7 +189,9 @@ CATALOG: dict[str, CatalogEntry] = {
         title="CVC-ClinicDB",
         modality="endoscopy",
         layout="Original/, Ground Truth/ of TIFF; or the two in PNG/, of PNG",
-        split=_BY_SEED + ", whole sequences (perhaps sequences.txt: lines such as 1-25)",
+        split=_BY_SEED
+        + ", whole sequences by the publisher's table, or by a sequences.txt of lines "
+        "such as 1-25",
         labels=_POLYP,
         channels=3,
         intensity=Intensity(),

@@ -11,11 +11,9 @@ from hidiff.datasets import Case
 from hidiff.labels import Labels
 from hidiff.loading import CaseFiles, most_raters
 from hidiff.metrics import brier_score, case_metrics, distance_unit, expected_calibration_error
+from hidiff.metrics.table import Row
 from hidiff.prediction.prediction import LabelMap, Prediction
 from hidiff.prediction.predictor import Predictor
-
-Row = dict[str, Any]
-
 
 VolumeLabels = UInt8[np.ndarray, "d h w"] | UInt8[np.ndarray, "k d h w"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from hidiff.datasets import Case
-from hidiff.evaluation.evaluate import Row, Truth, judged_masks
+from hidiff.evaluation.evaluate import Truth, judged_masks
 from hidiff.labels import Labels
 from hidiff.metrics import (
     Band,
@@ -26,6 +26,7 @@ from hidiff.metrics import (
     summarise,
     summarise_bands,
 )
+from hidiff.metrics.table import Row
 from hidiff.prediction.prediction import Prediction
 
 Mask = Bool[np.ndarray, "*space"]

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
 from hidiff import seeding
@@ -19,11 +19,13 @@ from hidiff.loading import (
     TrainingPatches,
     collate,
     segmentor_input,
-    training_transform,
 )
 from hidiff.recipe import Recipe
 from hidiff.segmentors import FILES
 from hidiff.training import Batch, TrainingSettings
+
+if TYPE_CHECKING:  # only training needs Accelerate
+    import accelerate
 
 
 def priors_of(recipe: Recipe) -> Priors | None:
@@ -69,9 +71,9 @@ def list_splits(
     return splits
 
 
-def load_cases(recipe: Recipe, split: str) -> LoadedCases:
-    """Return the cases of a split as training sees them: the slices of all images."""
-    data, cases = recipe.data, list_cases(recipe, split)
+def load_cases(recipe: Recipe, cases: Sequence[Case]) -> LoadedCases:
+    """Return cases as training sees them: the slices of all images."""
+    data = recipe.data
     if data.outside_field_of_view == "background":
         cases = [replace(case, field_of_view=None) for case in cases]
     return LoadedCases(cases, reading_of(recipe), data.cache)
@@ -81,11 +83,14 @@ def batches(
     recipe: Recipe,
     settings: TrainingSettings,
     loaded: LoadedCases,
-    accelerator: Accelerator,
+    accelerator: "accelerate.Accelerator",
     stage: str,
     step: int,
 ) -> Iterator[Batch]:
     """Yield a stage's batches from a step on, in the parts for this process, without end."""
+    # MONAI takes seconds to import, and only training has transforms.
+    from hidiff.loading.transforms import training_transform
+
     data = recipe.data
     transform = training_transform(
         data.patch_size,

@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import psutil
 from jaxtyping import Num
-from nibabel.orientations import io_orientation
 
 from hidiff.images.files import DataError
 from hidiff.images.grid import Grid
@@ -28,6 +26,8 @@ class Volume:
 
 def check_memory(path: Path, count: int) -> None:
     """Raise DataError for a volume of more bytes than there is memory."""
+    import psutil  # deferred: pictures do without it
+
     whole = psutil.virtual_memory().total
     if count > whole:
         raise DataError(
@@ -58,6 +58,9 @@ def check_affine(path: Path, affine: np.ndarray) -> None:
             f"{path} has an affine with NaN or infinite numbers, so nobody knows where its voxels "
             "lie. Mend its header (e.g. copy it from the original image)."
         )
+    # Brings all of nibabel, which pictures do without.
+    from nibabel.orientations import io_orientation
+
     flat = abs(np.linalg.det(affine[:3, :3])) < 1e-12
     if flat or np.isnan(io_orientation(affine)).any():  # or nearly so, of sides in kilometres
         raise DataError(

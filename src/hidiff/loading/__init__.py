@@ -1,4 +1,8 @@
-"""Cases as tensors: loaded, cached, cut into patches and dealt out in batches."""
+"""Cases as tensors: loaded, cached, cut into patches and dealt out in batches.
+
+`hidiff.loading.transforms` is not among the names here: it imports MONAI, which takes seconds, and
+only training needs it.
+"""
 
 from hidiff.loading.augmentation import PRESETS, Augmentation
 from hidiff.loading.dataset import LoadedCases, TrainingPatches, collate, count_cache
@@ -15,7 +19,6 @@ from hidiff.loading.reading import (
 )
 from hidiff.loading.resize import resize_image
 from hidiff.loading.settings import DATA_VARIABLE, DataSettings
-from hidiff.loading.transforms import training_transform
 
 __all__ = [
     "DATA_VARIABLE",
@@ -40,5 +43,4 @@ __all__ = [
     "resize_image",
     "segmentor_input",
     "show_slice",
-    "training_transform",
 ]

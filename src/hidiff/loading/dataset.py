@@ -2,10 +2,9 @@
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import torch
-from monai.transforms.compose import Compose
 from torch.utils.data import Dataset
 
 from hidiff.datasets.case import Case
@@ -21,6 +20,9 @@ from hidiff.loading.planes import (
 )
 from hidiff.loading.reading import Reading
 from hidiff.seeding import derive, generator
+
+if TYPE_CHECKING:  # prediction imports this module too, and does without MONAI
+    import monai.transforms.compose
 
 
 @runtime_checkable
@@ -122,7 +124,11 @@ class TrainingPatches(Dataset[Item]):
     """
 
     def __init__(
-        self, loaded: Loaded, transform: Compose, seed: int, foreground_share: float = 0.0
+        self,
+        loaded: Loaded,
+        transform: "monai.transforms.compose.Compose",
+        seed: int,
+        foreground_share: float = 0.0,
     ) -> None:
         self.loaded = loaded
         self.transform = transform

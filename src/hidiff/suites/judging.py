@@ -3,7 +3,6 @@
 import statistics
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +14,11 @@ from hidiff.evaluation import judge, read_truth
 from hidiff.evaluation.evaluate import predict_case
 from hidiff.evaluation.studies import SizeStudy
 from hidiff.images import Image, read_image
+from hidiff.metrics.table import Row
 from hidiff.prediction import Predictor
 from hidiff.recipe import Recipe
 from hidiff.suites.corruptions import FULL, corrupt
 from hidiff.suites.suite import Evaluation
-
-Row = dict[str, Any]
 
 
 @dataclass

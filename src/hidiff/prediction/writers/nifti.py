@@ -9,14 +9,17 @@ maps have 16 bits that are scaled: they read as probabilities, to 0.00001, and a
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nibabel as nib
 import numpy as np
 from jaxtyping import Shaped
 
 from hidiff.images import first_file, open_nifti
 from hidiff.prediction.prediction import Prediction
 from hidiff.prediction.writers.common import Files, PredictionFormat, plane_stems
+
+if TYPE_CHECKING:  # imported when a NIfTI is written: all others do without it
+    import nibabel
 
 
 def nifti_files(prediction: Prediction, uncertainty: bool) -> Files:
@@ -44,8 +47,10 @@ def nifti_files(prediction: Prediction, uncertainty: bool) -> Files:
             yield f"{ending}.nii.gz", write(values)
 
 
-def _header(prediction: Prediction) -> nib.Nifti1Header:
+def _header(prediction: Prediction) -> "nibabel.Nifti1Header":
     """Return the head of the source, where that is NIfTI, else one made from the grid."""
+    import nibabel as nib
+
     grid = prediction.geometry.grid
     if grid is None:
         raise ValueError("NIfTI wants a grid, but a picture has none. Use png, tiff or npz.")
@@ -64,8 +69,12 @@ def _header(prediction: Prediction) -> nib.Nifti1Header:
     return header
 
 
-def _write_nifti(path: Path, values: Shaped[np.ndarray, "x y z"], header: nib.Nifti1Header) -> None:
+def _write_nifti(
+    path: Path, values: Shaped[np.ndarray, "x y z"], header: "nibabel.Nifti1Header"
+) -> None:
     """Write labels as they are, floats as 16 bits, which nibabel scales to their range."""
+    import nibabel as nib
+
     header = header.copy()
     soft = values.dtype.kind == "f"
     header.set_data_dtype(np.uint16 if soft else values.dtype)
