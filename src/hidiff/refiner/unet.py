@@ -88,9 +88,9 @@ class Refiner(nn.Module):
     """Predict the clean mask from a noisy one: one raw number a bit.
 
     The diffusion's target (`flip` or `residual`) gives the number its meaning. The last layer
-    starts at zero. Images are (b, image_channels, h, w), their sides multiples of 32, from 64 up; features
-    come at strides 4, 8, 16 and 32 with `feature_channels`; without any, an image encoder of the
-    refiner's own makes them. Paper: arXiv 2407.03548, section III.
+    starts at zero. Images are (b, image_channels, h, w), their sides multiples of 32, from 64 up;
+    features come at strides 4, 8, 16 and 32 with `feature_channels`; without any, the refiner makes
+    them by an image encoder of its own. Paper: arXiv 2407.03548, section III.
 
     With `settings.hints` it also reads marks: +1 (this class), -1 (not this class), 0 (nothing
     said). No hints (None) and hints of zeros give the same output, bit for bit.
