@@ -12,14 +12,13 @@ import argparse
 import os
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 
 import timing
 import torch
 from torch.nn import functional
 
 from hidiff import packed
-from hidiff.packed.choice import VARIABLE, compiled
+from hidiff.packed.compiled import load_kernels
 
 # channels, height and width
 SHAPES = [(32, 256), (64, 256), (128, 64), (128, 128), (128, 256), (128, 512), (256, 256)]
@@ -27,15 +26,15 @@ MAIN = (128, 256)
 INT8_ENGINE = "onednn"
 
 
-def ways(channels: int, size: int) -> dict[str, Callable[[], object]]:
-    """The same convolution in floats, int8 and bits.
+def ways(engine: packed.Engine, channels: int, size: int) -> dict[str, Callable[[], object]]:
+    """Return the same convolution in floats, int8 and bits.
 
     `block` is bits with the fused epilogue; `block_again` writes into the same memory each time.
     """
     x = torch.randn(1, channels, size, size).contiguous(memory_format=torch.channels_last)
     w = torch.randn(channels, channels, 3, 3)
     w_last = w.contiguous(memory_format=torch.channels_last)
-    bits, weight = packed.pack(x), packed.pack_weight(w)
+    bits, weight = engine.pack(x), packed.pack_weight(w)
     epilogue = packed.Epilogue(*torch.randn(4, channels), torch.randn(1, channels))
     out = torch.empty_like(x)
     quantized = torch.quantize_per_tensor(x, 0.05, 128, torch.quint8)
@@ -45,18 +44,20 @@ def ways(channels: int, size: int) -> dict[str, Callable[[], object]]:
     return {
         "float32": lambda: functional.conv2d(x, w_last, padding=1),
         "int8": lambda: torch.ops.quantized.conv2d(quantized, int8, 0.05, 128),
-        "bits": lambda: packed.conv(bits, weight, dtype=torch.int16),
-        "block": lambda: packed.conv_block(bits, weight, epilogue, [x]),
-        "block_again": lambda: packed.conv_block(bits, weight, epilogue, [x], out=out),
-        "pack": lambda: packed.pack(x),
+        "bits": lambda: engine.conv(bits, weight, dtype=torch.int16),
+        "block": lambda: engine.conv_block(bits, weight, epilogue, [x]),
+        "block_again": lambda: engine.conv_block(bits, weight, epilogue, [x], out=out),
+        "pack": lambda: engine.pack(x),
     }
 
 
-def measure(shape: tuple[int, int], rounds: int, peak: float) -> dict[str, object]:
-    """One shape: seconds, rates, ratios to float32, share of the peak of all threads."""
+def measure(
+    engine: packed.Engine, shape: tuple[int, int], rounds: int, peak: float
+) -> dict[str, object]:
+    """Measure one shape: seconds, rates, ratios to float32, share of the peak of all threads."""
     channels, size = shape
     clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
-    seconds = timing.in_turn(ways(channels, size), rounds, clock)
+    seconds = timing.in_turn(ways(engine, channels, size), rounds, clock)
     work = channels * channels * 9 * size * size / 1e9
     rates = {name: work / value for name, value in seconds.items() if name != "pack"}
     return {
@@ -71,23 +72,9 @@ def measure(shape: tuple[int, int], rounds: int, peak: float) -> dict[str, objec
 
 
 def peaks(name: str, seconds: float) -> dict[str, float]:
-    """The most that one thread gets through out of its first cache, in either way."""
-    module = compiled()[0]
-    ways = ("plain", "carry_save")
-    return {way: round(module.peak(name, way, seconds), 1) for way in ways}
-
-
-@contextmanager
-def kernel(name: str):
-    """Everything inside runs on this kernel."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = name
-    try:
-        yield
-    finally:
-        os.environ.pop(VARIABLE)
-        if before is not None:
-            os.environ[VARIABLE] = before
+    """Return the most that one thread gets through out of its first cache, in either way."""
+    kernel = load_kernels()[0].kernel(name)
+    return {way: round(kernel.peak(way, seconds), 1) for way in ("plain", "carry_save")}
 
 
 def main() -> None:
@@ -96,7 +83,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--quick", action="store_true", help="the main shape only")
     args = parser.parse_args()
-    module, problem = compiled()
+    module, problem = load_kernels()
     if module is None:
         raise SystemExit(f"nothing to measure: {problem}")
     torch.manual_seed(0)
@@ -108,21 +95,19 @@ def main() -> None:
         "kernel": packed.kernel_info(),
         "peak_of_one_thread": {name: peaks(name, 0.5) for name in module.supported()},
     }
-    if module.has_vnni():
-        result["peak_of_one_thread_int8_vnni"] = round(
-            module.peak(packed.kernel_name(), "vnni", 0.5), 1
-        )
     peak_of = {name: max(found.values()) for name, found in result["peak_of_one_thread"].items()}
+    engine = packed.choose_engine()
     for threads in dict.fromkeys(args.threads):
         torch.set_num_threads(threads)
         shapes = [MAIN] if args.quick else SHAPES
-        peak = peak_of[packed.kernel_name()]
-        result[f"threads_{threads}"] = [measure(shape, args.rounds, peak) for shape in shapes]
+        result[f"threads_{threads}"] = [
+            measure(engine, shape, args.rounds, peak_of[engine.name]) for shape in shapes
+        ]
     torch.set_num_threads(1)
     others = {}
     for name in module.supported():
-        with kernel(name):
-            others[name] = measure(MAIN, max(3, args.rounds // 3), peak_of[name])
+        rounds = max(3, args.rounds // 3)
+        others[name] = measure(packed.choose_engine(name), MAIN, rounds, peak_of[name])
     result["every_kernel_on_one_thread"] = others
     result["load_average_after"] = os.getloadavg()
     timing.write(result, "kernels")

@@ -120,10 +120,6 @@ constexpr int64_t kPeakBits = kPeakWords * 32;
 
 #if defined(HIDIFF_X86)
 extern const Kernels kAvx512Vpopcntdq, kAvx512bw, kAvx2;
-// int8 multiply-adds by VPDPBUSD, to weigh against popcount; 0 where the processor has none.
-// Each call does `rounds` times kPeakWords * 4 multiply-adds.
-uint64_t peak_vnni(const uint32_t* words, int64_t rounds);
-bool has_vnni();
 #endif
 #if defined(HIDIFF_NEON)
 extern const Kernels kNeon;

@@ -89,16 +89,16 @@ def test_every_block_fed_the_float_model_s_input_gives_its_output(width, setting
     undecided = total = 0
     for name, layer in blocks_of(refiner, ours):
         (x, *_), truth = found[name]
-        bits = packed.pack(x, row[layer.threshold])
+        bits = ours.engine.pack(x, row[layer.threshold])
         before_sign = found[f"{name}.bias"][1]
         if name.startswith("ups."):
             bits = bits.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
-        signs = packed.unpack(bits, layer.in_channels)
+        signs = ours.engine.unpack(bits, layer.in_channels)
         decided = before_sign.abs() > CLOSE
         # the integer part: signs are equal wherever they are decided, and so are their sums
         assert torch.equal(signs[decided], before_sign.sign()[decided])
         undecided, total = undecided + (~decided).sum().item(), total + decided.numel()
-        true_bits = packed.pack(before_sign)
+        true_bits = ours.engine.pack(before_sign)
         out, _ = layer(true_bits, [x], row)
         assert_close(out, truth, rtol=0, atol=CLOSE, msg=lambda m, n=name: f"{n}: {m}")
     print(f"signs within {CLOSE} of zero: {undecided / total:.2e} of {total}")

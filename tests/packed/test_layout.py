@@ -28,7 +28,7 @@ def test_unpacking_undoes_packing_and_padding_is_zero(channels, seed):
 
 
 def test_the_wrong_number_of_channels_is_refused():
-    with pytest.raises(ValueError, match="64 channels make 2"):
+    with pytest.raises(ValueError, match="64 channels want 2"):
         unpack_bits(torch.zeros(4, 1, dtype=torch.int32), 64)
 
 

@@ -64,13 +64,15 @@ def show(facts: dict[str, str]) -> None:
 
 
 def describe_machine() -> dict[str, str]:
-    """Versions, devices, extras and kernels."""
+    """Return versions, devices, extras and kernels."""
     import torch
 
     from hidiff.datasets import CATALOG
     from hidiff.loading import DATA_VARIABLE
     from hidiff.packed import kernel_info
 
+    kernel = kernel_info()
+    why = f": {kernel['why']}" if "why" in kernel else ""
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     there = [name for name, package in EXTRAS.items() if version_of(package)]
     absent = [name for name in EXTRAS if name not in there]
@@ -79,7 +81,7 @@ def describe_machine() -> dict[str, str]:
         "libraries": ", ".join(f"{name} {version_of(name)}" for name in LIBRARIES),
         "processor": f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in use",
         "gpus": ", ".join(devices) or "none that torch can use",
-        "kernels": f"{kernel_info()['kernel']} (for models of hidiff pack)",
+        "kernels": f"{kernel['kernel']} (for models of hidiff pack){why}",
         "extras": f"{', '.join(there) or 'none'} (not installed: {', '.join(absent)})",
         "data": f"{os.environ.get(DATA_VARIABLE, 'unset')} (${DATA_VARIABLE}); sources: "
         f"{', '.join(CATALOG)}",

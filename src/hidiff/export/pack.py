@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hidiff.binary import RPReLU, TimeLinear, TimeScale
-from hidiff.packed import COMPUTES, PackedRefiner, Shape, pack_weight
+from hidiff.packed import COMPUTES, PackedRefiner, Shape, choose_engine, pack_weight
 from hidiff.packed.cross_transformer import (
     PackedAttention,
     PackedCrossTransformer,
@@ -60,9 +60,9 @@ def pack_refiner(
 
 
 def empty_packed(refiner: Refiner, condition_compute: str = "float32") -> PackedRefiner:
-    """Packed modules of the refiner's sizes, their numbers still to come.
+    """Return packed modules of the refiner's sizes, whose numbers are still to be filled in.
 
-    What stays float is copied.
+    The kernel that they run on is chosen here. The layers that stay float are copied.
     """
     if condition_compute not in COMPUTES:
         raise ValueError(
@@ -82,6 +82,7 @@ def empty_packed(refiner: Refiner, condition_compute: str = "float32") -> Packed
     )
     return PackedRefiner(
         shape,
+        choose_engine(),
         input=copy.deepcopy(refiner.input),
         condition_blocks=blocks,
         output_norm=copy.deepcopy(refiner.output_norm),

@@ -1,8 +1,8 @@
-"""The refiner on packed bits: layout, a slow reference, compiled kernels."""
+"""The refiner on packed bits: layout, compiled kernels, a slow reference, and the choice of one."""
 
-from hidiff.packed.choice import kernel_info, kernel_name
+from hidiff.packed.choice import choose_engine, kernel_info, kernel_name
+from hidiff.packed.engine import Engine
 from hidiff.packed.int8 import COMPUTES
-from hidiff.packed.kernels import attention, conv, conv_block, linear, linear_block, pack, unpack
 from hidiff.packed.layout import Epilogue, PackedWeight, pack_weight
 from hidiff.packed.refiner import Condition, PackedRefiner
 from hidiff.packed.shape import Shape
@@ -10,18 +10,13 @@ from hidiff.packed.shape import Shape
 __all__ = [
     "COMPUTES",
     "Condition",
+    "Engine",
     "Epilogue",
     "PackedRefiner",
     "PackedWeight",
     "Shape",
-    "attention",
-    "conv",
-    "conv_block",
+    "choose_engine",
     "kernel_info",
     "kernel_name",
-    "linear",
-    "linear_block",
-    "pack",
     "pack_weight",
-    "unpack",
 ]

@@ -1,4 +1,4 @@
-"""Which kernel does the work: compiled for this processor, or the reference.
+"""Choose the engine: a kernel compiled for this processor, or the reference.
 
 HIDIFF_KERNEL=avx2 (or any other name in `kernel_info()["available"]`) forces one.
 """
@@ -6,16 +6,33 @@ HIDIFF_KERNEL=avx2 (or any other name in `kernel_info()["available"]`) forces on
 import os
 import warnings
 from functools import cache
-from importlib import import_module
-from typing import Any
+
+from hidiff.packed.compiled import CompiledEngine, load_kernels
+from hidiff.packed.engine import Engine
+from hidiff.packed.reference import REFERENCE, ReferenceEngine
 
 VARIABLE = "HIDIFF_KERNEL"
-REFERENCE = "reference"
+
+
+def choose_engine(name: str | None = None) -> Engine:
+    """Return the engine of the kernel `name`, by default of `kernel_name()`.
+
+    Warns the first time if the reference stands in for kernels that were not compiled.
+    """
+    module, problem = load_kernels()
+    if module is None:
+        _warn_once(problem)
+    name = name or kernel_name()
+    return ReferenceEngine() if name == REFERENCE else CompiledEngine(name)
 
 
 def kernel_info() -> dict[str, str]:
-    """`kernel` in use, `how` it counts, those `available`; `why`, where it is the reference."""
-    module, problem = compiled()
+    """Describe the choice.
+
+    `kernel` is its name, `how` says how it counts, `available` lists all kernels that run here, and
+    `why`, only for the reference, says why it is used.
+    """
+    module, problem = load_kernels()
     supported = module.supported() if module else {}
     name = kernel_name()
     info = {"kernel": name, "available": ", ".join([*supported, REFERENCE])}
@@ -28,43 +45,30 @@ def kernel_info() -> dict[str, str]:
 
 
 def kernel_name() -> str:
-    """The kernel in use: $HIDIFF_KERNEL, else the fastest that this processor can run."""
-    module, problem = compiled()
+    """Return $HIDIFF_KERNEL, or the fastest kernel that this processor can run.
+
+    Raises ValueError if $HIDIFF_KERNEL cannot run here.
+    """
+    module, problem = load_kernels()
     supported = list(module.supported()) if module else []
-    wanted = os.environ.get(VARIABLE)
-    if not wanted:
+    name = os.environ.get(VARIABLE)
+    if not name:
         return supported[0] if supported else REFERENCE
-    if wanted not in [*supported, REFERENCE]:
+    if name not in [*supported, REFERENCE]:
         reason = problem or "this build has no such kernel"
-        if module and wanted in module.built():
+        if module and name in module.built():
             reason = "this processor cannot run it"
         raise ValueError(
-            f"{VARIABLE} is {wanted!r}, but {reason}. "
+            f"{VARIABLE} is {name!r}, but {reason}. "
             f"Choose one of {', '.join([*supported, REFERENCE])}, or unset it."
         )
-    return wanted
-
-
-def kernel_at_work() -> str:
-    """As `kernel_name`, and a warning the first time if the reference stands in for a kernel."""
-    if compiled()[0] is None:
-        _warn_once()
-    return kernel_name()
+    return name
 
 
 @cache
-def compiled() -> tuple[Any, str]:
-    """The compiled module, or None and why there is none."""
-    try:
-        return import_module("hidiff.packed._kernels"), ""
-    except ImportError as error:
-        return None, f"the kernels were not compiled when HiDiff was installed ({error})"
-
-
-@cache
-def _warn_once() -> None:
+def _warn_once(problem: str) -> None:
     warnings.warn(
-        f"1-bit layers are computed in floats, many times slower: {compiled()[1]}. Install a C++ "
+        f"1-bit layers are computed in floats, many times slower: {problem}. Install a C++ "
         "compiler, then HiDiff once more.",
-        stacklevel=4,
+        stacklevel=3,
     )

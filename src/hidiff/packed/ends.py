@@ -1,7 +1,7 @@
-"""The refiner's float ends, input and output convolution, a strip of rows at a time.
+"""The refiner's float ends: input and output convolution, a strip of rows at a time.
 
 At full size a float tensor is larger than the caches, and new memory of that size costs as much as
-the convolution: strips stay in the caches, and write into memory that is there.
+the convolution. Strips stay in the caches, and write into memory that exists already.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ STRIP = 2**19  # floats; 2 MiB
 def convolve(
     layer: nn.Conv2d, x: Float[Tensor, "b i h w"], out: Float[Tensor, "b o h w"]
 ) -> Float[Tensor, "b o h w"]:
-    """The 3x3 convolution, into `out`."""
+    """Compute the 3x3 convolution into `out`."""
     padded = functional.pad(x, (0, 0, 1, 1)).contiguous(memory_format=torch.channels_last)
     for rows in _strips(out):
         part = padded[:, :, rows.start : rows.stop + 2]
@@ -28,10 +28,10 @@ def convolve(
 def read_out(
     norm: nn.GroupNorm, layer: nn.Conv2d, x: Float[Tensor, "b c h w"]
 ) -> Float[Tensor, "b k h w"]:
-    """layer(silu(norm(x))), a 3x3 convolution to few channels.
+    """Return layer(silu(norm(x))), where the layer is a 3x3 convolution to few channels.
 
-    Those would fill few lanes of a vector: so each pixel gives its nine products first, by a matrix
-    product, and the shifted products are added afterwards.
+    Few channels would fill few lanes of a vector. So a matrix product gives the nine products of
+    each pixel first, and the shifted products are added afterwards.
     """
     pixels = x.permute(0, 2, 3, 1)
     height, width = pixels.shape[1:3]
@@ -54,7 +54,7 @@ def read_out(
 def _group_norm(
     norm: nn.GroupNorm, pixels: Float[Tensor, "b h w c"]
 ) -> tuple[Float[Tensor, "b 1 1 c"], Float[Tensor, "b 1 1 c"]]:
-    """The norm as x * factor + shift."""
+    """Return the norm as factor and shift: x * factor + shift."""
     batch, height, width, channels = pixels.shape
     size = channels // norm.num_groups
 
@@ -71,7 +71,7 @@ def _group_norm(
 
 
 def _strips(x: Float[Tensor, "b c h w"]) -> Iterator[slice]:
-    """Rows that make a strip, from the top."""
+    """Yield the rows of each strip, from the top."""
     batch, channels, height, width = x.shape
     count = max(1, STRIP // (batch * channels * width))
     for first in range(0, height, count):

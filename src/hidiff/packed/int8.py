@@ -10,17 +10,17 @@ import torch
 from jaxtyping import Float, Int8, UInt8
 from torch import Tensor, nn
 
-MOST = 127  # of a weight; an image's numbers are 0 to 255
-TINY = 1e-12  # stands for a range of nothing
+MOST = 127  # the largest number of a weight; an image's numbers are 0 to 255
+TINY = 1e-12  # the range of a tensor that is 0 everywhere
 GEOMETRY = ([1, 1], [1, 1], [1, 1], 1)  # stride, padding, dilation, groups
 
 
 class Int8Conv2d(nn.Module):
-    """A padded 3x3 convolution, its weights and its input rounded to 8 bits.
+    """A padded 3x3 convolution whose weights and input are rounded to 8 bits.
 
-    Each image has a range of its own, so that its answer does not depend on who else is in the
-    batch. Weights are not to be changed once the layer has run. Raises ValueError where torch or
-    the processor cannot do it.
+    Each image has a range of its own, so that its output does not depend on the rest of the batch.
+    The weights must not change once the layer has run. Raises ValueError if torch or the processor
+    cannot do it.
     """
 
     def __init__(self, conv: nn.Conv2d):
@@ -47,35 +47,35 @@ class Int8Conv2d(nn.Module):
 
 
 def to_int8(weight: Float[Tensor, "o *rest"]) -> tuple[Int8[Tensor, "o *rest"], Float[Tensor, "o"]]:
-    """Symmetric: numbers from -127 to 127, and what one of them stands for, for each output."""
+    """Return numbers from -127 to 127, and the scale of each output: about weight / scale."""
     scale = weight.abs().flatten(1).amax(dim=1).clamp(min=TINY) / MOST
     numbers = (weight / along_first(scale, weight)).round().to(torch.int8)
     return numbers, scale
 
 
 def along_first(scale: Float[Tensor, "o"], weight: Tensor) -> Tensor:
-    """Of the weight's number of axes."""
+    """Give the scale as many axes as the weight, along its first."""
     return scale.view(-1, *[1] * (weight.ndim - 1))
 
 
 def to_uint8(x: Float[Tensor, "1 c h w"]) -> tuple[UInt8[Tensor, "1 c h w"], float, int]:
-    """Numbers n, scale and zero, with x about (n - zero) * scale; a 0.0 is met exactly.
+    """Return numbers n, scale and zero, with x about (n - zero) * scale and 0.0 exactly.
 
-    Channels-last, as oneDNN wants them.
+    The numbers are channels-last, as oneDNN wants them.
     """
     least, largest = min(x.amin().item(), 0.0), max(x.amax().item(), 0.0)
-    # 254: one is left for the zero, which is rounded
+    # 254, not 255, leaves one number for the zero, which is rounded
     scale = max(largest - least, TINY) / 254
     zero = round(-least / scale)
-    numbers = torch.add(x.new_tensor(zero + 0.5), x, alpha=1 / scale)  # to be cut, so: rounded
+    numbers = torch.add(x.new_tensor(zero + 0.5), x, alpha=1 / scale)  # 0.5, as it is cut
     return numbers.to(torch.uint8, memory_format=torch.channels_last), scale, zero
 
 
 @cache
 def int8_problem() -> str:
-    """Why this machine cannot compute convolutions in int8; empty where it can."""
-    # The largest numbers that there are: without VNNI, pairs of products are added in 16 bits,
-    # and oneDNN cuts those sums off without a word. 32 channels: a float holds the true sum.
+    """Return the reason why this machine cannot compute convolutions in int8, or nothing."""
+    # The largest possible numbers: without VNNI, pairs of products are added in 16 bits, and
+    # oneDNN cuts those sums off silently. With 32 channels a float holds the true sum.
     weight = torch.full((32, 32, 3, 3), MOST, dtype=torch.int8, device="cpu")
     x = torch.full((1, 32, 8, 8), 255, dtype=torch.uint8, device="cpu")
     one = torch.ones(32, device="cpu")
@@ -90,7 +90,7 @@ def int8_problem() -> str:
 
 
 def _prepack(numbers: Int8[Tensor, "o i 3 3"], scale: Float[Tensor, "o"]) -> Tensor:
-    """In an order of oneDNN's own."""
+    """Put the weights into oneDNN's own order."""
     return torch.ops.onednn.qconv_prepack(numbers, scale, 1.0, 0, *GEOMETRY, None)
 
 
@@ -114,4 +114,4 @@ COMPUTES: dict[str, Callable[[nn.Conv2d], nn.Module]] = {
     "float32": lambda conv: conv,
     "int8": Int8Conv2d,
 }
-"""how a float convolution of a packed model may be computed"""
+"""ways to compute a float convolution of a packed model"""

@@ -20,12 +20,12 @@ SIDES = ("top", "bottom", "left", "right")
 
 
 def num_words(channels: int) -> int:
-    """Words that hold so many channels."""
+    """Return how many words hold so many channels."""
     return -(-channels // WORD)
 
 
 def pack_bits(bits: Bool[Tensor, "*lead c"]) -> Int32[Tensor, "*lead words"]:
-    """The last dimension, 32 to a word."""
+    """Pack the last dimension, 32 channels to a word."""
     words = num_words(bits.shape[-1])
     padded = torch.nn.functional.pad(bits, (0, words * WORD - bits.shape[-1]))
     weights = 1 << torch.arange(WORD, dtype=torch.int64)
@@ -35,10 +35,10 @@ def pack_bits(bits: Bool[Tensor, "*lead c"]) -> Int32[Tensor, "*lead words"]:
 
 
 def unpack_bits(words: Int32[Tensor, "*lead words"], channels: int) -> Bool[Tensor, "*lead c"]:
-    """The inverse of `pack_bits`."""
+    """Undo `pack_bits`."""
     if num_words(channels) != words.shape[-1]:
         raise ValueError(
-            f"got {words.shape[-1]} words of 32 channels, but {channels} channels make "
+            f"bits have {words.shape[-1]} words of {WORD} channels, but {channels} channels want "
             f"{num_words(channels)}; pass the number of channels that was packed"
         )
     bits = words[..., None] >> torch.arange(WORD, dtype=torch.int32) & 1
@@ -51,7 +51,7 @@ def join(
     left_channels: int,
     right_channels: int,
 ) -> Int32[Tensor, "*lead words"]:
-    """The bits of channels that stand side by side: `pack_bits` of both at once."""
+    """Return the bits of channels that stand side by side: `pack_bits` of both at once."""
     shift = left_channels % WORD
     if shift == 0:
         return torch.cat([left, right], dim=-1)
@@ -66,7 +66,10 @@ def join(
 
 @dataclass(frozen=True)
 class PackedWeight:
-    """The signs of a convolution's weights (3x3 or 1x1), or of a linear layer's (1x1)."""
+    """The signs of a convolution's weights (3x3 or 1x1), or of a linear layer's (1x1).
+
+    What the kernels read (`blocks`, `offsets`) is made once, so the signs must not change.
+    """
 
     signs: Int32[Tensor, "o taps words"]
     in_channels: int
@@ -77,23 +80,24 @@ class PackedWeight:
 
     @property
     def kernel(self) -> int:
-        """1 or 3."""
+        """The kernel's side: 1 or 3."""
         return {1: 1, 9: 3}[self.signs.shape[1]]
 
     @cached_property
     def blocks(self) -> Int32[Tensor, "blocks k 16"]:
-        """As the kernels read it: word k (tap, then word) of 16 output channels at once."""
+        """The order that the kernels read: word k (tap, then word) of 16 output channels."""
         flat = self.signs.flatten(1)
         padded = torch.nn.functional.pad(flat, (0, 0, 0, -len(flat) % BLOCK))
         return padded.unflatten(0, (-1, BLOCK)).transpose(1, 2).contiguous()
 
     @cached_property
     def offsets(self) -> Int32[Tensor, "16 padded"]:
-        """What a sum is, less twice the number of bits that differ, at each kind of border.
+        """The sums at each kind of border if no bit differed.
 
-        A padded zero is neither +1 nor -1. The kernels read it as -1, whose product with a weight
-        is -weight: so the weights of the taps outside are added here, once and exactly. Row i is
-        for a kernel that hangs over those sides whose bits are set in i, in the order of SIDES.
+        A sum is this number minus twice the number of bits that differ. A padded zero is neither
+        +1 nor -1. The kernels read it as -1, whose product with a weight is -weight: so the weights
+        of the taps outside are added here, once and exactly. Row i is for a kernel that hangs over
+        those sides whose bits are set in i, in the order of SIDES.
         """
         values = 2 * unpack_bits(self.signs, self.in_channels).to(torch.int32) - 1
         tap_sums = values.sum(dim=2, dtype=torch.int32)  # o taps
@@ -111,20 +115,22 @@ class PackedWeight:
 
 
 def pack_weight(weight: Float[Tensor, "o i *kernel"]) -> PackedWeight:
-    """The signs (+1 where >= 0) of a convolution's or a linear layer's weights."""
+    """Return the signs (+1 where >= 0) of a convolution's or a linear layer's weights."""
     kernel = tuple(weight.shape[2:])
     if kernel not in {(), (1, 1), (3, 3)}:
         raise ValueError(
             f"weights have a kernel of {'x'.join(map(str, kernel))}, but only 3x3, 1x1 and linear "
             "layers have packed kernels; keep other layers in floats"
         )
+    if not weight.numel():
+        raise ValueError(f"weights are {tuple(weight.shape)}: no side may be 0")
     taps_last = weight.detach().reshape(*weight.shape[:2], -1).transpose(1, 2)
     return PackedWeight(pack_bits(taps_last >= 0), weight.shape[1])
 
 
 @dataclass(frozen=True)
 class Epilogue:
-    """What a block does with a 1-bit layer's integer sums, in one pass over memory.
+    """The numbers by which a block finishes a 1-bit layer's integer sums, in one pass over memory.
 
     out = PReLU(scale * sum + offset + shortcut) + bias, the four for each output channel. `scale`
     and `offset` hold the weights' scale, the batch norm and the first bias(t); `bias` the second.
@@ -134,7 +140,7 @@ class Epilogue:
     offset: Float[Tensor, "o"]
     slope: Float[Tensor, "o"]
     bias: Float[Tensor, "o"]
-    # One row for each layer that reads the output: what that one adds before it takes the sign.
+    # One row for each layer that reads the output: the bias it adds before it takes the sign.
     next_bias: Float[Tensor, "n o"]
 
     @cached_property
@@ -145,10 +151,11 @@ class Epilogue:
 
 
 def attention_thresholds(head_dim: int) -> Int32[Tensor, "scores"]:
-    """For each largest score -head_dim..head_dim of a query: scores above this are attended to.
+    """Return a threshold for each largest score, -head_dim..head_dim, that a query can have.
 
-    Scores are integers. The table is made by the float model's own rule, so that rounding decides
-    as it does there where a score is exactly 0.35 of the largest.
+    The query attends to the keys that score above it. Scores are integers. The table is made by
+    the float model's own rule, so that rounding decides as it does there where a score is exactly
+    0.35 of the largest.
     """
     scores = torch.arange(-head_dim, head_dim + 1)
     as_floats = scores / head_dim**0.5

@@ -1,6 +1,6 @@
 """Layers of the packed refiner: bits in, floats and the next layers' bits out.
 
-`row` is what the StepTable has for the step; every layer knows its parts of it.
+`row` holds the StepTable's numbers for the step; every layer knows its slices of it.
 """
 
 from collections.abc import Sequence
@@ -10,18 +10,16 @@ import torch
 from jaxtyping import Float, Int32
 from torch import Tensor, nn
 
-from hidiff.packed.kernels import conv_block, linear_block, pack
+from hidiff.packed.engine import Engine
 from hidiff.packed.layout import Epilogue, PackedWeight, num_words
-from hidiff.packed.steps import StepTable
-
-Row = Float[Tensor, "numbers"]
+from hidiff.packed.steps import StepTable, StepValues
 
 
 class PackedLayer(nn.Module):
     """A 1-bit layer with the batch norm, shortcut and RPReLU after it: one call of a kernel.
 
-    `threshold` is what is added before the input's sign is taken. Weights are not to be changed
-    once the layer has run.
+    `threshold` is added to the input before its sign is taken. The weights must not change once
+    the layer has run.
     """
 
     signs: Int32[Tensor, "o taps words"]
@@ -29,9 +27,16 @@ class PackedLayer(nn.Module):
     slope: Float[Tensor, "o"]
 
     def __init__(
-        self, table: StepTable, in_channels: int, out_channels: int, kernel: int, stride: int = 1
+        self,
+        engine: Engine,
+        table: StepTable,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int = 1,
     ):
         super().__init__()
+        self.engine = engine
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.stride = stride
@@ -51,31 +56,32 @@ class PackedLayer(nn.Module):
         self,
         bits: Int32[Tensor, "b h w words"],
         shortcuts: Sequence[Float[Tensor, "b _ _ _"]],
-        row: Row,
+        row: StepValues,
         next_bias: Sequence[Float[Tensor, "o"]] = (),
         out: Float[Tensor, "b o h2 w2"] | None = None,
     ) -> tuple[Float[Tensor, "b o h2 w2"], Int32[Tensor, "next b h2 w2 out_words"]]:
-        """The block's output, and its signs for each layer that adds `next_bias` to it."""
+        """Return the block's output, and its signs for each layer that adds `next_bias` to it."""
         epilogue = self._epilogue(row, next_bias)
-        return conv_block(bits, self.weight, epilogue, shortcuts, self.stride, out)
+        return self.engine.conv_block(bits, self.weight, epilogue, shortcuts, self.stride, out)
 
     def tokens(
         self,
         bits: Int32[Tensor, "b n words"],
         shortcut: Float[Tensor, "b n c"],
-        row: Row,
+        row: StepValues,
         next_bias: Sequence[Float[Tensor, "o"]] = (),
     ) -> tuple[Float[Tensor, "b n o"], Int32[Tensor, "next b n out_words"]]:
-        """The same on tokens, for a linear layer."""
-        return linear_block(bits, self.weight, self._epilogue(row, next_bias), shortcut)
+        """Run on tokens, as a linear layer."""
+        epilogue = self._epilogue(row, next_bias)
+        return self.engine.linear_block(bits, self.weight, epilogue, shortcut)
 
-    def _epilogue(self, row: Row, next_bias: Sequence[Tensor]) -> Epilogue:
+    def _epilogue(self, row: StepValues, next_bias: Sequence[Tensor]) -> Epilogue:
         stacked = torch.stack(list(next_bias)) if next_bias else row.new_empty(0, self.out_channels)
         return Epilogue(self.scale, row[self.offset], self.slope, row[self.after], stacked)
 
 
 class Affine(nn.Module):
-    """x * scale + shift on tokens: a batch norm that no longer learns."""
+    """A batch norm that no longer learns: x * scale + shift, on tokens."""
 
     scale: Float[Tensor, "c"]
     shift: Float[Tensor, "c"]
@@ -90,17 +96,12 @@ class Affine(nn.Module):
 
 
 class TimeAffine(nn.Module):
-    """x * scale(t) + bias(t) on tokens."""
+    """A scale and a shift that depend on the step: x * scale(t) + bias(t), on tokens."""
 
     def __init__(self, table: StepTable, channels: int):
         super().__init__()
         self.scale = table.reserve(channels)
         self.bias = table.reserve(channels)
 
-    def forward(self, x: Float[Tensor, "b n c"], row: Row) -> Float[Tensor, "b n c"]:
+    def forward(self, x: Float[Tensor, "b n c"], row: StepValues) -> Float[Tensor, "b n c"]:
         return torch.addcmul(row[self.bias], x, row[self.scale])
-
-
-def pack_tokens(x: Float[Tensor, "b n c"], bias: Float[Tensor, "c"]) -> Int32[Tensor, "b n words"]:
-    """The signs of x + bias."""
-    return pack(x[:, None].permute(0, 3, 1, 2), bias)[:, 0]

@@ -1,10 +1,11 @@
-"""The whole refiner on bits: the float one's U-Net, told as a chain of bits.
+"""The whole refiner on bits: the float refiner's U-Net as a chain of 1-bit blocks.
 
-Every block gives the signs that the next ones read, so that no float is packed twice. What
-stays float (input, output and condition blocks) is handed in.
+Every block gives the signs that the next ones read, so that no float is packed twice. The layers
+that stay float (input, output and condition blocks) are handed in.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,16 +15,16 @@ from torch import Tensor, nn
 
 from hidiff.packed.cross_transformer import PackedCrossTransformer
 from hidiff.packed.ends import convolve, read_out
-from hidiff.packed.kernels import pack
+from hidiff.packed.engine import Engine
 from hidiff.packed.layout import join
 from hidiff.packed.memory import Memory
-from hidiff.packed.modules import PackedLayer, Row
+from hidiff.packed.modules import PackedLayer
 from hidiff.packed.shape import Shape
-from hidiff.packed.steps import StepTable
+from hidiff.packed.steps import StepTable, StepValues
 
 
 class Condition(NamedTuple):
-    """What a condition block gives at a step: the feature, and its signs for the fusion."""
+    """The output of a condition block at a step: the feature, and its signs for the fusion."""
 
     feature: Tensor
     bits: Tensor | None
@@ -33,14 +34,16 @@ class Condition(NamedTuple):
 class PackedRefiner(nn.Module):
     """Takes the float refiner's place at prediction: see, prepare, condition and denoise.
 
-    `condition_blocks`, at strides (1, 2,) 4, 8, 16 and 32, have `image_part(feature)` and
-    `modulated(image_part, factor, shift)`; their factors and shifts of t are in the table.
-    `condition_compute`, a key of COMPUTES, is how their convolutions were made to compute.
+    `engine` computes every 1-bit layer. `condition_blocks`, at strides (1, 2,) 4, 8, 16 and 32,
+    have `image_part(feature)` and `modulated(image_part, factor, shift)`; their factors and shifts
+    of t are in the table. `condition_compute`, a key of COMPUTES, names how their convolutions
+    compute.
     """
 
     def __init__(
         self,
         shape: Shape,
+        engine: Engine,
         *,
         input: nn.Conv2d,
         condition_blocks: Sequence[nn.Module],
@@ -52,6 +55,7 @@ class PackedRefiner(nn.Module):
     ):
         super().__init__()
         channels = shape.channels
+        self.engine = engine
         self.condition_compute = condition_compute
         self.table = table = StepTable()
         self.input = input
@@ -63,21 +67,22 @@ class PackedRefiner(nn.Module):
         self.output = output
         self.modulations = [(table.reserve(c), table.reserve(c)) for c in channels[first:]]
         """factor and shift of each condition block"""
-        self.encoder = nn.ModuleList(PackedLayer(table, c, c, 3) for c in channels[:5])
-        self.fusions = nn.ModuleList(PackedLayer(table, 2 * c, c, 3) for c in channels[first:5])
-        self.downs = nn.ModuleList(PackedLayer(table, a, b, 3, 2) for a, b in pairwise(channels))
-        self.middle1 = PackedLayer(table, channels[5], channels[5], 3)
-        self.cross = PackedCrossTransformer(table, shape)
-        self.middle2 = PackedLayer(table, channels[5], channels[5], 3)
+        layer = partial(PackedLayer, engine, table)
+        self.encoder = nn.ModuleList(layer(c, c, 3) for c in channels[:5])
+        self.fusions = nn.ModuleList(layer(2 * c, c, 3) for c in channels[first:5])
+        self.downs = nn.ModuleList(layer(a, b, 3, 2) for a, b in pairwise(channels))
+        self.middle1 = layer(channels[5], channels[5], 3)
+        self.cross = PackedCrossTransformer(engine, table, shape)
+        self.middle2 = layer(channels[5], channels[5], 3)
         upward = list(zip(channels[:0:-1], channels[4::-1], strict=True))
-        self.ups = nn.ModuleList(PackedLayer(table, a, b, 3) for a, b in upward)
-        self.decoder = nn.ModuleList(PackedLayer(table, 2 * b, b, 3) for _, b in upward)
+        self.ups = nn.ModuleList(layer(a, b, 3) for a, b in upward)
+        self.decoder = nn.ModuleList(layer(2 * b, b, 3) for _, b in upward)
         self._memory = Memory(())
 
     def see(
         self, image: Float[Tensor, "b c h w"], features: Sequence[Float[Tensor, "b _ _ _"]]
     ) -> Sequence[Float[Tensor, "b _ _ _"]]:
-        """All features: the segmentor's, or its own encoder's, and of `fine` those before them."""
+        """Return all image features: the fine encoder's, then the segmentor's or the encoder's."""
         if self.image_encoder is not None:
             features = self.image_encoder(image)
         return features if self.fine_encoder is None else (*self.fine_encoder(image), *features)
@@ -85,7 +90,7 @@ class PackedRefiner(nn.Module):
     def prepare(
         self, features: Sequence[Float[Tensor, "b _ _ _"]]
     ) -> tuple[tuple[Tensor, Tensor], ...]:
-        """All work that depends on the image alone: once an image, for all steps and samples."""
+        """Do all work that depends on the image alone: once an image, for all steps and samples."""
         return tuple(
             block.image_part(feature)  # pyright: ignore[reportCallIssue]
             for block, feature in zip(self.condition_blocks, features, strict=True)
@@ -94,7 +99,7 @@ class PackedRefiner(nn.Module):
     def condition(
         self, prepared: tuple[tuple[Tensor, Tensor], ...], t: Integer[Tensor, "b"]
     ) -> tuple[Condition, ...]:
-        """All work that depends on image and t alone: once a step, for all samples."""
+        """Do all work that depends on image and t alone: once a step, for all samples."""
         row = self.table.row(_step(t))
         conditions = []
         for number, (block, part) in enumerate(zip(self.condition_blocks, prepared, strict=True)):
@@ -102,7 +107,7 @@ class PackedRefiner(nn.Module):
             feature = block.modulated(part, factor, shift)  # pyright: ignore[reportCallIssue]
             bits = None
             if number < len(self.fusions):
-                bits = pack(feature, _second_half(row[self._fusion(number).threshold]))
+                bits = self.engine.pack(feature, _second_half(row[self._fusion(number).threshold]))
             conditions.append(Condition(feature, bits))
         return tuple(conditions)
 
@@ -114,17 +119,17 @@ class PackedRefiner(nn.Module):
         t: Integer[Tensor, "b"],
         conditions: Sequence[Condition],
     ) -> Float[Tensor, "b k h w"]:
-        """The raw output for one step, t in 1..T and the same for all of the batch."""
+        """Return the raw output for one step; t in 1..T, the same for the whole batch."""
         row = self.table.row(_step(t))
         memory = self._memory_for(image)
         size = (len(image), self.input.out_channels, *image.shape[2:])
         x = convolve(self.input, torch.cat([image, yt, prior], dim=1), memory.take(size))
-        bits = pack(x, row[self._layer(self.encoder, 0).threshold])
+        bits = self.engine.pack(x, row[self._layer(self.encoder, 0).threshold])
         x, bits, skips = self._descend(x, bits, conditions, row, memory)
 
         x, _ = self.middle1(bits, [x], row)
         x = self.cross(x, conditions[-1].feature, row)
-        bits = pack(x, row[self.middle2.threshold])
+        bits = self.engine.pack(x, row[self.middle2.threshold])
         x, signs = self.middle2(bits, [x], row, [row[self._layer(self.ups, 0).threshold]])
 
         x = self._ascend(x, signs[0], skips, row, memory)
@@ -133,9 +138,14 @@ class PackedRefiner(nn.Module):
         return out
 
     def _descend(
-        self, x: Tensor, bits: Tensor, conditions: Sequence[Condition], row: Row, memory: Memory
+        self,
+        x: Tensor,
+        bits: Tensor,
+        conditions: Sequence[Condition],
+        row: StepValues,
+        memory: Memory,
     ) -> tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]:
-        """Strides 1 to 16: the input of stride 32, its signs, and skips with theirs."""
+        """Run strides 1 to 16: the input of stride 32, its signs, and the skips with theirs."""
         skips = []
         for level in range(len(self.encoder)):
             block, down = self._layer(self.encoder, level), self._layer(self.downs, level)
@@ -164,9 +174,14 @@ class PackedRefiner(nn.Module):
         return x, bits, skips
 
     def _ascend(
-        self, x: Tensor, bits: Tensor, skips: list[tuple[Tensor, Tensor]], row: Row, memory: Memory
+        self,
+        x: Tensor,
+        bits: Tensor,
+        skips: list[tuple[Tensor, Tensor]],
+        row: StepValues,
+        memory: Memory,
     ) -> Tensor:
-        """Strides 32 to 1, back."""
+        """Run strides 32 back to 1; return the features at stride 1."""
         for number in range(len(self.ups)):
             up, block = self._layer(self.ups, number), self._layer(self.decoder, number)
             skip, skip_bits = skips.pop()
@@ -185,7 +200,7 @@ class PackedRefiner(nn.Module):
         return x
 
     def _memory_for(self, image: Tensor) -> Memory:
-        # what is made in inference mode cannot be written to outside of it
+        # a tensor made in inference mode cannot be written to outside of it
         key = (torch.is_inference_mode_enabled(), *image.shape)
         memory = self._memory
         if memory.key != key:

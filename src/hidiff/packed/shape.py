@@ -1,4 +1,4 @@
-"""What a packed refiner is built by: the sizes that the float one had."""
+"""The sizes by which a packed refiner is built: those of the float one."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What depends on t alone: a row of numbers for each step, of which every layer owns a part."""
+"""The numbers that depend on t alone: a row for each step, of which every layer owns a part."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+StepValues = Float[Tensor, "values"]
+"""One row of a StepTable; every layer knows its slices of it."""
+
 
 class StepTable(nn.Module):
     """Biases, scales and thresholds of all layers, for the steps that a model was packed for.
 
-    Layers `reserve` their parts while the model is made; then `tabulate`, or for an empty table
-    that a file will fill `allocate`, ends that. Whichever is smaller is kept: the rows themselves
-    (`values`), or the linear layer that makes them of each step's time embedding.
+    Layers `reserve` their parts while the model is made. Then `tabulate` fills the table, or
+    `allocate` makes room for what a file will fill. The smaller one is kept: the rows themselves
+    (`values`), or the linear layer that makes them from each step's time embedding.
     """
 
     values: Float[Tensor, "steps n"]
@@ -27,12 +30,12 @@ class StepTable(nn.Module):
         self._last: tuple[int, Tensor] | None = None
 
     def reserve(self, count: int) -> slice:
-        """So many numbers of every row, for one layer."""
+        """Reserve so many numbers of every row for one layer; return where they stand."""
         self.size += count
         return slice(self.size - count, self.size)
 
     def allocate(self, steps: Sequence[int], time_channels: int | None) -> None:
-        """Room for rows, or for the linear layer on so many `time_channels`."""
+        """Make room for the rows, or for the linear layer on so many `time_channels`."""
         if time_channels is None:
             shapes = {"values": (len(steps), self.size)}
         else:
@@ -52,7 +55,7 @@ class StepTable(nn.Module):
         bias: Float[Tensor, "n"],
         times: Float[Tensor, "steps e"],
     ) -> None:
-        """Fill it: a row is weight @ time + bias."""
+        """Fill the table: a row is weight @ time + bias."""
         as_rows = len(steps) * self.size <= weight.numel() + bias.numel() + times.numel()
         self.allocate(steps, None if as_rows else times.shape[1])
         if as_rows:
@@ -62,8 +65,8 @@ class StepTable(nn.Module):
             self.bias.copy_(bias)
             self.times.copy_(times)
 
-    def row(self, t: int) -> Float[Tensor, "n"]:
-        """The numbers of step t. Raises ValueError for a step that was not packed."""
+    def row(self, t: int) -> StepValues:
+        """Return the numbers of step t. Raises ValueError for a step that was not packed."""
         if t not in self.steps:
             raise ValueError(
                 f"the model was packed for the steps {', '.join(map(str, self.steps))}, but step "
@@ -72,7 +75,7 @@ class StepTable(nn.Module):
         index = self.steps.index(t)
         if "values" in self._buffers:
             return self.values[index]
-        last = self._last  # one look, as another thread may put another step there
+        last = self._last  # read once, as another thread may put another step there
         if last is None or last[0] != t:
             last = self._last = (t, torch.addmv(self.bias, self.weight, self.times[index]))
         return last[1]

@@ -1,0 +1,148 @@
+"""The engine of a compiled kernel. Its checks are those of csrc/module.cpp.
+
+Threads are as many as `torch.get_num_threads()`.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hidiff.packed.engine import Engine
+from hidiff.packed.layout import Epilogue, PackedWeight, num_words
+
+INTERFACE = 2  # of csrc/module.cpp, whose functions are called here
+
+
+@cache
+def load_kernels() -> tuple[Any, str]:
+    """Return the compiled module, or None and the reason why there is none."""
+    try:
+        module = import_module("hidiff.packed._kernels")
+    except ImportError as error:
+        return None, f"the kernels were not compiled when HiDiff was installed ({error})"
+    interface = getattr(module, "INTERFACE", 1)
+    if interface != INTERFACE:
+        return None, (
+            f"the kernels were compiled for another version of HiDiff (their interface is "
+            f"{interface}, this version wants {INTERFACE})"
+        )
+    return module, ""
+
+
+class CompiledEngine(Engine):
+    """Runs the compiled kernel of that name."""
+
+    def __init__(self, name: str):
+        module, problem = load_kernels()
+        if module is None:
+            raise ValueError(f"there is no kernel {name!r}: {problem}")
+        self.name = name
+        self._kernel = module.kernel(name)
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        # The kernel lies in the compiled module: copies, in other processes too, find it by name.
+        return CompiledEngine, (self.name,)
+
+    def _pack(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        if not x.is_contiguous():
+            x = x.contiguous(memory_format=torch.channels_last)
+        bits = torch.empty(x.shape[0], *x.shape[2:], num_words(x.shape[1]), dtype=torch.int32)
+        values = None if bias is None else bias.detach().contiguous()
+        self._run("pack", x=x, bias=values, bits=bits)
+        return bits
+
+    def _unpack(self, bits: Tensor, channels: int) -> Tensor:
+        out = torch.empty(*bits.shape[:3], max(channels, 0))
+        self._run("unpack", bits=bits.contiguous(), out=out)
+        return out.permute(0, 3, 1, 2)
+
+    def _conv(self, bits: Tensor, weight: PackedWeight, stride: int, out: Tensor) -> None:
+        self._run(
+            "conv_int16" if out.dtype == torch.int16 else "conv_int32",
+            bits=bits.contiguous(),
+            blocks=weight.blocks,
+            offsets=weight.offsets,
+            kernel=weight.kernel,
+            stride=stride,
+            out=_channels_last(out),
+        )
+
+    def _conv_block(
+        self,
+        bits: Tensor,
+        weight: PackedWeight,
+        epilogue: Epilogue,
+        shortcuts: Sequence[Tensor],
+        stride: int,
+        out: Tensor,
+    ) -> Tensor:
+        next_bias = epilogue.next_bias.detach().contiguous()
+        pixels_last = _channels_last(out)
+        size = (len(next_bias), *pixels_last.shape[:-1], num_words(pixels_last.shape[-1]))
+        next_bits = torch.empty(size, dtype=torch.int32)
+        self._run(
+            "conv_block",
+            bits=bits.contiguous(),
+            blocks=weight.blocks,
+            offsets=weight.offsets,
+            kernel=weight.kernel,
+            stride=stride,
+            channel_values=epilogue.channel_values,
+            shortcuts=[_channels_last(source).contiguous() for source in shortcuts],
+            next_bias=next_bias,
+            out=pixels_last,
+            next_bits=next_bits,
+        )
+        return next_bits
+
+    def _attention(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        channels: int,
+        num_heads: int,
+        thresholds: Tensor,
+    ) -> Tensor:
+        out = torch.empty(*query.shape[:2], channels, dtype=torch.int32)
+        self._run(
+            "attention",
+            query=query.contiguous(),
+            key=key.contiguous(),
+            value=value.contiguous(),
+            heads=num_heads,
+            thresholds=thresholds,
+            out=out,
+        )
+        return out
+
+    def _run(self, operation: str, **arguments: Any) -> None:
+        """Call the kernel. Raises ValueError for arrays that it does not take."""
+        try:
+            getattr(self._kernel, operation)(**arguments, threads=torch.get_num_threads())
+        except TypeError as error:
+            described = ", ".join(f"{k} is {_describe(v)}" for k, v in arguments.items())
+            raise ValueError(
+                f"{operation}: {described}. The packed kernels work on the CPU, on int32 bits and "
+                "on float32 maps (batch, channels, height, width); `out` must be channels-last. "
+                "For a tensor x of another type or device pass x.float().cpu()."
+            ) from error
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Return b c h w as b h w c; anything else as it is, for the kernel to refuse."""
+    return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, Tensor):
+        size = "x".join(map(str, value.shape))
+        layout = "" if value.is_contiguous() else ", not contiguous"
+        return f"{value.dtype} {size} on {value.device}{layout}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_describe, value))}]"
+    return repr(value)
