@@ -30,17 +30,18 @@ class Plain(nn.Module):
         return nn.functional.interpolate(self.head(self.down(image)), scale_factor=4.0)
 
 
-def make():
+def make(hints=False):
     torch.manual_seed(0)
     segmentor = wrap(Plain(), features={4: "down"})
-    refiner = Refiner(3, 1, segmentor.feature_channels, RefinerSettings(width=8))
+    settings = RefinerSettings(width=8, hints=hints)
+    refiner = Refiner(3, 1, segmentor.feature_channels, settings)
     return HybridSegmentor(segmentor, refiner, LABELS, DiffusionSettings(num_steps=4)).eval()
 
 
 @cache
-def count(height=64, batch_size=6, diffusion_weight=1.0):
-    """The budget on patches `height` high and 96 wide. Counting moves nothing."""
-    hybrid, twin = make(), make()
+def count(height=64, batch_size=6, diffusion_weight=1.0, hints=False):
+    """Return the budget on patches `height` high and 96 wide. Counting moves nothing."""
+    hybrid, twin = make(hints), make(hints)
     budget = count_flops(hybrid, (height, 96), batch_size, LossWeights(), diffusion_weight)
     assert same_tensors(hybrid.state_dict(), twin.state_dict())
     assert all(parameter.grad is None for parameter in hybrid.parameters())
@@ -73,6 +74,14 @@ def test_it_grows_with_batch_and_pixels():
     assert more.segmentor_only == 4 * base.segmentor_only
     # attention grows with the square of the pixels, the part of time not at all
     assert more.in_turns == pytest.approx(4 * base.in_turns, rel=0.1)
+
+
+def test_hint_planes_cost_their_convolution():
+    convolution = 2 * 9 * 1 * 8 * 64 * 96  # of an image: 3x3, one plane to 8 channels
+    plain, hinted = count(batch_size=2), count(batch_size=2, hints=True)
+    assert hinted.segmentor_only == plain.segmentor_only
+    # forward and the weight's gradient in the refiner's half, forward alone in the segmentor's
+    assert hinted.in_turns - plain.in_turns == 2 * 3 * convolution
 
 
 def test_in_turns_holds_the_segmentor_once_and_the_refiner_in_both_halves():
