@@ -66,8 +66,8 @@ class RefinerSettings(BaseModel):
     )
     hints: bool = Field(
         default=False,
-        description="true (ours): read what a person marked in the mask, one more input plane a "
-        "mask plane; their weights start at zero, so that nothing changes before they are trained",
+        description="true (ours): read a person's marks, in one more input plane for each mask "
+        "plane; the weights of these planes start at zero, so results change only once they learn",
     )
     published_layout: bool = Field(
         default=False,
