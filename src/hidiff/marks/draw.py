@@ -92,7 +92,7 @@ class _Canvas:
         self.exclusive = exclusive
         self.hints = np.zeros((num_planes, *size), dtype=np.int8)
         self.exact = np.zeros((num_planes, *size), dtype=bool)
-        self.author = np.full((num_planes, *size), NOBODY, dtype=np.int64)
+        self.author = np.full((num_planes, *size), NOBODY, dtype=np.int32)
         self.contradicted = np.zeros(size, dtype=bool)
         self.overruled: list[tuple[int, int]] = []
 

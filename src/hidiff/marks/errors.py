@@ -51,9 +51,22 @@ def _components(plane: int, add: bool, wrong: np.ndarray) -> list[Error]:
     return [Error(plane, add, labelled == number) for number in range(1, count + 1)]
 
 
+def bounding_box(mask: Bool[np.ndarray, "h w"], margin: int = 0) -> tuple[slice, slice]:
+    """Return the rows and columns that hold a mask, and a margin where the image has one."""
+    stretches = []
+    for axis in (1, 0):
+        places = np.flatnonzero(mask.any(axis=axis))
+        first, last = (places[0], places[-1] + 1) if len(places) else (0, 0)
+        stretches.append(slice(max(int(first) - margin, 0), int(last) + margin))
+    return stretches[0], stretches[1]
+
+
 def depth(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     """Return each pixel's distance to the nearest pixel outside; the image's rim is outside too."""
-    return np.asarray(ndimage.distance_transform_edt(np.pad(mask, 1)))[1:-1, 1:-1]
+    box, depths = bounding_box(mask), np.zeros(mask.shape)
+    padded = np.pad(mask[box], 1)  # a box alone is computed: errors are small
+    depths[box] = np.asarray(ndimage.distance_transform_edt(padded))[1:-1, 1:-1]
+    return depths
 
 
 def deepest_point(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int]:
@@ -65,11 +78,14 @@ def deepest_point(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int]:
 def fitting_radius(mask: Bool[np.ndarray, "h w"], point: Point) -> float:
     """Return the radius of the widest click at a point that touches pixels of the mask alone.
 
-    Outside of the image counts as outside of the mask. It is 0 where no wider click fits.
+    Outside of the image counts as outside of the mask. It is 0 for a point outside of the mask.
     """
-    rows, columns = np.nonzero(~np.pad(mask, 1))
+    row, column = (int(np.floor(place + 0.5)) for place in point)
+    if not mask[row, column]:
+        return 0.0
+    box = bounding_box(mask)
     beside = [
-        np.maximum(np.abs(places - 1 - centre) - 0.5, 0)
-        for places, centre in zip((rows, columns), point, strict=True)
+        np.maximum(np.abs(places - 1 + part.start - centre) - 0.5, 0)
+        for places, part, centre in zip(np.nonzero(~np.pad(mask[box], 1)), box, point, strict=True)
     ]
     return float(np.hypot(*beside).min())

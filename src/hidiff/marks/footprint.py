@@ -61,15 +61,14 @@ def line_footprint(
 
     A line of radius 0 touches the pixels that it runs through.
     """
-    ends = np.array([start, end], dtype=np.float64)
-    axes = [_Axis.near(ends[:, axis], radius, size[axis], image_size[axis]) for axis in range(2)]
-    rows, columns = axes
-    low = np.stack(np.meshgrid(rows.low, columns.low, indexing="ij"), axis=-1)
-    high = np.stack(np.meshgrid(rows.high, columns.high, indexing="ij"), axis=-1)
-    mask = _distance(ends[0], ends[1], low, high) < radius
-    mask |= _crossed(ends[0], ends[1], low, high)
-    for row, column in ends:
-        mask |= rows.holds(row)[:, None] & columns.holds(column)[None]
+    ends = tuple(zip(start, end, strict=True))
+    rows, columns = (
+        _Axis.near(*ends[axis], radius, size[axis], image_size[axis]) for axis in range(2)
+    )
+    mask = _distance(start, end, rows, columns) < radius
+    mask |= _crossed(start, end, rows, columns)
+    for row, column in (start, end):
+        mask |= rows.holds(row)[:, None] & columns.holds(column)
     return Footprint(rows.part, columns.part, mask)
 
 
@@ -98,55 +97,55 @@ class _Axis:
     high: Float[np.ndarray, "n"]
 
     @staticmethod
-    def near(ends: np.ndarray, radius: Number, length: int, image_length: int) -> "_Axis":
+    def near(start: Number, end: Number, radius: Number, length: int, image_length: int) -> "_Axis":
         """Return the pixels within the radius of the ends, and one more on each side."""
         scale = length / image_length
-        first = int(np.floor((ends.min() - radius + 0.5) * scale)) - 1
-        last = int(np.ceil((ends.max() + radius + 0.5) * scale)) + 1
+        first = int(np.floor((min(start, end) - radius + 0.5) * scale)) - 1
+        last = int(np.ceil((max(start, end) + radius + 0.5) * scale)) + 1
         part = slice(max(first, 0), min(last, length))
         # multiplied first, so that edges that are whole numbers are exact
         edges = np.arange(part.start, part.stop + 1) * image_length / length - 0.5
         return _Axis(part, edges[:-1], edges[1:])
 
-    def holds(self, value: float) -> np.ndarray:
+    def holds(self, value: Number) -> np.ndarray:
         """Return which pixel holds the coordinate; an edge belongs to the pixel after it."""
         return (self.low <= value) & (value < self.high)
 
+    def gap(self, value: Number) -> np.ndarray:
+        """Return how far each pixel lies from the coordinate; 0 inside."""
+        return np.maximum(np.maximum(self.low - value, value - self.high), 0)
 
-def _distance(
-    start: np.ndarray, end: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> Float[np.ndarray, "r c"]:
-    """Return how far each rectangle lies from the segment, if the two do not cross.
-
-    The nearest points are then an end of the segment or a corner of the rectangle.
-    """
-    distances = [
-        np.linalg.norm(np.maximum(low - point, 0) + np.maximum(point - high, 0), axis=-1)
-        for point in (start, end)
-    ]
-    along = end - start
-    length = along @ along
-    if length > 0:
-        for row in (low[..., 0], high[..., 0]):
-            for column in (low[..., 1], high[..., 1]):
-                corner = np.stack([row, column], axis=-1)
-                share = ((corner - start) @ along / length).clip(0, 1)
-                distances.append(np.linalg.norm(corner - start - share[..., None] * along, axis=-1))
-    return np.min(distances, axis=0)
-
-
-def _crossed(
-    start: np.ndarray, end: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> Bool[np.ndarray, "r c"]:
-    """Return through which rectangles the segment runs; a corner or an edge alone is not enough."""
-    enter, leave = np.zeros(low.shape[:2]), np.ones(low.shape[:2])
-    for axis in range(2):
-        step = end[axis] - start[axis]
+    def shares(self, start: Number, end: Number) -> tuple[np.ndarray, np.ndarray]:
+        """Return at which shares of the way from start to end each pixel is entered and left."""
+        step = end - start
         if step == 0:
-            inside = (low[..., axis] <= start[axis]) & (start[axis] < high[..., axis])
-            leave = np.where(inside, leave, -1.0)
-        else:
-            shares = np.stack([low[..., axis] - start[axis], high[..., axis] - start[axis]]) / step
-            enter = np.maximum(enter, shares.min(axis=0))
-            leave = np.minimum(leave, shares.max(axis=0))
-    return enter < leave
+            return np.zeros(len(self.low)), np.where(self.holds(start), 1.0, -1.0)
+        edges = (self.low - start) / step, (self.high - start) / step
+        return np.minimum(*edges).clip(min=0), np.maximum(*edges).clip(max=1)
+
+
+def _distance(start: Point, end: Point, rows: _Axis, columns: _Axis) -> Float[np.ndarray, "r c"]:
+    """Return how far each pixel lies from the segment, if the two do not cross.
+
+    The nearest points are then an end of the segment or a corner of the pixel.
+    """
+    ends = [np.hypot(rows.gap(row)[:, None], columns.gap(column)) for row, column in (start, end)]
+    nearest = np.minimum(*ends)
+    down, right = end[0] - start[0], end[1] - start[1]
+    length = down * down + right * right
+    if length > 0:
+        for edge_rows in (rows.low[:, None] - start[0], rows.high[:, None] - start[0]):
+            for edge_columns in (columns.low - start[1], columns.high - start[1]):
+                share = ((edge_rows * down + edge_columns * right) / length).clip(0, 1)
+                distance = np.hypot(edge_rows - share * down, edge_columns - share * right)
+                np.minimum(nearest, distance, out=nearest)
+    return nearest
+
+
+def _crossed(start: Point, end: Point, rows: _Axis, columns: _Axis) -> Bool[np.ndarray, "r c"]:
+    """Return which pixels the segment runs through; a corner or an edge alone is not enough."""
+    (first_row, last_row), (first_column, last_column) = (
+        axis.shares(start[number], end[number]) for number, axis in enumerate((rows, columns))
+    )
+    enter = np.maximum(first_row[:, None], first_column)
+    return enter < np.minimum(last_row[:, None], last_column)

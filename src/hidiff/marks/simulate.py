@@ -11,10 +11,17 @@ import numpy as np
 from jaxtyping import Bool
 
 from hidiff import seeding
-from hidiff.marks.errors import Error, deepest_point, depth, find_errors, fitting_radius
+from hidiff.marks.errors import (
+    Error,
+    bounding_box,
+    deepest_point,
+    depth,
+    find_errors,
+    fitting_radius,
+)
 from hidiff.marks.footprint import Number, Point
 from hidiff.marks.mark import Area, Click, Mark
-from hidiff.marks.strokes import STROKES, WIDEST, break_up, warp, widen
+from hidiff.marks.strokes import STROKES, WARP, WIDEST, break_up, warp, widen
 
 
 def seeded(seed: int, *words: int | str) -> np.random.Generator:
@@ -47,12 +54,19 @@ def draw_stroke(error: Error, rng: np.random.Generator, *, rough: bool = False) 
     An exact stroke stays inside the error. A rough one may lie beside it, as a hand's does.
     """
     names = sorted(STROKES)
-    line = break_up(STROKES[names[rng.integers(len(names))]](error.mask, rng), rng)
-    moved = widen(warp(line, rng), rng.uniform(0, WIDEST) * depth(error.mask).max())
-    inside = moved & error.mask
+    radius = rng.uniform(0, WIDEST) * depth(error.mask).max()
+    # a stroke stays near its error, so the rest of the image is left out
+    box = bounding_box(error.mask, margin=int(WARP[1] + radius) + 2)
+    part = error.mask[box]
+    clean = STROKES[names[rng.integers(len(names))]](part, rng)
+    broken = break_up(clean, rng)
+    stroke = widen(warp(broken, rng), radius)
     if not rough:
-        moved = inside if inside.any() else line & error.mask
-    return Area(plane=error.plane, add=error.add, exact=not rough, mask=moved)
+        # one that breaking or warping took outside whole is drawn without them
+        stroke = next(each & part for each in (stroke, broken, clean) if (each & part).any())
+    mask = np.zeros_like(error.mask)
+    mask[box] = stroke
+    return Area(plane=error.plane, add=error.add, exact=not rough, mask=mask)
 
 
 def pick_error(errors: Sequence[Error], rng: np.random.Generator) -> Error:
