@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint types contract sanitize docs segmentors clean
+.PHONY: help setup demo test research lint types contract sanitize docs segmentors clean
 
 help:  ## Show this list (the default).
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F '|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -11,6 +11,7 @@ help:  ## Show this list (the default).
 setup: $(STAMP)  ## Install everything below into .venv, once.
 
 # Torch is installed by the same command as all the rest, so that the constraints choose its build.
+# The light extras are here, so that `make test` tests them; .ci/extras tests the heavy ones.
 # --compile: torch and MONAI import slowly without their bytecode, which
 # PYTHONDONTWRITEBYTECODE would keep from being written later.
 $(STAMP): pyproject.toml constraints.txt $(wildcard csrc/*)
@@ -18,15 +19,21 @@ $(STAMP): pyproject.toml constraints.txt $(wildcard csrc/*)
 	  echo "HiDiff needs Python 3.11 or newer, but '$(PYTHON)' is" \
 	    "$$($(PYTHON) --version 2>&1). Name one: make setup PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --compile -c constraints.txt -e '.[demo,track,dev]'
+	$(BIN)/python -m pip install -q --compile -c constraints.txt \
+	  -e '.[demo,dicom,efficientnet,formats,onnx,track,unetr,dev]'
 	@touch $@
 
 demo: setup  ## Train, refine and draw a small example from start to end.
 	$(BIN)/hidiff demo --overwrite
 
 # Two workers of one thread each are faster than one worker of two.
-test: setup  ## Run all tests.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+test: setup  ## Run all tests of the library.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --ignore tests/research
+
+research: setup  ## Check research/: style, scripts, index, and that the pages are what the rows say.
+	$(BIN)/ruff check research tests/research
+	$(BIN)/ruff format --check research tests/research
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests/research
 
 lint: setup  ## Check style and formatting.
 	$(BIN)/ruff check
@@ -38,20 +45,20 @@ types: setup  ## Check types.
 contract: setup  ## Check that each layer imports only the layers under it.
 	$(BIN)/lint-imports --no-logo
 
-docs: setup  ## Write every page anew that the code or a measurement makes.
+docs: setup  ## Make every page and number again that comes from the code or from research/.
 	COLUMNS=100 $(BIN)/hidiff settings > docs/recipe.md
 	$(BIN)/hidiff data list --markdown > docs/data.md
-	$(BIN)/hidiff results --results results --page docs/results.md
-	$(BIN)/python benchmarks/packed_page.py
-	$(BIN)/python benchmarks/why_page.py
-	$(BIN)/python benchmarks/words.py
+	$(BIN)/python research/pages/results_page.py
+	$(BIN)/python research/pages/evidence.py
+	$(BIN)/python research/pages/why_page.py
+	$(BIN)/python research/pages/packed_page.py
 
 # An environment of its own, as torchvision, which timm asks for, must stay out of the other.
 segmentors:  ## Measure every segmentor, and write the table of docs/segmentors.md anew.
 	$(PYTHON) -m venv build/segmentors
 	build/segmentors/bin/python -m pip install -q --compile -c constraints.txt \
 	  -e '.[smp,timm,transformers,unetr]'
-	build/segmentors/bin/python benchmarks/segmentors.py
+	build/segmentors/bin/python research/speed/segmentors.py
 
 sanitize:  ## Test the kernels for bad memory access and undefined behaviour, and on an emulated Arm.
 	@.ci/sanitize

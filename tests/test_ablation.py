@@ -13,7 +13,7 @@ import hidiff
 from hidiff import experiment, seeding
 from hidiff.cli.app import app
 from hidiff.diffusion import normal
-from tests.tiny import make_tiny, shake, skip_counting
+from tests.tiny import COSTS, make_tiny, shake
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
 SUITE = Path(__file__).parents[1] / "suites" / "ablation.yaml"
@@ -40,9 +40,9 @@ def trained(request, tmp_path_factory):
     """An arm, its run's folder, and what the run's own networks predict."""
     folder = tmp_path_factory.mktemp("arm")
     recipe = make(folder, request.param)
-    with pytest.MonkeyPatch.context() as patch:
-        skip_counting(patch)
-        trainer = experiment.make_trainer(recipe, folder / "run", cpu=True, validate=False)
+    trainer = experiment.make_trainer(
+        recipe, folder / "run", cpu=True, validate=False, budget=COSTS
+    )
     shake(trainer.hybrid)
     shake(trainer.predicting())
     start = {name: value.clone() for name, value in trainer.hybrid.refiner.state_dict().items()}

@@ -27,8 +27,8 @@ from hidiff import experiment, weights
 from hidiff.cli import app
 from hidiff.datasets import write_synthetic
 from hidiff.recipe import make_recipe, write_recipe
-from hidiff.training import Budget, save_model
-from tests.tiny import make_tiny, shake
+from hidiff.training import save_model
+from tests.tiny import make_tiny, shake, skip_counting
 
 
 @dataclass(frozen=True)
@@ -505,8 +505,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def place(
     tmp_path: Path, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Place]:
-    # counting takes longer than a row itself
-    monkeypatch.setattr(experiment.training, "count_flops", lambda *_: Budget(1, 1))
+    skip_counting(monkeypatch)
     before = os.environ.pop("HIDIFF_DATA", None)
     yield Place(tmp_path, *models)
     os.environ.pop("HIDIFF_DATA", None)
@@ -567,7 +566,7 @@ def test_an_image_of_5000x4000_is_predicted(place):
 
 
 def test_of_many_images_one_bad_is_reported_and_the_others_done(place):
-    """A hundred, to be quick; benchmarks/many_images.py does it with a thousand."""
+    """A hundred, to be quick; research/reliability/many_images.py does it with a thousand."""
     folder = place.folder / "many"
     folder.mkdir()
     for number in range(100):

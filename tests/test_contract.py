@@ -8,8 +8,10 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
+from PIL import Image
 
 import hidiff
 
@@ -44,6 +46,41 @@ except SystemExit as end:
 def test_nothing_heavy_is_imported_before_it_is_used(code):
     heavy = {"torch", "monai", "accelerate", "scipy", "matplotlib", "nibabel", "h5py"}
     assert not heavy & modules_after(code)
+
+
+@pytest.fixture(scope="module")
+def eyes(tmp_path_factory) -> Path:
+    """A folder with two small images and their masks."""
+    folder = tmp_path_factory.mktemp("eyes")
+    for kind, values in (("images", (128, 160, 3)), ("masks", (128, 160))):
+        (folder / kind).mkdir()
+        for name in ("a", "b"):
+            pixels = np.zeros(values, np.uint8)
+            pixels[40:60, 20:120] = 255
+            Image.fromarray(pixels).save(folder / kind / f"{name}.png")
+    return folder
+
+
+def command(*words: object) -> str:
+    """Code that runs `hidiff` with these words."""
+    return HELP.replace('["hidiff", "--help"]', repr(["hidiff", *map(str, words)]))
+
+
+NOT_FOR_PICTURES = {"monai", "accelerate", "matplotlib", "h5py", "nibabel", "pydicom", "jinja2"}
+
+
+def test_a_prediction_imports_only_what_it_needs(eyes, tmp_path):
+    image = eyes / "images" / "a.png"
+    modules = modules_after(command("predict", "vessels", image, "--output", tmp_path))
+    assert (tmp_path / "a_labels.png").is_file()
+    assert not modules & {*NOT_FOR_PICTURES, "scipy", "psutil", "beartype"}
+
+
+def test_an_evaluation_without_a_report_imports_only_what_it_needs(eyes, tmp_path):
+    words = ("--data", eyes, "--output", tmp_path, "--overwrite", "--no-report")
+    modules = modules_after(command("evaluate", "vessels", *words))
+    assert (tmp_path / "summary.json").is_file()
+    assert not modules & NOT_FOR_PICTURES
 
 
 def test_torch_would_be_seen():

@@ -7,7 +7,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hidiff.recipe import Recipe, RecipeError, make_recipe, read_recipe, write_recipe
+from hidiff.recipe import (
+    RETIRED,
+    Recipe,
+    RecipeError,
+    change_recipe,
+    make_recipe,
+    read_recipe,
+    write_recipe,
+)
 
 CONTENT = {
     "name": "mine",
@@ -209,6 +217,44 @@ def test_every_wrong_setting_has_one_line_with_its_place_and_value():
         (line,) = [line for line in lines if line.startswith(f"the recipe: {start}")]
         assert end in line
     assert len(lines) == 9
+
+
+@pytest.mark.parametrize("name", RETIRED)
+def test_a_retired_setting_at_its_default_is_dropped_wherever_it_comes_from(tmp_path, name):
+    group, setting = name.split(".")
+    default = RETIRED[name].default
+    content = {**CONTENT, group: {**CONTENT.get(group, {}), setting: default}}
+    plain = make_recipe(CONTENT)
+    assert make_recipe(content) == plain
+    assert setting in content[group]  # the caller's own settings are left as they are
+    assert read_recipe(write(tmp_path, content)) == plain
+    change = f"{name}={default}"
+    assert (
+        read_recipe(write(tmp_path, CONTENT), [change]) == change_recipe(plain, [change]) == plain
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("diffusion.prior_temperature", 1.5), ("training.refiner_warmup", 200)]
+)
+def test_a_retired_setting_with_another_value_is_refused_in_a_line(tmp_path, name, value):
+    group, setting = name.split(".")
+    message = refusal({**CONTENT, group: {setting: value}})
+    assert message == (
+        f"the recipe: {name} is {value}, but HiDiff 0.1.0 was the last version with this setting. "
+        "Leave it out, or use that version."
+    )
+    with pytest.raises(RecipeError, match=rf"{name} is {value}, but HiDiff 0\.1\.0"):
+        read_recipe(write(tmp_path, CONTENT), [f"{name}={value}"])
+    two = refusal({**CONTENT, "name": "a b", group: {setting: value}}).splitlines()
+    assert [line.split()[2] for line in two] == [name, "name"]
+
+
+def test_no_setting_is_both_retired_and_there():
+    settings = make_recipe(CONTENT).model_dump()
+    for name in RETIRED:
+        group, setting = name.split(".")
+        assert setting not in settings[group]
 
 
 def test_what_is_missing_is_named():

@@ -2,6 +2,7 @@
 
 from itertools import permutations
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -9,10 +10,18 @@ import torch
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from hidiff.images import Grid, Intensity
+from hidiff.images import (
+    Grid,
+    Intensity,
+    VolumeGeometry,
+    find_format,
+    read_geometry,
+    read_image,
+    read_mask,
+)
 from hidiff.labels import Labels
 from hidiff.loading import Slicing
-from hidiff.prediction import Prediction, PredictionSettings, Predictor
+from hidiff.prediction import PredictionSettings, Predictor, SliceMaps
 
 LABELS = {
     "one_class": Labels(kind="one_class", classes={"lesion": (1,)}),
@@ -55,6 +64,39 @@ def write_nifti(path: Path, values: np.ndarray, grid: Grid) -> Path:
     return path
 
 
+class Voxels(NamedTuple):
+    """A volume with the axes of its file."""
+
+    values: np.ndarray
+    grid: Grid
+
+
+def read_volume(file, channels: int | None) -> Voxels:
+    """Read a volume, and turn its values back to the axes of its file."""
+    image = read_image(file, channels)
+    assert image.grid is not None
+    return Voxels(image.geometry.native(image.values), image.grid)
+
+
+def read_volume_mask(file, grid: Grid, image) -> np.ndarray:
+    """Read a mask of a volume that lies on a grid, with the axes of its file."""
+    geometry = VolumeGeometry(grid)
+    return geometry.native(read_mask(file, geometry, image))
+
+
+def read_grid(file) -> Grid:
+    """Read where a volume's voxels lie, from the head of its file."""
+    grid = read_geometry(file).grid
+    assert grid is not None
+    return grid
+
+
+def is_volume(file) -> bool:
+    """Whether the table of formats takes a file for a volume."""
+    format = find_format(file)
+    return format is not None and format.geometry_type is VolumeGeometry
+
+
 class Echo(Predictor):
     """Answers with the image itself: its raw values are those of a mask."""
 
@@ -64,18 +106,18 @@ class Echo(Predictor):
         self.intensity = Intensity(kind="window", window=(0, 8))
         self.slicing = slicing or Slicing()
         self.size = None
+        self.priors = None
         self.settings = PredictionSettings(windows=2)
         self.refines = True
 
     def predict_slices(self, images, names, settings, *, size, refine, trace=False):
         middle = images.shape[1] // 2
         raw = np.rint((images[:, middle].numpy() + 1) * 4).astype(np.uint8)
-        return [self._echo(*each) for each in zip(names, raw, strict=True)]
+        return [self._echo(slice) for slice in raw]
 
-    def _echo(self, name: str, raw: np.ndarray) -> Prediction:
+    def _echo(self, raw: np.ndarray) -> SliceMaps:
         probability = self.labels.encode(raw)
         return self._finish(
-            name,
             {"mean": torch.from_numpy(probability), "prior": torch.from_numpy(probability)},
             self.settings,
         )

@@ -3,9 +3,8 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hidiff.hybrid import DiffusionSettings
@@ -14,8 +13,23 @@ from hidiff.loading import DataSettings
 from hidiff.prediction import PredictionSettings
 from hidiff.refiner import RefinerSettings
 from hidiff.segmentors import FILES, SegmentorSettings
-from hidiff.training import TrainingSettings
+from hidiff.training import TrainingSettings, stage2_of
 from hidiff.weights import atomic_write
+
+
+class Retired(NamedTuple):
+    """A setting that HiDiff no longer has."""
+
+    default: float
+    """the value that leaves everything as it is without the setting"""
+    last_version: str
+    """the last version of HiDiff that had it"""
+
+
+RETIRED = {
+    "diffusion.prior_temperature": Retired(1.0, "0.1.0"),
+    "training.refiner_warmup": Retired(0, "0.1.0"),
+}
 
 
 class Recipe(BaseModel):
@@ -35,7 +49,7 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _files_do_not_train(self) -> "Recipe":
-        if self.segmentor.name == FILES and self.training.segmentor != "frozen":
+        if self.segmentor.name == FILES and stage2_of(self.training).trains_segmentor:
             raise ValueError(
                 "segmentor.name is files, which nothing can train: set training.segmentor=frozen"
             )
@@ -48,6 +62,8 @@ class RecipeError(ValueError):
 
 def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     """Read a YAML recipe; `changes` are settings like "training.batch_size=4", values in YAML."""
+    import yaml  # deferred: a checkpoint's recipe is JSON
+
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -74,12 +90,39 @@ def change_recipe(recipe: Recipe, changes: Sequence[str]) -> Recipe:
 
 
 def make_recipe(content: Mapping[str, Any], source: str = "the recipe") -> Recipe:
-    """A recipe from plain settings. Raises RecipeError with every wrong one on a line."""
+    """Make a recipe of plain settings. Raises RecipeError with a line for each wrong one.
+
+    Retired settings that are at their default are left out: recipes and checkpoints of the
+    versions that had them name every setting.
+    """
+    content, lines = _drop_retired(content)
+    cause = None
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        lines = _explain(error)
-        raise RecipeError("\n".join(f"{source}: {line}" for line in lines)) from error
+        lines += _explain(error)
+        cause = error
+    if lines:
+        raise RecipeError("\n".join(f"{source}: {line}" for line in lines)) from cause
+    return recipe
+
+
+def _drop_retired(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings without the retired ones, and a line for each that has another value."""
+    kept, lines = dict(content), []
+    for name, retired in RETIRED.items():
+        group, _, setting = name.partition(".")
+        settings = kept.get(group)
+        if not isinstance(settings, Mapping) or setting not in settings:
+            continue
+        value = settings[setting]
+        kept[group] = {key: settings[key] for key in settings if key != setting}
+        if value != retired.default:
+            lines.append(
+                f"{name} is {value!r}, but HiDiff {retired.last_version} was the last version with "
+                f"this setting. Leave it out, or use that version."
+            )
+    return kept, lines
 
 
 def choose_fold(recipe: Recipe, fold: int | None) -> Recipe:
@@ -93,12 +136,16 @@ def choose_fold(recipe: Recipe, fold: int | None) -> Recipe:
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write every setting, defaults too, as YAML."""
+    import yaml  # deferred, see read_recipe
+
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def _set(content: dict[str, Any], change: str) -> None:
+    import yaml  # deferred, see read_recipe
+
     key, separator, value = change.partition("=")
     if not separator or not key:
         raise RecipeError(f"--set {change}: wants name=value, such as training.batch_size=4")

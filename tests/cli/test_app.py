@@ -5,7 +5,7 @@ import pytest
 from hidiff._version import __version__
 
 COMMANDS = [
-    "demo", "train", "predict", "evaluate", "benchmark", "results", "models", "info", "settings",
+    "demo", "train", "predict", "evaluate", "benchmark", "models", "info", "settings",
     "import-published",
 ]  # fmt: skip
 
@@ -23,4 +23,6 @@ def test_the_version_is_the_packages(hidiff):
 
 
 def test_an_unknown_option_is_bad_usage(hidiff):
-    assert hidiff("info", "--colour").exit_code == 2
+    result = hidiff("info", "--colour")
+    assert result.exit_code == 2
+    assert "No such option: --colour" in result.stderr

@@ -1,23 +1,21 @@
-"""`hidiff benchmark` and `hidiff results` as commands; tests/suites has what they do."""
+"""The command `hidiff benchmark`; tests/suites tests what it does."""
+
+from pathlib import Path
+
+SUITES = Path(__file__).parents[2] / "research" / "suites"
 
 
 def test_a_suite_lists_its_runs_without_data(hidiff):
-    listed = hidiff("benchmark", "main", "--list")
+    listed = hidiff("benchmark", SUITES / "main.yaml", "--list")
     assert listed.exit_code == 0, listed.output
     lines = listed.stdout.splitlines()
     # one seed of six recipes in four arms, two more seeds of two of them, one more of a third
     assert len(lines) == 4 * (6 + 2 * 2 + 1)
-    assert lines[0] == "DRIVE, stage1, seed 0: judged on test"
+    assert lines[0] == "DRIVE, stage1, seed 0: evaluated on test"
 
 
-def test_an_unknown_suite_ends_in_one_line(hidiff):
-    told = hidiff("benchmark", "mian")
-    assert told.exit_code == 2
-    assert "no suite at mian" in told.stderr and "main" in told.stderr
-
-
-def test_a_page_of_nothing_is_refused(hidiff, tmp_path):
-    told = hidiff("results", "--results", tmp_path, "--page", tmp_path / "page.md")
-    assert told.exit_code == 2
-    assert "holds no rows of a suite" in told.stderr
-    assert not (tmp_path / "page.md").exists()
+def test_a_name_that_is_no_file_is_refused_in_one_line(hidiff):
+    refused = hidiff("benchmark", "main")
+    assert refused.exit_code == 2
+    assert "no suite at main" in refused.stderr
+    assert "research/suites/main.yaml" in refused.stderr

@@ -51,6 +51,15 @@ def test_a_recipe_that_asks_for_too_much_memory_is_no_go(hidiff, recipe):
     assert "needs at least" in result.stdout
 
 
-@pytest.mark.parametrize("words", [("nowhere",), (), ("{data}", "--set", "name=x")])
-def test_mistakes_in_the_command_are_exit_code_2(hidiff, data, words):
-    assert hidiff("data", "check", *(word.format(data=data) for word in words)).exit_code == 2
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nowhere",), "nowhere"),
+        ((), "Missing argument"),
+        (("{data}", "--set", "name=x"), "--set is for recipes, and this is a folder"),
+    ],
+)
+def test_a_wrong_command_is_told_what_is_wrong(hidiff, data, words, message):
+    result = hidiff("data", "check", *(word.format(data=data) for word in words))
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -78,11 +78,14 @@ def test_an_unknown_split_is_refused(hidiff, trained):
     assert "train, validation, test" in result.stderr
 
 
-@pytest.mark.parametrize("place", ["nowhere", "empty"])
-def test_data_that_is_not_there_is_refused(hidiff, trained, tmp_path, place):
+@pytest.mark.parametrize(
+    ("name", "message"), [("nowhere", "no folder at {}"), ("empty", "no folder at {}/images")]
+)
+def test_missing_data_is_refused_by_name(hidiff, trained, tmp_path, name, message):
     (tmp_path / "empty").mkdir()
-    result = hidiff("evaluate", trained, "--data", tmp_path / place)
+    result = hidiff("evaluate", trained, "--data", tmp_path / name)
     assert result.exit_code == 2
+    assert message.format(tmp_path / name) in result.stderr
 
 
 @pytest.mark.parametrize("kind, word", [("objects", "Object recall"), ("calibre", "Sensitivity")])

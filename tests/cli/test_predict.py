@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hidiff.prediction.writers import picture as write
+from hidiff.prediction import writers
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_full_disk_ends_the_command(hidiff, trained, images, tmp_path, monkeyp
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device", "out/case-000.png")
 
-    monkeypatch.setattr(write, "write_prediction", full)
+    monkeypatch.setattr(writers, "write_prediction", full)
     result = hidiff("predict", trained, images, "--output", tmp_path / "out", "--steps", "1")
     assert result.exit_code == 2
     assert "No space left on device" in result.stderr

@@ -14,7 +14,7 @@ GRID = make_grid(6, 5, 3)
 @pytest.fixture
 def echo(monkeypatch):
     """The command, with a model that answers with the image itself."""
-    from hidiff import weights
+    from hidiff import experiment, weights
 
     model = Echo()
     schedule = type("", (), {"num_steps": 3})
@@ -83,8 +83,8 @@ def test_more_is_written_on_request(hidiff, echo, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--format", "png"), "is a volume, which becomes nifti, dicom, npz, not png"),
-        (("--format", "dicom"), "is no DICOM"),
+        (("--format", "png"), "can become nifti, npz, not png"),
+        (("--format", "dicom"), "DICOM SEG is written beside DICOM only"),
     ],
 )
 def test_a_format_that_does_not_fit_is_refused_at_once(hidiff, echo, tmp_path, words, said):

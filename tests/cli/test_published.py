@@ -50,3 +50,5 @@ def test_another_file_is_refused(hidiff, tmp_path):
         "import-published", tmp_path / "model.pt", "--output", tmp_path / "a.safetensors"
     )
     assert result.exit_code == 2
+    assert str(tmp_path / "model.pt") in result.stderr
+    assert not (tmp_path / "a.safetensors").exists()

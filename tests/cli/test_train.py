@@ -89,13 +89,14 @@ def test_resume_refuses_another_experiment(hidiff, recipe, run):
 def test_resume_and_overwrite_exclude_each_other(hidiff, recipe, run):
     result = hidiff("train", recipe, "--output", run.parent, "--resume", "--overwrite")
     assert result.exit_code == 2
+    assert "--resume goes on with a run and --overwrite removes it" in result.stderr
 
 
 def test_an_interrupted_run_says_how_to_go_on(hidiff, recipe, run, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "train", interrupted)
+    monkeypatch.setattr("hidiff.cli.run.train_experiment", interrupted)
     words = ("--resume", "--set", "training.save_every=5")
     result = hidiff("train", recipe, "--output", run.parent, *words)
     assert result.exit_code == 130

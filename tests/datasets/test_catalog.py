@@ -10,7 +10,7 @@ from hidiff.datasets import BRAIN_LABELS, CATALOG, MissingSplit, Splitting, load
 from hidiff.datasets.splits import SPLITS
 from hidiff.images import DataError, Intensity
 from hidiff.labels import Labels
-from hidiff.loading import LoadedCases
+from hidiff.loading import LoadedCases, Reading
 from tests.nnunet_sets import write_nnunet
 
 SHAPE = (12, 20)
@@ -98,7 +98,7 @@ def test_splits_have_their_sizes_and_share_no_group_and_no_name(made):
 def test_the_mask_is_read_right_whatever_its_format(made):
     name, root = made
     labels = CATALOG[name].labels or Labels(kind="one_class", classes={"thing": (1,)})
-    item = LoadedCases(load_split(name, root, "train"), labels, 3, Intensity())[0]
+    item = LoadedCases(load_split(name, root, "train"), Reading(labels, 3, Intensity()))[0]
     np.testing.assert_array_equal(item["y0"][0].numpy(), MASK)
     assert item["image"].shape == (3, *SHAPE)
     # The image shows its mask in the same place.
@@ -177,8 +177,11 @@ def test_drives_test_split_is_the_official_one(tmp_path):
 def test_a_folders_patients_stay_together(tmp_path):
     folder(tmp_path)
     splitting = Splitting(group=r"^(patient\d+)_", fractions=(0.6, 0.2, 0.2))
-    cases = [load_split("folder", tmp_path, split, splitting=splitting) for split in SPLITS]
-    assert [len(split) for split in cases] == [6, 2, 2]
+    splits = [load_split("folder", tmp_path, split, splitting=splitting) for split in SPLITS]
+    assert [len(split) for split in splits] == [6, 2, 2]
+    patients = [{case.name.split("_")[0] for case in split} for split in splits]
+    assert [len(names) for names in patients] == [3, 1, 1]
+    assert set.union(*patients) == {f"patient{number}" for number in range(5)}
 
 
 def test_a_folders_lists_are_followed(tmp_path):
@@ -246,7 +249,7 @@ def test_real_files_are_read_as_published(data_root, name):
     entry = CATALOG[name]
     assert entry.labels and entry.channels
     cases = [split[0] for split in splits]
-    for item in LoadedCases(cases, entry.labels, entry.channels, Intensity(), cache=False):
+    for item in LoadedCases(cases, Reading(entry.labels, entry.channels, Intensity()), cache=False):
         assert tuple(item["image"].shape) == shape
         assert foreground[0] < item["y0"].mean() < foreground[1]
         inside = item["field_of_view"].bool()
@@ -263,5 +266,5 @@ def test_the_brains_splits_are_its_lists(tmp_path):
     root = tmp_path / "brain"
     splits = [load_split("brain", root, split) for split in SPLITS]
     assert [len(split) for split in splits] == [30, 10, 10]
-    item = LoadedCases(splits[0], BRAIN_LABELS, 1, Intensity())[0]
+    item = LoadedCases(splits[0], Reading(BRAIN_LABELS, 1, Intensity()))[0]
     assert (item["y0"].sum(dim=0) == 1).all()

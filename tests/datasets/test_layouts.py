@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from hidiff.datasets import CATALOG, PREPARERS, Splitting, load_split, prepare
+from hidiff.datasets.sets.clinicdb import group_frames
 from hidiff.datasets.splits import SPLITS
-from hidiff.images import DataError, is_volume
-from hidiff.loading import LoadedCases, LoadedVolumes, Slicing
+from hidiff.images import DataError
+from hidiff.loading import LoadedCases, Reading
 from tests import official
 
 LAYOUTS = {
@@ -51,9 +52,7 @@ def test_the_masks_lie_where_the_images_show_them(made):
     entry = CATALOG[name]
     for split in SPLITS:
         case = load(name, root, split)[0]
-        kind = LoadedVolumes if is_volume(case.image) else LoadedCases
-        slicing = [Slicing()] if kind is LoadedVolumes else []
-        items = kind([case], entry.labels, entry.channels, entry.intensity, *slicing)
+        items = LoadedCases([case], Reading(entry.labels, entry.channels, entry.intensity))
         item = items[0] if name == "synapse" else items[len(items) // 2]
         assert item["image"].shape[0] == entry.channels
         assert item["y0"].shape[0] == entry.labels.num_planes
@@ -101,9 +100,28 @@ def test_the_frames_of_a_sequence_stay_together(tmp_path):
     assert sorted(len(split) for split in splits) == [7, 8, 13]
 
 
+def test_the_publishers_table_gives_612_frames_to_29_sequences(tmp_path):
+    frames = range(1, 613)
+    groups = group_frames(tmp_path, list(frames))
+    assert [groups[frame] for frame in frames] == sorted(groups.values())  # no sequence returns
+    assert len(set(groups.values())) == 29
+    assert (groups[199], groups[200], groups[205], groups[206]) == (
+        "sequence-09",
+        "sequence-10",
+        "sequence-10",
+        "sequence-11",
+    )
+    with pytest.raises(DataError, match="frame 613 is in 0 sequences of the publisher's table"):
+        group_frames(tmp_path, [613])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("1-25\n", "is in 0 sequences of"), ("1-200\n3-7\n", "frame 5 is in 2"), ("a", "'a'")],
+    [
+        ("1-25\n", r"is in 0 sequences of .*sequences\.txt"),
+        ("1-200\n3-7\n", "frame 5 is in 2 sequences"),
+        ("a", "the line 'a', but each line must be a range"),
+    ],
 )
 def test_a_wrong_table_of_sequences_is_refused(tmp_path, text, message):
     official.cvc_tiff(tmp_path)
@@ -118,7 +136,7 @@ def test_slices_of_one_patient_are_all_for_training(tmp_path):
     assert [case.name for case in cases] == ["001_080", "001_081", "001_082"]
     assert {case.group for case in cases} == {"001"}
     entry = CATALOG["brats_slices"]
-    loaded = LoadedVolumes(cases, entry.labels, 4, entry.intensity, Slicing())
+    loaded = LoadedCases(cases, Reading(entry.labels, 4, entry.intensity))
     assert len(loaded) == 3
     assert loaded[0]["y0"][3].sum() == 1
     with pytest.raises(DataError, match=r"split test .* is empty"):

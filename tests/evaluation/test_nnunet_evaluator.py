@@ -9,7 +9,7 @@ import pytest
 
 from hidiff.datasets.sets.nnunet import list_nnunet
 from hidiff.evaluation import evaluate
-from hidiff.prediction.writers.volume import write_volume
+from hidiff.prediction.writers import write_prediction
 from tests.volumes import LABELS, Echo, make_grid, make_mask, write_nifti
 
 pytestmark = pytest.mark.skipif(find_spec("nnunetv2") is None, reason="nnunetv2 is not installed")
@@ -50,8 +50,8 @@ def test_nnunets_dice_of_our_files_is_ours(tmp_path, kind):
     root, masks, echo = write_set(tmp_path / "set", kind), tmp_path / "masks", Echo(kind)
     cases = list_nnunet(root, "Tr")
     for case in cases:
-        prediction = echo.predict_volume(case.image, name=case.name)
-        write_volume(prediction, masks, stem=case.name, source=case.image, labels=echo.labels)
+        prediction = echo.predict(case.image, name=case.name)
+        write_prediction(prediction, masks, stem=case.name)
     words = [root / "labelsTr", masks, "-djfile", root / "dataset.json"]
     words += ["-pfile", root / "plans.json", "-o", tmp_path / "summary.json", "-np", "1"]
     subprocess.run([sys.executable, "-c", JUDGE, *map(str, words)], check=True, timeout=300)

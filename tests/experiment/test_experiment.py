@@ -12,19 +12,17 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import hidiff
-from hidiff import experiment, weights
+from hidiff import datasets, experiment, weights
 from hidiff.datasets import MissingSplit
 from hidiff.images import DataError
-from hidiff.recipe import make_recipe, read_recipe
+from hidiff.recipe import RETIRED, make_recipe, read_recipe
+from hidiff.training.stages import BASELINE, IN_TURNS
 from tests.nnunet_sets import write_nnunet
-from tests.tiny import make_tiny, same_tensors, shake, skip_counting
+from tests.tiny import COSTS, make_tiny, same_tensors, shake
+from tests.training.test_trainer import Killed, killed_at
 
+OPTIONS = {"cpu": True, "validate": False, "budget": COSTS}
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def quick_start(monkeypatch):
-    skip_counting(monkeypatch)
 
 
 def same(left, right):
@@ -37,9 +35,7 @@ def run(tmp_path_factory):
     """A recipe, the folder of a short run of it, and what the run's own networks predict."""
     folder = tmp_path_factory.mktemp("build")
     recipe = make_tiny(folder, training={"stage1_steps": 1, "stage2_steps": 1})
-    with pytest.MonkeyPatch.context() as patch:
-        skip_counting(patch)
-        trainer = experiment.make_trainer(recipe, folder / "run", cpu=True, validate=False)
+    trainer = experiment.make_trainer(recipe, folder / "run", **OPTIONS)
     shake(trainer.hybrid)
     shake(trainer.predicting())
     trainer.run()
@@ -74,7 +70,7 @@ def test_networks_fit_the_recipe(tmp_path, kind, planes):
 def take(recipe, step, count, rank=0, world=1, **training):
     settings = recipe.training.model_copy(update=training)
     place = Mock(spec=Accelerator, process_index=rank, num_processes=world, device="cpu")
-    loaded = experiment.load_cases(recipe, "train")
+    loaded = experiment.load_cases(recipe, experiment.list_cases(recipe, "train"))
     stream = experiment.batches(recipe, settings, loaded, place, "stage1", step)
     return [next(stream) for _ in range(count)]
 
@@ -142,7 +138,7 @@ def test_a_checkpoint_carries_its_recipe(run):
 
 def test_a_run_writes_its_recipe_and_returns_its_model(tmp_path):
     recipe = make_tiny(tmp_path, training={"stage1_steps": 1, "stage2_steps": 1})
-    path = experiment.train(recipe, tmp_path / "run", cpu=True, validate=False)
+    path = experiment.train(recipe, tmp_path / "run", **OPTIONS)
     assert path == tmp_path / "run" / "last.safetensors"
     assert read_recipe(tmp_path / "run" / "recipe.yaml") == recipe
     assert not [file.name for file in path.parent.iterdir() if file.name.startswith(".")]
@@ -152,7 +148,7 @@ def test_a_folder_that_holds_a_run_is_not_trained_into(run, tmp_path):
     recipe, folder, _ = run
     (tmp_path / "best.safetensors").write_bytes((folder / "last.safetensors").read_bytes())
     with pytest.raises(FileExistsError, match=r"holds a run already \(best\.safetensors\)"):
-        experiment.train(recipe, tmp_path, cpu=True, validate=False)
+        experiment.train(recipe, tmp_path, **OPTIONS)
     assert [file.name for file in tmp_path.iterdir()] == ["best.safetensors"]
 
 
@@ -206,6 +202,37 @@ def test_tensors_and_recipe_of_a_checkpoint_must_agree(run, tmp_path):
         hidiff.load(tmp_path / "odd.safetensors")
 
 
+def with_retired_settings(path):
+    """Rewrite a file of tensors as HiDiff 0.1.0 wrote it: with every setting that it had."""
+    tensors, metadata = weights.load(path)
+    content = json.loads(metadata["recipe"])
+    for name, retired in RETIRED.items():
+        group, setting = name.split(".")
+        content[group][setting] = retired.default
+    weights.save(path, tensors, {**metadata, "recipe": json.dumps(content)})
+
+
+def test_a_checkpoint_that_names_retired_settings_predicts_as_before(run, tmp_path):
+    recipe, folder, before = run
+    path = tmp_path / "last.safetensors"
+    path.write_bytes((folder / "last.safetensors").read_bytes())
+    with_retired_settings(path)
+    assert same(hidiff.load(path).predict(IMAGE, steps=2), before)
+    assert experiment.load_recipe(path) == recipe
+
+
+def test_a_run_that_names_retired_settings_goes_on_as_if_it_did_not(tmp_path):
+    recipe = make_tiny(tmp_path, training={"stage1_steps": 1, "stage2_steps": 2, "save_every": 1})
+    whole = experiment.train(recipe, tmp_path / "whole", **OPTIONS)
+    run = tmp_path / "run"
+    trainer = killed_at(experiment.make_trainer(recipe, run, **OPTIONS), "in_turns", 1)
+    with pytest.raises(Killed):
+        trainer.run()
+    with_retired_settings(run / "state.safetensors")
+    again = experiment.train(recipe, run, **OPTIONS, resume=True)
+    assert same_tensors(weights.load(again)[0], weights.load(whole)[0])
+
+
 # Where a run starts from
 
 
@@ -213,15 +240,15 @@ def start(recipe, folder, **changes):
     content = {**recipe.model_dump()}
     for group, change in changes.items():
         content[group] = {**content[group], **change}
-    return experiment.make_trainer(make_recipe(content), folder, cpu=True, validate=False)
+    return experiment.make_trainer(make_recipe(content), folder, **OPTIONS)
 
 
 def test_fine_tuning_begins_with_both_networks_and_skips_stage_1(run, tmp_path):
     recipe, folder, _ = run
     trainer = start(recipe, tmp_path, training={"start_from": str(folder)})
-    assert trainer.stages == {"in_turns": 1}
+    assert trainer.stages == {IN_TURNS: 1}
     tensors, _ = weights.load(folder / "last.safetensors")
-    for name, network in trainer._networks().items():
+    for name, network in trainer.saved_networks.items():
         prefix = name.removeprefix("live_")
         for key, value in network.state_dict().items():
             assert torch.equal(value, tensors[f"{prefix}.{key}"])
@@ -289,7 +316,7 @@ def test_trained_weights_of_the_segmentor_skip_stage_1(run, tmp_path, form):
     else:
         torch.save({"state_dict": bare} if form == "wrapped.pth" else bare, path)
     trainer = start(recipe, tmp_path / "run", segmentor={"weights": str(path)})
-    assert trainer.stages == {"in_turns": 1}
+    assert trainer.stages == {IN_TURNS: 1}
     assert same_tensors(trainer.hybrid.segmentor.network.state_dict(), bare)
     fresh = experiment.make_hybrid(recipe).refiner.state_dict()
     assert same_tensors(trainer.hybrid.refiner.state_dict(), fresh)
@@ -303,13 +330,11 @@ def test_a_run_goes_on_without_the_weights_that_it_began_with(run, tmp_path, set
     content = recipe.model_dump()
     content[group][name] = str(tmp_path / "first.safetensors")
     recipe = make_recipe(content)
-    experiment.train(recipe, tmp_path / "run", cpu=True, validate=False)
+    experiment.train(recipe, tmp_path / "run", **OPTIONS)
     (tmp_path / "first.safetensors").unlink()
-    assert experiment.train(
-        recipe, tmp_path / "run", resume=True, cpu=True, validate=False
-    ).is_file()
+    assert experiment.train(recipe, tmp_path / "run", resume=True, **OPTIONS).is_file()
     with pytest.raises(ValueError, match=r"first\.safetensors"):
-        experiment.train(recipe, tmp_path / "other", resume=True, cpu=True, validate=False)
+        experiment.train(recipe, tmp_path / "other", resume=True, **OPTIONS)
 
 
 def test_weights_that_do_not_fit_are_refused_by_name(run, tmp_path):
@@ -333,7 +358,7 @@ def test_the_baseline_continues_from_the_same_stage_1(run, tmp_path):
         training={"arm": "segmentor_only", "stage2_steps": 4},
         segmentor={"weights": str(folder / "stage1.safetensors")},
     )  # fmt: skip
-    assert trainer.stages == {"segmentor_only": 6}
+    assert trainer.stages == {BASELINE: 6}
     tensors, _ = weights.load(folder / "stage1.safetensors")
     for name, value in trainer.hybrid.segmentor.state_dict().items():
         assert torch.equal(value, tensors[f"segmentor.{name}"])
@@ -343,6 +368,26 @@ def recipe_of(root, source="nnunet"):
     labels = {"kind": "exclusive", "classes": {"wall": [1], "blood": [2]}}
     data = {"source": source, "path": str(root), "channels": 1, "intensity": {"kind": "zscore"}}
     return make_recipe({"name": "a", "data": data, "labels": labels})
+
+
+def test_a_run_lists_its_splits_once(tmp_path, monkeypatch):
+    recipe = make_tiny(tmp_path, training={"stage1_steps": 1, "stage2_steps": 1})
+    listed = []
+
+    def load_split(source, root, split, **options):
+        listed.append(split)
+        return datasets.load_split(source, root, split, **options)
+
+    monkeypatch.setattr("hidiff.experiment.cases.load_split", load_split)
+    experiment.train(recipe, tmp_path / "run", cpu=True, budget=COSTS)
+    assert sorted(listed) == ["test", "train", "validation"]
+
+
+def test_nothing_is_made_for_a_folder_that_holds_a_run(run, monkeypatch):
+    recipe, folder, _ = run
+    monkeypatch.setattr("hidiff.experiment.experiment.make_hybrid", pytest.fail)
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        experiment.train(recipe, folder, cpu=True)
 
 
 def test_a_data_set_without_test_cases_is_listed(tmp_path):

@@ -46,28 +46,6 @@ def test_the_prior_is_a_probability_of_every_plane(tmp_path, image, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_prior_temperature_makes_the_prior_less_sure_and_leaves_labels_and_logits(
-    tmp_path, image, kind
-):
-    sure, doubtful = (
-        make_hybrid(make_tiny(tmp_path, kind, diffusion={"prior_temperature": temperature}))
-        for temperature in (1.0, 1.5)
-    )
-    doubtful.load_state_dict(sure.state_dict())
-    before, after = (hybrid.eval().look(image) for hybrid in (sure, doubtful))
-    assert_close(after.logits, before.logits)
-    assert_close(after.prior, sure.labels.activate(before.logits / 1.5))
-    assert not torch.equal(after.prior, before.prior)
-    labels = [sure.labels.decode(look.prior.detach().numpy()[0]) for look in (before, after)]
-    assert (labels[0] == labels[1]).all()
-
-
-def test_a_temperature_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="prior_temperature"):
-        DiffusionSettings(prior_temperature=0)
-
-
-@pytest.mark.parametrize("kind", KINDS)
 def test_an_untrained_residual_refiner_returns_the_prior_in_one_step(tmp_path, image, kind):
     recipe = make_tiny(tmp_path, kind, diffusion={"schedule": "uniform"})
     hybrid = make_hybrid(recipe).eval()

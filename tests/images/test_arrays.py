@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from hidiff.images import DataError, is_volume, read_grid, to_slices
-from hidiff.images.volume import read_volume, read_volume_mask
+from hidiff.images import DataError, to_slices
+from tests.volumes import is_volume, read_grid, read_volume, read_volume_mask
 
 IMAGE = np.random.default_rng(0).uniform(size=(3, 4, 5)).astype(np.float32)
 MASK = np.random.default_rng(1).integers(0, 9, (3, 4, 5)).astype(np.uint8)

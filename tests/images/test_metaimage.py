@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hidiff.images import DataError, read_grid
-from hidiff.images.volume import read_volume
-from tests.volumes import grids, make_grid
+from hidiff.images import DataError
+from tests.volumes import grids, make_grid, read_grid, read_volume
 
 GRID = make_grid(4, 3, 2)
 VALUES = np.random.default_rng(0).integers(0, 100, GRID.shape).astype(np.int16)

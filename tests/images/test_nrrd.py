@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from hidiff.images import DataError, read_grid
+from hidiff.images import DataError
 from hidiff.images.nrrd import SPACES
-from hidiff.images.volume import read_volume
-from tests.volumes import grids, make_grid
+from tests.volumes import grids, make_grid, read_grid, read_volume
 
 nrrd = pytest.importorskip("nrrd", reason="the extra formats is not installed")
 

@@ -9,9 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hidiff.images import DataError, Grid, is_volume, read_grid, volume_stem, voxels
-from hidiff.images.volume import read_volume, read_volume_mask
-from tests.volumes import grids, make_grid, make_mask, write_nifti
+from hidiff.images import DataError, Grid, image_stem
+from tests.volumes import (
+    grids,
+    is_volume,
+    make_grid,
+    make_mask,
+    read_grid,
+    read_volume,
+    read_volume_mask,
+    write_nifti,
+)
 
 GRID = make_grid(4, 3, 2)
 
@@ -57,7 +65,7 @@ def test_the_scale_of_the_header_is_applied(folder):
 def test_whole_numbers_stored_as_floats_are_a_mask(folder):
     mask = make_mask(GRID)
     file = write_nifti(folder / "float.nii.gz", mask.astype(np.float32), GRID)
-    came = read_volume_mask(file, GRID, "image")
+    came = read_volume_mask(file, GRID, "image.nii")
     assert came.dtype.kind == "i"
     np.testing.assert_array_equal(came, mask)
 
@@ -66,7 +74,7 @@ def test_a_volume_is_known_by_its_ending():
     assert is_volume("a.nii.gz")
     assert is_volume("b.1.NII")
     assert not is_volume("c.png")
-    assert [volume_stem(name) for name in ("a.nii.gz", "b.1.NII", "c/d.mha")] == ["a", "b.1", "d"]
+    assert [image_stem(name) for name in ("a.nii.gz", "b.1.NII", "c/d.mha")] == ["a", "b.1", "d"]
 
 
 def nan_affine(file):
@@ -152,7 +160,7 @@ def test_a_bad_volume_is_refused_in_a_line_that_names_it(folder, write):
 
 def test_a_volume_larger_than_memory_is_refused_before_it_is_read(folder, monkeypatch):
     file = write_nifti(folder / "large.nii.gz", np.zeros(GRID.shape, np.uint8), GRID)
-    monkeypatch.setattr(voxels.psutil, "virtual_memory", lambda: type("", (), {"total": 50}))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("", (), {"total": 50}))
     with pytest.raises(DataError, match="this machine has"):
         read_volume(file, 1)
 

@@ -10,7 +10,7 @@ import torch
 from hidiff.datasets import SYNTHETIC_LABELS, load_split, write_synthetic
 from hidiff.datasets.sets.nnunet import list_nnunet, read_dataset
 from hidiff.images import DataError, Intensity
-from hidiff.loading import LoadedCases, LoadedVolumes, Slicing
+from hidiff.loading import LoadedCases, Reading, Slicing
 from hidiff.loading import cache as module
 from hidiff.loading.cache import CACHE_VARIABLE, DiskCache, cache_folder
 from tests.nnunet_sets import write_nnunet
@@ -31,7 +31,8 @@ def cases(tmp_path):
 
 
 def load(cases, cache="disk", **changes):
-    return LoadedCases(cases, CURVE, 3, changes.pop("intensity", Intensity()), cache=cache)
+    reading = Reading(CURVE, 3, changes.pop("intensity", Intensity()))
+    return LoadedCases(cases, reading, cache)
 
 
 def same(left, right):
@@ -68,10 +69,11 @@ def test_pictures_are_those_of_the_files(cases):
 
 def test_slices_are_those_of_the_volumes(tmp_path, folder):
     root = write_nnunet(tmp_path / "set")
-    known = (list_nnunet(root, "Tr"), read_dataset(root).labels, 1, Intensity(kind="zscore"))
-    plain = LoadedVolumes(*known, Slicing(neighbours=1), cache=False)
+    cases, labels = list_nnunet(root, "Tr"), read_dataset(root).labels
+    reading = Reading(labels, 1, Intensity(kind="zscore"), Slicing(neighbours=1))
+    plain = LoadedCases(cases, reading, cache=False)
     for _ in range(2):
-        on_disk = LoadedVolumes(*known, Slicing(neighbours=1), cache="disk")
+        on_disk = LoadedCases(cases, reading, cache="disk")
         assert all(same(on_disk.stored(i), plain.stored(i)) for i in range(len(plain)))
     assert len(stored(folder)) == 2 * 4  # image and mask of each
 

@@ -15,11 +15,12 @@ from hidiff.loading import (
     PRESETS,
     Draws,
     LoadedCases,
+    Reading,
     TrainingPatches,
     collate,
     load_image,
-    training_transform,
 )
+from hidiff.loading.transforms import training_transform
 
 LABELS = SYNTHETIC_LABELS["exclusive"]
 KEYS = ("image", "y0", "field_of_view")
@@ -32,8 +33,8 @@ def cases(tmp_path_factory):
     return load_split("synthetic", folder, "train")
 
 
-def loaded(cases, **options):
-    return LoadedCases(cases, LABELS, 3, Intensity(), **options)
+def loaded(cases, cache=True, **options):
+    return LoadedCases(cases, Reading(LABELS, 3, Intensity(), **options), cache)
 
 
 def same(left, right):
@@ -79,21 +80,22 @@ def test_resizing_moves_image_and_mask_alike(tmp_path):
     Image.fromarray(mask).save(tmp_path / "m.png")
     case = Case("a", tmp_path / "a.png", tmp_path / "m.png", None, "a")
     labels = Labels(kind="one_class", classes={"a": (1,)})
-    item = LoadedCases([case], labels, 1, Intensity(), size=(20, 20))[0]
+    reading = Reading(labels, 1, Intensity(), size=(20, 20))
+    item = LoadedCases([case], reading)[0]
     expected = np.zeros((20, 20))
     expected[5:15, 5:15] = 1
     np.testing.assert_array_equal(item["y0"][0].numpy(), expected)
     np.testing.assert_array_equal((item["image"][0] > 0).numpy(), expected > 0)
     assert item["field_of_view"].shape == (1, 20, 20) and item["field_of_view"].min() == 1
     # Prediction sees what training saw.
-    assert torch.equal(load_image(case.image, 1, Intensity(), (20, 20)), item["image"])
+    assert torch.equal(load_image(case.image, reading)[:, 0], item["image"])
 
 
 # Errors
 
 
 @pytest.mark.parametrize("cache", [True, False])
-def test_errors_come_through_monai_as_they_are(cases, tmp_path, cache):
+def test_errors_come_as_they_are(cases, tmp_path, cache):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     case = Case("bad", tmp_path / "bad.png", cases[0].mask, None, "bad")
     with pytest.raises(DataError, match=r"bad\.png cannot be read as a picture"):
@@ -116,7 +118,7 @@ def test_an_undeclared_value_names_its_file(cases, tmp_path):
 
 def test_a_wrong_scale_names_its_file(cases):
     with pytest.raises(DataError, match=r"case-000\.png: the image's values .* full_scale"):
-        LoadedCases(cases, LABELS, 3, Intensity(full_scale=1))
+        LoadedCases(cases, Reading(LABELS, 3, Intensity(full_scale=1)))
 
 
 def test_a_case_without_a_mask_is_refused(cases):

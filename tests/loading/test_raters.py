@@ -13,11 +13,12 @@ from hidiff.labels import Labels
 from hidiff.loading import (
     Augmentation,
     LoadedCases,
+    Reading,
     TrainingPatches,
     collate,
     most_raters,
-    training_transform,
 )
+from hidiff.loading.transforms import training_transform
 
 ONE = Labels(kind="one_class", classes={"thing": (1,)})
 SIDE = 64
@@ -34,7 +35,7 @@ def loaded(tmp_path):
         masks.append(tmp_path / f"{rater}.png")
         Image.fromarray(mask).save(masks[-1])
     case = Case("a", tmp_path / "image.png", tuple(masks), None, "a")
-    return LoadedCases([case], ONE, 1, Intensity())
+    return LoadedCases([case], Reading(ONE, 1, Intensity()))
 
 
 def patches_of(loaded, seed):
@@ -89,4 +90,4 @@ def test_a_rater_of_another_size_is_named(tmp_path, loaded):
     (case,) = loaded.cases
     Image.fromarray(np.zeros((SIDE, 8), np.uint8)).save(tmp_path / "3.png")
     with pytest.raises(DataError, match=r"3\.png is 64x8"):
-        LoadedCases([case], ONE, 1, Intensity())
+        LoadedCases([case], Reading(ONE, 1, Intensity()))

@@ -7,13 +7,14 @@ import torch
 from hidiff.datasets import Case
 from hidiff.images import DataError, Grid, Intensity, to_slices
 from hidiff.loading import (
-    LoadedVolumes,
+    LoadedCases,
+    Reading,
     Slicing,
     TrainingPatches,
-    count_volume_cache,
-    training_transform,
+    count_cache,
 )
 from hidiff.loading.augmentation import Augmentation
+from hidiff.loading.transforms import training_transform
 from tests.volumes import LABELS, make_grid, make_mask, write_nifti
 
 RAW = Intensity(kind="window", window=(-1, 1))  # leaves values from -1 to 1 as they are
@@ -43,7 +44,7 @@ def cases(tmp_path):
 @pytest.mark.parametrize("cache", [True, False])
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
 def test_slices_are_those_of_the_file(cases, plane, cache):
-    loaded = LoadedVolumes(cases, LABEL, 1, RAW, Slicing(plane), cache=cache)
+    loaded = LoadedCases(cases, Reading(LABEL, 1, RAW, Slicing(plane)), cache=cache)
     grid = make_grid(6, 5, 3)
     depth = grid.slice_shape(plane)[0]
     mask = to_slices(make_mask(grid), grid, plane)
@@ -57,8 +58,8 @@ def test_slices_are_those_of_the_file(cases, plane, cache):
 
 
 def test_neighbours_are_channels_and_the_end_slices_stand_in(cases):
-    alone = LoadedVolumes(cases[:1], LABEL, 1, RAW, Slicing())
-    three = LoadedVolumes(cases[:1], LABEL, 1, RAW, Slicing(neighbours=1))
+    alone = LoadedCases(cases[:1], Reading(LABEL, 1, RAW, Slicing()))
+    three = LoadedCases(cases[:1], Reading(LABEL, 1, RAW, Slicing(neighbours=1)))
     planes = [alone[z]["image"][0] for z in range(3)]
     for z, wanted in enumerate(([0, 0, 1], [0, 1, 2], [1, 2, 2])):
         assert torch.equal(three[z]["image"], torch.stack([planes[i] for i in wanted]))
@@ -69,7 +70,7 @@ def test_channels_keep_their_neighbours_together(tmp_path):
     image = np.stack([np.full(grid.shape, 0.25), np.full(grid.shape, -0.5)], axis=-1)
     image += np.linspace(0, 0.1, 3)[:, None]
     case = make_case(tmp_path, "two", grid, image=image)
-    seen = LoadedVolumes([case], LABEL, 2, RAW, Slicing(neighbours=1))[1]["image"][:, 0, 0]
+    seen = LoadedCases([case], Reading(LABEL, 2, RAW, Slicing(neighbours=1)))[1]["image"][:, 0, 0]
     np.testing.assert_allclose(seen, [0.25, 0.3, 0.35, -0.5, -0.45, -0.4], atol=1e-6)
 
 
@@ -77,16 +78,15 @@ def test_a_volume_is_normalised_as_a_whole(tmp_path):
     grid = make_grid(4, 4, 2)
     image = np.ones(grid.shape)
     image[:, :, 1] = 3
-    loaded = LoadedVolumes(
-        [make_case(tmp_path, "a", grid, image=image)], LABEL, 1, Intensity(kind="zscore"), Slicing()
-    )
+    reading = Reading(LABEL, 1, Intensity(kind="zscore"))
+    loaded = LoadedCases([make_case(tmp_path, "a", grid, image=image)], reading)
     assert [loaded[z]["image"].mean().item() for z in (0, 1)] == pytest.approx([-1, 1])
 
 
 def test_spacing_resizes_rows_and_columns_alone(tmp_path):
     grid = Grid((8, 6, 3), np.diag([-1.0, 2.0, 5.0, 1.0]))
     case = make_case(tmp_path, "a", grid)
-    loaded = LoadedVolumes([case], LABEL, 1, RAW, Slicing(spacing_mm=(1.0, 2.0)))
+    loaded = LoadedCases([case], Reading(LABEL, 1, RAW, Slicing(spacing_mm=(1.0, 2.0))))
     assert len(loaded) == 3
     assert loaded[0]["image"].shape == (1, 12, 4)
     assert loaded[0]["y0"].shape == (4, 12, 4)
@@ -94,10 +94,10 @@ def test_spacing_resizes_rows_and_columns_alone(tmp_path):
 
 
 def test_bytes_kept_are_counted_from_the_heads(cases):
-    loaded = LoadedVolumes(cases, LABEL, 1, RAW, Slicing())
-    volumes = [loaded._volumes[number] for number in range(2)]
+    loaded = LoadedCases(cases, Reading(LABEL, 1, RAW, Slicing()))
+    volumes = [loaded._items[number] for number in range(2)]
     kept = sum(each["image"].nbytes + each["y0"].nbytes for each in volumes)
-    assert count_volume_cache(cases, 1, LABEL.num_planes, Slicing()) == kept
+    assert count_cache(cases, Reading(LABEL, 1, RAW)) == kept
 
 
 def test_empty_slices_are_replaced_as_often_as_asked(tmp_path):
@@ -105,7 +105,7 @@ def test_empty_slices_are_replaced_as_often_as_asked(tmp_path):
     mask = np.zeros(grid.shape, np.uint8)
     mask[20:40, 20:40, 2] = 4
     case = make_case(tmp_path, "a", grid, mask=mask)
-    loaded = LoadedVolumes([case], LABEL, 1, RAW, Slicing())
+    loaded = LoadedCases([case], Reading(LABEL, 1, RAW, Slicing()))
     transform = training_transform((64, 64), Augmentation(), 0.0, LABEL)
     for share, wanted in ((0.0, {"a:0"}), (1.0, {"a:2"}), (0.5, {"a:0", "a:2"})):
         patches = TrainingPatches(loaded, transform, seed=0, foreground_share=share)
@@ -118,7 +118,7 @@ def test_empty_slices_are_replaced_as_often_as_asked(tmp_path):
 def test_an_empty_volume_keeps_its_slices(tmp_path):
     grid = make_grid(64, 64, 2)
     case = make_case(tmp_path, "a", grid, mask=np.zeros(grid.shape, np.uint8))
-    loaded = LoadedVolumes([case], LABEL, 1, RAW, Slicing())
+    loaded = LoadedCases([case], Reading(LABEL, 1, RAW, Slicing()))
     transform = training_transform((64, 64), Augmentation(), 0.5, LABEL)
     patches = TrainingPatches(loaded, transform, 0, 1.0)
     assert patches[0, 1]["name"] == "a:1"
@@ -128,4 +128,4 @@ def test_a_value_that_no_class_declares_names_its_file(tmp_path):
     grid = make_grid(4, 4, 2)
     case = make_case(tmp_path, "a", grid, mask=np.full(grid.shape, 255, np.uint8))
     with pytest.raises(DataError, match=r"a_mask.nii.gz: the mask holds the values 255"):
-        LoadedVolumes([case], LABEL, 1, RAW, Slicing())
+        LoadedCases([case], Reading(LABEL, 1, RAW, Slicing()))

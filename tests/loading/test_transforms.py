@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from monai.data.meta_obj import get_track_meta
 
 from hidiff.labels import Labels
-from hidiff.loading import PRESETS, Augmentation, training_transform
+from hidiff.loading import PRESETS, Augmentation
+from hidiff.loading.transforms import training_transform
 
 ONE = Labels(kind="one_class", classes={"a": (1,)})
 TWO = Labels(kind="exclusive", classes={"a": (1,), "b": (2,)})

@@ -24,24 +24,24 @@ def folder(tmp_path_factory):
 def test_labels_come_back_where_they_were(folder, grid, kind, plane, neighbours):
     mask = make_mask(grid, kind)
     file = write_nifti(folder / "mask.nii.gz", mask, grid)
-    came = Echo(kind, Slicing(plane, neighbours)).predict_volume(file, keep_probability=True)
+    came = Echo(kind, Slicing(plane, neighbours)).predict(file, keep_probability=True)
     planes = LABELS[kind].encode(mask)
-    np.testing.assert_array_equal(came.in_file(came.labels), LABELS[kind].decode(planes))
+    np.testing.assert_array_equal(came.labels, LABELS[kind].decode(planes))
     assert came.probability is not None
-    np.testing.assert_array_equal(came.in_file(came.probability), planes)
+    np.testing.assert_array_equal(came.probability, planes)
 
 
 def test_probabilities_in_files_are_those_in_memory(folder, tmp_path):
     file = write_nifti(folder / "mask.nii.gz", make_mask(make_grid(4, 5, 3)), make_grid(4, 5, 3))
-    kept = Echo().predict_volume(file, keep_probability=True)
-    filed = Echo().predict_volume(file, keep_probability=True, scratch=tmp_path)
-    assert isinstance(filed.probability, np.memmap)
+    kept = Echo().predict(file, keep_probability=True)
+    filed = Echo().predict(file, keep_probability=True, scratch=tmp_path)
+    assert isinstance(filed.maps["probability"], np.memmap)
     np.testing.assert_array_equal(filed.probability, kept.probability)
-    assert Echo().predict_volume(file).probability is None
+    assert Echo().predict(file).probability is None
 
 
 def test_the_share_done_goes_up_to_all(folder):
     file = write_nifti(folder / "mask.nii.gz", make_mask(make_grid(4, 5, 5)), make_grid(4, 5, 5))
     shares = []
-    Echo().predict_volume(file, done=shares.append)
+    Echo().predict(file, done=shares.append)
     assert shares == pytest.approx([2 / 5, 4 / 5, 1])

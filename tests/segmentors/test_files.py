@@ -8,10 +8,11 @@ from typer.testing import CliRunner
 
 import hidiff
 from hidiff import experiment, weights
-from hidiff.images import DataError, read_mask
+from hidiff.images import DataError
+from hidiff.images.pictures import read_picture_mask as read_mask
 from hidiff.recipe import make_recipe
 from hidiff.segmentors import PriorFromFiles, Segmentor
-from tests.tiny import make_tiny, skip_counting
+from tests.tiny import COSTS, make_tiny
 
 FROZEN = {"segmentor": "frozen", "stage2_steps": 2, "validate_every": 2}
 
@@ -51,9 +52,7 @@ def run(request, tmp_path_factory):
         blurred = 0.6 * truth + 0.4 * draws.random(truth.shape)
         blurred = blurred / blurred.sum(axis=0) if len(truth) > 1 else blurred
         np.savez(data / "priors" / f"{mask.stem}.npz", probabilities=blurred[:, None])
-    with pytest.MonkeyPatch.context() as patch:
-        skip_counting(patch)
-        experiment.train(recipe, folder / "run", cpu=True)
+    experiment.train(recipe, folder / "run", cpu=True, budget=COSTS)
     return recipe, folder / "run"
 
 
@@ -80,7 +79,7 @@ def test_the_files_prior_is_what_is_refined(run):
     assert np.array_equal(found.probability, same.probability)
 
 
-def test_a_prior_is_asked_for_and_no_other_model_takes_one(run, tmp_path, monkeypatch):
+def test_a_prior_is_asked_for_and_no_other_model_takes_one(run, tmp_path):
     recipe, folder = run
     case = first_case(recipe)
     predictor = hidiff.load(folder)
@@ -89,7 +88,6 @@ def test_a_prior_is_asked_for_and_no_other_model_takes_one(run, tmp_path, monkey
     with pytest.raises(ValueError, match=r"the prior is 8x8, but its image is 64x64"):
         planes = recipe.labels.num_planes
         predictor.predict(case.image, prior=np.full((planes, 8, 8), 1 / planes))
-    skip_counting(monkeypatch)
     other = make_tiny(tmp_path)
     with_segmentor = experiment.make_predictor(experiment.make_hybrid(other), other)
     with pytest.raises(ValueError, match="this model has a segmentor of its own"):

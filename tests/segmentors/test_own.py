@@ -11,7 +11,7 @@ import hidiff
 from hidiff import experiment, weights
 from hidiff.datasets import write_synthetic
 from hidiff.segmentors import SegmentorOutput
-from tests.tiny import make_tiny, same_tensors, skip_counting
+from tests.tiny import COSTS, make_tiny, same_tensors
 
 PAGE = Path(__file__).parents[2] / "docs" / "your_own_segmentor.md"
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
@@ -45,11 +45,6 @@ class Ready(nn.Module):
         return SegmentorOutput(self.conv(image)[:, :1], tuple(each))
 
 
-@pytest.fixture(autouse=True)
-def quick_start(monkeypatch):
-    skip_counting(monkeypatch)
-
-
 def recipe_of(folder, **changes):
     return make_tiny(folder, segmentor={"options": {}}, **changes)
 
@@ -59,10 +54,9 @@ def run(tmp_path_factory):
     """The folder of a short run of a module of one's own, and the module."""
     folder = tmp_path_factory.mktemp("own")
     module = Mine()
-    with pytest.MonkeyPatch.context() as patch:
-        skip_counting(patch)
-        recipe = recipe_of(folder)
-        experiment.train(recipe, folder / "run", segmentor=hidiff.wrap(module), cpu=True)
+    module_of_ours = hidiff.wrap(module)
+    recipe = recipe_of(folder)
+    experiment.train(recipe, folder / "run", segmentor=module_of_ours, cpu=True, budget=COSTS)
     return folder / "run", module
 
 
@@ -82,7 +76,9 @@ def test_the_recipe_says_how_it_was_wrapped(run, tmp_path):
     assert settings.options == {"features": {"4": "norm", "8": "deep"}}
     module = hidiff.wrap(Mine(), {4: "stem"}, logits="mask", size=(64, 64))
     recipe = recipe_of(tmp_path, training={"stage1_steps": 1, "stage2_steps": 0})
-    experiment.train(recipe, tmp_path / "run", segmentor=module, cpu=True, validate=False)
+    experiment.train(
+        recipe, tmp_path / "run", segmentor=module, cpu=True, budget=COSTS, validate=False
+    )
     settings = experiment.load_recipe(tmp_path / "run").segmentor
     assert settings.options == {"features": {"4": "stem"}, "logits": "mask", "size": [64, 64]}
     again = hidiff.load(tmp_path / "run", segmentor=Mine()).hybrid.segmentor
@@ -103,7 +99,7 @@ def test_a_module_of_another_shape_is_refused(run):
 
 def test_a_module_for_a_model_that_needs_none_is_refused(tmp_path):
     recipe = make_tiny(tmp_path, training={"stage1_steps": 1, "stage2_steps": 0})
-    experiment.train(recipe, tmp_path / "run", cpu=True, validate=False)
+    experiment.train(recipe, tmp_path / "run", cpu=True, budget=COSTS, validate=False)
     with pytest.raises(
         ValueError, match=r"trained with the segmentor unet, .* Leave segmentor= out"
     ):
@@ -113,7 +109,9 @@ def test_a_module_for_a_model_that_needs_none_is_refused(tmp_path):
 def test_a_class_that_is_a_segmentor_already_is_taken_as_it_is(tmp_path):
     recipe = recipe_of(tmp_path, training={"stage1_steps": 1, "stage2_steps": 1})
     ready = Ready()
-    experiment.train(recipe, tmp_path / "run", segmentor=ready, cpu=True, validate=False)
+    experiment.train(
+        recipe, tmp_path / "run", segmentor=ready, cpu=True, budget=COSTS, validate=False
+    )
     settings = experiment.load_recipe(tmp_path / "run").segmentor
     assert (settings.options, settings.own_class) == ({}, "tests.segmentors.test_own.Ready")
     found = hidiff.load(tmp_path / "run", segmentor=Ready()).hybrid.segmentor
@@ -123,9 +121,11 @@ def test_a_class_that_is_a_segmentor_already_is_taken_as_it_is(tmp_path):
 def test_a_run_of_a_module_goes_on(run, tmp_path):
     recipe = recipe_of(tmp_path, training={"save_every": 1})
     with pytest.raises(FileExistsError):
-        experiment.train(recipe, run[0], segmentor=Mine(), cpu=True)
+        experiment.train(recipe, run[0], segmentor=Mine(), cpu=True, budget=COSTS)
     changed = recipe_of(tmp_path, training={"stage2_steps": 3})
-    experiment.train(changed, run[0], segmentor=Mine(), cpu=True, validate=False, resume=True)
+    experiment.train(
+        changed, run[0], segmentor=Mine(), cpu=True, budget=COSTS, validate=False, resume=True
+    )
     _, metadata = weights.load(run[0] / "last.safetensors")
     assert (metadata["stage"], metadata["step"]) == ("in_turns", "3")
 
@@ -134,7 +134,7 @@ def test_a_module_of_one_size_wants_patches_of_it(tmp_path):
     recipe = recipe_of(tmp_path)
     module = hidiff.wrap(Mine(), size=(96, 96))
     with pytest.raises(ValueError, match=r"patch_size is 64x64, but the segmentor .* 96x96 only"):
-        experiment.train(recipe, tmp_path / "run", segmentor=module, cpu=True)
+        experiment.train(recipe, tmp_path / "run", segmentor=module, cpu=True, budget=COSTS)
 
 
 def test_windows_of_a_module_of_one_size_have_that_size(tmp_path):
@@ -145,7 +145,9 @@ def test_windows_of_a_module_of_one_size_have_that_size(tmp_path):
 
     recipe = recipe_of(tmp_path, training={"stage1_steps": 1, "stage2_steps": 1})
     module = hidiff.wrap(Fixed(), size=(64, 64))
-    experiment.train(recipe, tmp_path / "run", segmentor=module, cpu=True, validate=False)
+    experiment.train(
+        recipe, tmp_path / "run", segmentor=module, cpu=True, budget=COSTS, validate=False
+    )
     predictor = hidiff.load(tmp_path / "run", segmentor=Fixed())
     assert predictor.predict(IMAGE[:, :50], steps=1).probability.shape == (1, 64, 50)
 

@@ -1,4 +1,4 @@
-"""Suites are read with clear errors, and those that come with HiDiff hold."""
+"""Suites are read with clear errors, and all suites of research/ are valid."""
 
 import tomllib
 from pathlib import Path
@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 
 from hidiff.cli.recipes import find_recipe
-from hidiff.suites import SuiteError, find_suite, list_runs, read_suite, shipped_suites
+from hidiff.suites import SuiteError, list_runs, read_suite
 from hidiff.suites.identity import identify
 
 ROOT = Path(__file__).parents[2]
-NAMES = sorted(file.stem for file in (ROOT / "suites").glob("*.yaml"))
+SUITES = ROOT / "research" / "suites"
+NAMES = sorted(file.stem for file in SUITES.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_suite_holds_and_is_called_like_its_file(name):
-    file = find_suite(Path(name))
+    file = SUITES / f"{name}.yaml"
     suite = read_suite(file)
     assert suite.name == name
     assert list_runs(suite, file, find_recipe)
@@ -23,24 +24,25 @@ def test_every_suite_holds_and_is_called_like_its_file(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_suites_stay_within_the_small_budget(name):
-    file = find_suite(Path(name))
+    file = SUITES / f"{name}.yaml"
     for run in list_runs(read_suite(file), file, find_recipe):
         assert run.recipe.refiner.width <= 16
         assert max(run.recipe.data.patch_size) <= 128
 
 
 def test_all_arms_but_those_that_change_it_share_stage_1():
-    file = find_suite(Path("main"))
+    file = SUITES / "main.yaml"
     runs = list_runs(read_suite(file), file, find_recipe)
     for data in {run.data for run in runs}:
         first, *others = [run for run in runs if (run.data, run.seed) == (data, 0)]
         assert others and all(identify(run.stage1) == identify(first.stage1) for run in others)
 
 
-def test_a_wheel_carries_the_suites():
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]["wheel"]
-    assert wheel["force-include"]["suites"] == "hidiff/suites/files"
-    assert list(shipped_suites()) == NAMES
+def test_neither_wheel_nor_sdist_has_research():
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]
+    assert build["wheel"]["packages"] == ["src/hidiff"]
+    assert build["wheel"]["force-include"] == {"recipes": "hidiff/recipes"}
+    assert "/research" in build["sdist"]["exclude"]
 
 
 GOOD = "name: mine\nrecipes:\n  eyes: {recipe: drive}\n"
@@ -70,9 +72,9 @@ def test_what_does_not_hold_is_said_with_its_place(text, message, tmp_path):
         read_suite(file)
 
 
-def test_an_unknown_suite_is_refused_with_those_that_there_are():
-    with pytest.raises(FileNotFoundError, match=r"no suite at mian.*main"):
-        find_suite(Path("mian"))
+def test_a_bare_name_is_refused_and_the_message_says_where_suites_are():
+    with pytest.raises(FileNotFoundError, match=r"no suite at main\..*research/suites/main.yaml"):
+        read_suite(Path("main"))
 
 
 def test_a_segmentor_from_elsewhere_must_be_of_the_same_kind(tmp_path):
@@ -81,11 +83,11 @@ def test_a_segmentor_from_elsewhere_must_be_of_the_same_kind(tmp_path):
         "name: s\nrecipes: {eyes: {recipe: mini/drive.yaml, stage1: mini/kvasir_seg.yaml}}\n"
     )
     with pytest.raises(SuiteError, match="brings the segmentor efficientnet_lite0_unet from"):
-        list_runs(read_suite(file), file, lambda path: ROOT / "suites" / path)
+        list_runs(read_suite(file), file, lambda path: SUITES / path)
 
 
 def test_an_arm_may_train_on_other_patients_than_stage_1_did():
-    file = find_suite(Path("held_out"))
+    file = SUITES / "held_out.yaml"
     runs = {run.arm: run for run in list_runs(read_suite(file), file, find_recipe)}
     assert all(run.stage1 == runs["hybrid"].stage1 for run in runs.values())
     folds = {arm: run.recipe.data.splitting.fold for arm, run in runs.items()}

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from hidiff.diffusion import LossWeights
 from hidiff.hybrid import DiffusionSettings, HybridSegmentor
 from hidiff.labels import Labels
 from hidiff.refiner import Refiner, RefinerSettings
 from hidiff.segmentors import wrap
-from hidiff.training import Budget, count_flops
+from hidiff.training import Budget, TrainingSettings, count_flops, plan_stages
 from hidiff.training.budget import flop_counter
+from hidiff.training.stages import BASELINE, IN_TURNS, JOINT, REFINER_ONLY, STAGE1
 from tests.tiny import same_tensors
 
 LABELS = Labels(kind="one_class", classes={"a": (1,)})
@@ -40,13 +40,14 @@ def make(hints=False):
 
 @cache
 def count(height=64, batch_size=6, diffusion_weight=1.0, hints=False):
-    """Return the budget on patches `height` high and 96 wide. Counting moves nothing."""
+    """Return FLOPs by stage on patches `height` high and 96 wide. Counting moves nothing."""
     hybrid, twin = make(hints), make(hints)
-    budget = count_flops(hybrid, (height, 96), batch_size, LossWeights(), diffusion_weight)
+    settings = TrainingSettings(batch_size=batch_size, diffusion_weight=diffusion_weight)
+    budget = count_flops(hybrid, (height, 96), settings)
     assert same_tensors(hybrid.state_dict(), twin.state_dict())
     assert all(parameter.grad is None for parameter in hybrid.parameters())
     assert not any(module.training for module in hybrid.modules())
-    return budget
+    return budget.per_step
 
 
 def test_a_plain_network_is_counted_as_by_hand():
@@ -55,7 +56,7 @@ def test_a_plain_network_is_counted_as_by_hand():
     grid = (64 // 4) * (96 // 4)
     down = 2 * grid * 6 * 3 * 5 * 5
     head = 2 * grid * 1 * 6 * 3 * 3
-    assert count().segmentor_only == 6 * (2 * down + 3 * head)
+    assert count()[STAGE1] == count()[BASELINE] == 6 * (2 * down + 3 * head)
 
 
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
@@ -71,24 +72,24 @@ def test_backward_through_groups_costs_twice_the_forward(kind, groups):
 
 def test_it_grows_with_batch_and_pixels():
     base, more = count(), count(height=128, batch_size=12)
-    assert more.segmentor_only == 4 * base.segmentor_only
+    assert more[STAGE1] == 4 * base[STAGE1]
     # attention grows with the square of the pixels, the part of time not at all
-    assert more.in_turns == pytest.approx(4 * base.in_turns, rel=0.1)
+    assert more[IN_TURNS] == pytest.approx(4 * base[IN_TURNS], rel=0.1)
 
 
 def test_hint_planes_cost_their_convolution():
     convolution = 2 * 9 * 1 * 8 * 64 * 96  # of an image: 3x3, one plane to 8 channels
     plain, hinted = count(batch_size=2), count(batch_size=2, hints=True)
-    assert hinted.segmentor_only == plain.segmentor_only
+    assert hinted[STAGE1] == plain[STAGE1]
     # forward and the weight's gradient in the refiner's half, forward alone in the segmentor's
-    assert hinted.in_turns - plain.in_turns == 2 * 3 * convolution
+    assert hinted[IN_TURNS] - plain[IN_TURNS] == 2 * 3 * convolution
 
 
 def test_in_turns_holds_the_segmentor_once_and_the_refiner_in_both_halves():
     with_it, without = count(), count(diffusion_weight=0.0)
-    assert with_it.segmentor_only == without.segmentor_only < without.in_turns
-    refiner_half = without.in_turns - without.segmentor_only
-    segmentor_half = with_it.in_turns - without.in_turns
+    assert with_it[STAGE1] == without[STAGE1] < without[IN_TURNS]
+    refiner_half = without[IN_TURNS] - without[STAGE1]
+    segmentor_half = with_it[IN_TURNS] - without[IN_TURNS]
     # the refiner forward, and backward to its input only, is about two thirds of its own half
     assert 0.55 < segmentor_half / refiner_half < 0.8
 
@@ -98,6 +99,28 @@ def test_in_turns_holds_the_segmentor_once_and_the_refiner_in_both_halves():
     [(10, 35, 4, 14), (10, 35, 5, 18), (3, 10, 1, 3), (7, 7, 9, 9), (2, 10**15, 3, 15 * 10**14)],
 )
 def test_the_baselines_steps_cost_what_the_hybrids_do(segmentor_only, in_turns, steps, equal):
-    found = Budget(segmentor_only, in_turns).equal_steps(steps)
+    budget = Budget({BASELINE: segmentor_only, IN_TURNS: in_turns})
+    found = budget.equal_steps(BASELINE, IN_TURNS, steps)
     assert found == equal
     assert abs(found * segmentor_only - steps * in_turns) <= segmentor_only / 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "stages"),
+    [
+        ({}, {STAGE1: 6, IN_TURNS: 4}),
+        ({"segmentor": "joint"}, {STAGE1: 6, JOINT: 4}),
+        ({"segmentor": "frozen"}, {REFINER_ONLY: 4}),
+        ({"arm": "segmentor_only"}, {STAGE1: 6, BASELINE: 12}),
+        ({"arm": "segmentor_only", "segmentor": "joint"}, {STAGE1: 6, BASELINE: 8}),
+        ({"stage1_steps": 0}, {IN_TURNS: 4}),
+        ({"stage2_steps": 0}, {STAGE1: 6}),
+        ({"stage2_steps": 0, "segmentor": "frozen"}, {}),
+    ],
+)
+def test_the_settings_choose_the_stages_and_their_steps(settings, stages):
+    budget = Budget({STAGE1: 1, BASELINE: 1, IN_TURNS: 3, JOINT: 2})
+    plan = plan_stages(
+        TrainingSettings(**{"stage1_steps": 6, "stage2_steps": 4, **settings}), budget
+    )
+    assert list(plan.items()) == list(stages.items())

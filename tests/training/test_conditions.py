@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from hidiff import experiment, weights
-from hidiff.training import Budget
 from hidiff.training.conditions import KEY, conditions, differences
-from tests.tiny import make_tiny
+from tests.tiny import COSTS, make_tiny
 
 HERE = {"workers": 0, "processes": 1, "device": "cpu"}
 
@@ -31,14 +30,14 @@ def test_a_state_that_says_nothing_differs_in_nothing():
     assert differences({}, conditions(**HERE)) == []
 
 
-def test_a_run_that_goes_on_under_other_conditions_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment.training, "count_flops", lambda *_: Budget(2, 3))
+def test_a_run_that_goes_on_under_other_conditions_says_so(tmp_path):
+    options = {"cpu": True, "validate": False, "budget": COSTS}
     recipe = make_tiny(tmp_path, training={"stage1_steps": 1, "stage2_steps": 0})
-    experiment.train(recipe, tmp_path / "run", cpu=True, validate=False)
+    experiment.train(recipe, tmp_path / "run", **options)
     metadata = weights.load(tmp_path / "run" / "state.safetensors")[1]
     assert json.loads(metadata[KEY])["torch"] == torch.__version__
 
     longer = recipe.training.model_copy(update={"stage1_steps": 2, "workers": 1})
     recipe = recipe.model_copy(update={"training": longer})
     with pytest.warns(UserWarning, match="workers was 0 and is 1.*not bit for bit"):
-        experiment.train(recipe, tmp_path / "run", cpu=True, validate=False, resume=True)
+        experiment.train(recipe, tmp_path / "run", resume=True, **options)

@@ -11,11 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import hidiff
 from hidiff import experiment, weights
-from hidiff.diffusion import LossWeights
 from hidiff.segmentors import HookedSegmentor
-from hidiff.training import count_flops
+from hidiff.training import TrainingSettings, count_flops
+from hidiff.training.stages import IN_TURNS, REFINER_ONLY, STAGE1
 from hidiff.training.steps import look_frozen
-from tests.tiny import make_tiny, same_tensors, skip_counting
+from tests.tiny import COSTS, make_tiny, same_tensors
 
 FROZEN = {"segmentor": "frozen", "stage2_steps": 4, "save_every": 2, "validate_every": 3}
 
@@ -36,21 +36,16 @@ class Mine(nn.Module):
         return self.head(self.drop(self.norm(self.stem(image))))
 
 
-@pytest.fixture
-def quick_start(monkeypatch):
-    skip_counting(monkeypatch)
-
-
 def train(folder, recipe, module=None, stop=None, **options):
     module = hidiff.wrap(copy.deepcopy(module or Mine()), {4: "norm"})
-    trainer = experiment.make_trainer(recipe, folder, segmentor=module, cpu=True, **options)
+    options = {"cpu": True, "budget": COSTS, **options}
+    trainer = experiment.make_trainer(recipe, folder, segmentor=module, **options)
     if stop is not None:
         whole = trainer.batches
         trainer.batches = lambda stage, step: islice(whole(stage, step), stop - step)
     return trainer
 
 
-@pytest.mark.usefixtures("quick_start")
 def test_only_the_refiner_moves_and_the_segmentor_is_at_rest(tmp_path):
     recipe = make_tiny(tmp_path, training=FROZEN)
     mine = Mine()
@@ -58,7 +53,7 @@ def test_only_the_refiner_moves_and_the_segmentor_is_at_rest(tmp_path):
     segmentor = trainer.hybrid.segmentor
     refiner = copy.deepcopy(trainer.hybrid.refiner.state_dict())
     segmentor.network.modes.clear()
-    assert trainer.stages == {"refiner_only": 4}
+    assert trainer.stages == {REFINER_ONLY: 4}
     path = trainer.run()
     assert set(trainer.optimizers) == {"refiner"}
     assert same_tensors(segmentor.network.state_dict(), mine.state_dict())
@@ -73,7 +68,6 @@ def test_only_the_refiner_moves_and_the_segmentor_is_at_rest(tmp_path):
     assert "dice_refined" in rows[-1] and "segmentor" not in rows[1]
 
 
-@pytest.mark.usefixtures("quick_start")
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path):
     recipe, mine = make_tiny(tmp_path, training=FROZEN), Mine()
     whole = train(tmp_path / "whole", recipe, mine, validate=False).run()
@@ -84,11 +78,11 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path):
     assert same_tensors(weights.load(again)[0], weights.load(whole)[0])
 
 
-@pytest.mark.usefixtures("quick_start")
 def test_the_model_refines_when_it_is_loaded(tmp_path):
     recipe = make_tiny(tmp_path, training={**FROZEN, "stage2_steps": 1})
+    module = hidiff.wrap(Mine())
     experiment.train(
-        recipe, tmp_path / "run", segmentor=hidiff.wrap(Mine()), cpu=True, validate=False
+        recipe, tmp_path / "run", segmentor=module, cpu=True, validate=False, budget=COSTS
     )
     assert hidiff.load(tmp_path / "run", segmentor=Mine()).refines
 
@@ -103,23 +97,27 @@ def test_the_budget_is_one_look_and_the_refiners_own_step(tmp_path, features):
         ),
         hidiff.wrap(Mine(), features),
     )
-    arguments = ((64, 64), 2, LossWeights(), 1.0)
-    frozen, both = count_flops(hybrid, *arguments, True), count_flops(hybrid, *arguments)
+
+    def count(**settings):
+        return count_flops(hybrid, (64, 64), TrainingSettings(batch_size=2, **settings)).per_step
+
+    frozen, both = count(segmentor="frozen"), count()
     with FlopCounterMode(display=False) as one_look:
         look_frozen(hybrid, torch.zeros(2, 3, 64, 64))
-    assert frozen.segmentor_only == frozen.in_turns == 0
-    assert frozen.of("refiner_only") == frozen.refiner_only
+    assert frozen.keys() == {REFINER_ONLY}
     # in turns: the same, the segmentor's way back, and the second half
-    assert one_look.get_total_flops() < frozen.refiner_only < both.in_turns
-    alone = count_flops(hybrid, *arguments[:3], 0.0)
-    assert frozen.refiner_only - one_look.get_total_flops() == alone.in_turns - alone.segmentor_only
+    assert one_look.get_total_flops() < frozen[REFINER_ONLY] < both[IN_TURNS]
+    apart = count(diffusion_weight=0)
+    refiner = frozen[REFINER_ONLY] - one_look.get_total_flops()
+    assert refiner == apart[IN_TURNS] - apart[STAGE1]
 
 
-@pytest.mark.usefixtures("quick_start")
 def test_a_segmentor_without_features_lends_the_refiner_its_own_eyes(tmp_path):
     recipe = make_tiny(tmp_path, training=FROZEN)
     module = hidiff.wrap(Mine(), features={})
-    trainer = experiment.make_trainer(recipe, tmp_path / "run", segmentor=module, cpu=True)
+    trainer = experiment.make_trainer(
+        recipe, tmp_path / "run", segmentor=module, cpu=True, budget=COSTS
+    )
     before = copy.deepcopy(trainer.hybrid.refiner.state_dict())
     path = trainer.run()
     after = trainer.hybrid.refiner.state_dict()
@@ -137,9 +135,8 @@ def test_a_baseline_cannot_be_frozen(tmp_path):
         make_tiny(tmp_path, training={"arm": "segmentor_only", "segmentor": "frozen"})
 
 
-def test_random_weights_are_not_frozen_unsaid(tmp_path, monkeypatch):
-    skip_counting(monkeypatch)
+def test_random_weights_are_not_frozen_unsaid(tmp_path):
     recipe = make_tiny(tmp_path, training=FROZEN)
     with pytest.warns(UserWarning, match=r"frozen, and neither segmentor\.weights nor"):
-        trainer = experiment.make_trainer(recipe, tmp_path, cpu=True)
+        trainer = experiment.make_trainer(recipe, tmp_path, cpu=True, budget=COSTS)
     assert isinstance(trainer.hybrid.segmentor, HookedSegmentor)

@@ -11,21 +11,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from hidiff import experiment, weights
 from hidiff.diffusion import LossWeights
 from hidiff.training import Budget, TrainingSettings, count_flops
+from hidiff.training.stages import BASELINE, IN_TURNS, JOINT, STAGE1
 from hidiff.training.steps import Batch, draw_noise, joint_step, refiner_step, segmentor_step
-from tests.tiny import make_tiny, same_tensors, shake, skip_counting
+from tests.tiny import COSTS, make_tiny, same_tensors, shake
 from tests.training.test_steps import biases_before_norms, gradients
 from tests.training.test_trainer import Killed, killed_at, make_batch, make_plain_trainer, rows_of
 
 WEIGHTS = LossWeights()
-JOINT = {
+TRAINING = {
     "segmentor": "joint", "stage1_steps": 1, "stage2_steps": 4, "save_every": 2,
     "validate_every": 3,
 }  # fmt: skip
-
-
-@pytest.fixture
-def quick_start(monkeypatch):
-    skip_counting(monkeypatch)
 
 
 @pytest.fixture
@@ -74,7 +70,7 @@ def test_on_one_draw_each_network_gets_the_gradient_of_its_half(hybrid, batch, d
 
 def test_an_iteration_calls_each_network_once_and_moves_both_and_the_average(tmp_path):
     trainer = make_plain_trainer(tmp_path, lambda *_: iter([]), segmentor="joint")
-    trainer.prepare("joint")
+    trainer.prepare(JOINT)
     calls = {"segmentor": 0, "refiner": 0}
     for name in calls:
 
@@ -82,9 +78,9 @@ def test_an_iteration_calls_each_network_once_and_moves_both_and_the_average(tmp
             calls[name] += 1
 
         getattr(trainer.hybrid, name).register_forward_pre_hook(count)
-    networks = trainer._networks()
+    networks = trainer.saved_networks
     before = {name: copy.deepcopy(network.state_dict()) for name, network in networks.items()}
-    reported = trainer.step("joint", 0, iter([make_batch(2)]))
+    reported = trainer.step(JOINT, 0, iter([make_batch(2)]))
     assert calls == {"segmentor": 1, "refiner": 1}
     for name, network in networks.items():
         assert not same_tensors(before[name], network.state_dict()), name
@@ -95,8 +91,8 @@ def test_an_iteration_calls_each_network_once_and_moves_both_and_the_average(tmp
 
 def test_accumulated_parts_move_once(tmp_path):
     trainer = make_plain_trainer(tmp_path, lambda *_: iter([]), segmentor="joint", accumulation=2)
-    trainer.prepare("joint")
-    reported = trainer.step("joint", 0, iter([make_batch(2), make_batch(2, first=2)]))
+    trainer.prepare(JOINT)
+    reported = trainer.step(JOINT, 0, iter([make_batch(2), make_batch(2, first=2)]))
     assert trainer.ema.num_updates == 1
     moments = trainer.optimizers["refiner"].state_dict()["state"]
     assert {int(moment["step"]) for moment in moments.values()} == {1}
@@ -107,17 +103,16 @@ def test_accumulated_parts_move_once(tmp_path):
 # A run
 
 
-@pytest.mark.usefixtures("quick_start")
 def test_a_run_killed_again_and_again_equals_one_that_never_was(tmp_path):
-    recipe = make_tiny(tmp_path, training=JOINT, prediction={"steps": 1})
-    whole = experiment.train(recipe, tmp_path / "whole", cpu=True)
+    recipe = make_tiny(tmp_path, training=TRAINING, prediction={"steps": 1})
+    whole = experiment.train(recipe, tmp_path / "whole", cpu=True, budget=COSTS)
     for step in (1, 3):
         trainer = killed_at(
-            experiment.make_trainer(recipe, tmp_path / "run", cpu=True), "joint", step
+            experiment.make_trainer(recipe, tmp_path / "run", cpu=True, budget=COSTS), "joint", step
         )
         with pytest.raises(Killed):
             trainer.run(resume=True)
-    again = experiment.make_trainer(recipe, tmp_path / "run", cpu=True).run(resume=True)
+    again = experiment.train(recipe, tmp_path / "run", cpu=True, resume=True, budget=COSTS)
     for name in ("last", "best", "state"):
         one, two = (place.parent / f"{name}.safetensors" for place in (whole, again))
         assert same_tensors(weights.load(one)[0], weights.load(two)[0]), name
@@ -129,34 +124,35 @@ def test_a_run_killed_again_and_again_equals_one_that_never_was(tmp_path):
     assert experiment.load(tmp_path / "run").refines
 
 
-@pytest.mark.usefixtures("quick_start")
 def test_a_run_in_turns_cannot_go_on_jointly(tmp_path):
     recipe = make_tiny(tmp_path, training={"stage1_steps": 0, "stage2_steps": 1})
-    experiment.train(recipe, tmp_path / "run", cpu=True, validate=False)
-    other = make_tiny(tmp_path, training={**JOINT, "stage1_steps": 0})
+    options = {"cpu": True, "validate": False, "budget": COSTS}
+    experiment.train(recipe, tmp_path / "run", **options)
+    other = make_tiny(tmp_path, training={**TRAINING, "stage1_steps": 0})
     with pytest.raises(ValueError, match=r"stands in stage in_turns.*stages are joint"):
-        experiment.make_trainer(other, tmp_path / "run", cpu=True, validate=False).run(resume=True)
+        experiment.train(other, tmp_path / "run", resume=True, **options)
 
 
 # The budget
 
 
-def test_the_budget_is_that_of_the_step_itself(hybrid, tmp_path, monkeypatch):
-    arguments = (hybrid, (64, 64), 4, WEIGHTS)
-    joint, in_turns = count_flops(*arguments, 1.0, joint=True), count_flops(*arguments, 0.0)
-    assert joint.in_turns == joint.refiner_only == in_turns.joint == 0
-    assert joint.segmentor_only == in_turns.segmentor_only
+def test_the_budget_is_that_of_the_step_itself(hybrid, tmp_path):
+    settings = TrainingSettings(segmentor="joint", batch_size=4)
+    joint = count_flops(hybrid, (64, 64), settings).per_step
+    apart = TrainingSettings(diffusion_weight=0, batch_size=4)
+    in_turns = count_flops(hybrid, (64, 64), apart).per_step
+    assert joint.keys() == {STAGE1, BASELINE, JOINT}
+    assert joint[STAGE1] == joint[BASELINE] == in_turns[STAGE1]
     # the segmentor's own step and the refiner's, and the way back through the refiner's inputs
-    assert in_turns.in_turns < joint.joint < 1.1 * in_turns.in_turns
-    assert joint.of("joint") == joint.joint
-    recipe = make_tiny(tmp_path, refiner={"precision": "real"}, training={**JOINT, "batch_size": 4})
-    monkeypatch.setattr(experiment.training, "check_memory", lambda *_: None)
+    assert in_turns[IN_TURNS] < joint[JOINT] < 1.1 * in_turns[IN_TURNS]
+    training = {**TRAINING, "batch_size": 4}
+    recipe = make_tiny(tmp_path, refiner={"precision": "real"}, training=training)
     trainer = experiment.make_trainer(recipe, tmp_path / "run", cpu=True, validate=False)
-    assert trainer.budget == joint
-    trainer.prepare("joint")
+    assert trainer.budget.per_step == joint
+    trainer.prepare(JOINT)
     with FlopCounterMode(display=False) as spent:
-        trainer.step("joint", 0, trainer.batches("joint", 0))
-    assert spent.get_total_flops() == joint.joint
+        trainer.step(JOINT, 0, trainer.batches("joint", 0))
+    assert spent.get_total_flops() == joint[JOINT]
 
 
 def test_the_baseline_of_joint_training_costs_what_it_does(tmp_path):
@@ -164,8 +160,8 @@ def test_the_baseline_of_joint_training_costs_what_it_does(tmp_path):
         tmp_path, lambda *_: iter([]), arm="segmentor_only", segmentor="joint",
         stage1_steps=1, stage2_steps=5,
     )  # fmt: skip
-    trainer.budget = Budget(10, 0, joint=25)
-    assert trainer.stages == {"stage1": 1, "segmentor_only": 12}
+    trainer.budget = Budget({BASELINE: 10, JOINT: 25})
+    assert trainer.stages == {STAGE1: 1, BASELINE: 12}
 
 
 def test_a_refiner_whose_loss_does_not_count_is_refused():

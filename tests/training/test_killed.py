@@ -8,8 +8,7 @@ import time
 import pytest
 
 from hidiff import experiment, weights
-from hidiff.training import Budget
-from tests.tiny import make_tiny, same_tensors
+from tests.tiny import COSTS, make_tiny, same_tensors
 
 STEPS = 4
 TRAINING = {"stage1_steps": STEPS, "stage2_steps": STEPS, "save_every": 1, "validate_every": 4}
@@ -19,7 +18,9 @@ ENDED = 60.0  # seconds, after which a child that does nothing is taken for hung
 def child(recipe, folder):
     """A process of its own that goes on with the run."""
     process = multiprocessing.get_context("fork").Process(
-        target=experiment.train, args=(recipe, folder), kwargs={"resume": True, "cpu": True}
+        target=experiment.train,
+        args=(recipe, folder),
+        kwargs={"resume": True, "cpu": True, "budget": COSTS},
     )
     process.start()
     return process
@@ -47,8 +48,7 @@ def kill_after(process, folder, num_rows):
 
 
 @pytest.fixture
-def recipe(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment.training, "count_flops", lambda *_: Budget(2, 3))
+def recipe(tmp_path):
     return make_tiny(tmp_path, training=TRAINING, prediction={"steps": 1})
 
 

@@ -4,9 +4,14 @@ import pytest
 import torch
 
 from hidiff import experiment
+from hidiff.experiment import Experiment
 from hidiff.training import memory
 from hidiff.training.memory import count_activations, count_weights, memory_of
-from tests.tiny import make_tiny
+from tests.tiny import COSTS, make_tiny
+
+
+def estimate(recipe):
+    return experiment.estimate_memory(Experiment(recipe, "unused", cpu=True))
 
 
 def kept_by_a_real_pass(recipe, num_images):
@@ -31,7 +36,7 @@ def kept_by_a_real_pass(recipe, num_images):
 def test_what_shapes_alone_tell_is_what_a_real_pass_keeps(tmp_path, precision):
     recipe = make_tiny(tmp_path, refiner={"precision": precision}, training={"batch_size": 3})
     real = kept_by_a_real_pass(recipe, 3)
-    assert experiment.estimate_memory(recipe).activations == pytest.approx(real, rel=0.03)
+    assert estimate(recipe).activations == pytest.approx(real, rel=0.03)
 
 
 def test_weights_count_with_gradient_moments_and_average():
@@ -40,7 +45,7 @@ def test_weights_count_with_gradient_moments_and_average():
 
 
 def test_what_libraries_take_is_main_memory_and_said(tmp_path):
-    need = experiment.estimate_memory(make_tiny(tmp_path))
+    need = estimate(make_tiny(tmp_path))
     parts = need.weights + need.activations + need.cache
     assert need.total == parts + memory.LIBRARIES
     assert memory.gib(memory.LIBRARIES) in str(need)
@@ -49,29 +54,29 @@ def test_what_libraries_take_is_main_memory_and_said(tmp_path):
 def test_the_cache_is_what_the_images_take(tmp_path):
     recipe = make_tiny(tmp_path)
     cases = experiment.list_cases(recipe, "train")
-    assert experiment.estimate_memory(recipe).cache == len(cases) * 64 * 64 * (4 * 3 + 1 + 1)
+    assert estimate(recipe).cache == len(cases) * 64 * 64 * (4 * 3 + 1 + 1)
     uncached = make_tiny(tmp_path, data={"cache": False})
-    assert experiment.estimate_memory(uncached).cache == 0
+    assert estimate(uncached).cache == 0
 
 
 def test_nothing_is_allocated(tmp_path):
     """A refiner of a terabyte is counted as quickly as any."""
-    assert experiment.estimate_memory(make_tiny(tmp_path, refiner={"width": 4096})).weights > 2**40
+    assert estimate(make_tiny(tmp_path, refiner={"width": 4096})).weights > 2**40
 
 
 def test_more_than_there_is_ends_before_it_begins_and_more_than_is_free_is_a_warning(
     tmp_path, monkeypatch
 ):
     recipe = make_tiny(tmp_path)
-    need = experiment.estimate_memory(recipe).total
+    need = estimate(recipe).total
     monkeypatch.setattr(experiment.memory, "memory_of", lambda _: (need - 1, need - 1))
     with pytest.raises(ValueError, match=r"needs at least .* but this machine has"):
-        experiment.make_trainer(recipe, tmp_path / "run", cpu=True)
+        experiment.make_trainer(recipe, tmp_path / "run", cpu=True, budget=COSTS)
     monkeypatch.setattr(experiment.memory, "memory_of", lambda _: (need, need - 1))
     with pytest.warns(UserWarning, match="are free now"):
-        experiment.check_memory(recipe, torch.device("cpu"))
+        experiment.check_memory(Experiment(recipe, tmp_path, cpu=True))
     monkeypatch.setattr(experiment.memory, "memory_of", lambda _: (need, need))
-    experiment.check_memory(recipe, torch.device("cpu"))
+    experiment.check_memory(Experiment(recipe, tmp_path, cpu=True))
 
 
 def test_a_containers_limit_counts(tmp_path, monkeypatch):

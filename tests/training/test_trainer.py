@@ -16,8 +16,9 @@ from hidiff.labels import Labels
 from hidiff.refiner import Refiner, RefinerSettings
 from hidiff.segmentors import wrap
 from hidiff.training import Batch, Budget, NotFiniteError, Trainer, TrainingSettings
+from hidiff.training.stages import BASELINE, IN_TURNS, JOINT, STAGE1
 from hidiff.training.steps import refiner_step, segmentor_step
-from tests.tiny import make_tiny, same_tensors, skip_counting
+from tests.tiny import COSTS, make_tiny, same_tensors
 
 STEPS = 4
 SCHEDULE = {"stage1_steps": STEPS, "stage2_steps": STEPS, "save_every": 2, "validate_every": 3}
@@ -27,11 +28,6 @@ KILLS = {
     "between the stages": ("in_turns", 1),
     "in turns": ("in_turns", 3),
 }
-
-
-@pytest.fixture(autouse=True)
-def quick_start(monkeypatch):
-    skip_counting(monkeypatch)
 
 
 def rows_of(folder):
@@ -70,9 +66,7 @@ def whole(tmp_path_factory):
     """A recipe, and the folder of a run of it that nothing interrupted."""
     folder = tmp_path_factory.mktemp("whole")
     recipe = make_tiny(folder, training=SCHEDULE, prediction={"steps": 1})
-    with pytest.MonkeyPatch.context() as patch:
-        skip_counting(patch)
-        experiment.train(recipe, folder / "run", cpu=True)
+    experiment.train(recipe, folder / "run", cpu=True, budget=COSTS)
     return recipe, folder / "run"
 
 
@@ -88,10 +82,10 @@ def test_a_run_killed_again_and_again_equals_one_that_never_was(whole, tmp_path)
     recipe, finished = whole
     for number, (stage, step) in enumerate(KILLS.values()):
         torch.manual_seed(number)  # every new process draws other numbers
-        trainer = killed_at(experiment.make_trainer(recipe, tmp_path, cpu=True), stage, step)
+        trainer = experiment.make_trainer(recipe, tmp_path, cpu=True, budget=COSTS)
         with pytest.raises(Killed):
-            trainer.run(resume=True)
-    experiment.make_trainer(recipe, tmp_path, cpu=True).run(resume=True)
+            killed_at(trainer, stage, step).run(resume=True)
+    experiment.make_trainer(recipe, tmp_path, cpu=True, budget=COSTS).run(resume=True)
     same_run(tmp_path, finished)
 
 
@@ -112,13 +106,14 @@ def test_the_state_holds_moments_and_average_of_both_networks(whole):
 def test_the_same_recipe_and_seed_give_the_same_run(whole, tmp_path):
     torch.manual_seed(99)
     recipe, finished = whole
-    experiment.train(recipe, tmp_path, cpu=True)
+    experiment.train(recipe, tmp_path, cpu=True, budget=COSTS)
     same_run(tmp_path, finished)
 
 
 def test_another_seed_gives_another(whole, tmp_path):
     recipe, _ = whole
-    first = experiment.make_trainer(recipe.model_copy(update={"seed": 1}), tmp_path, cpu=True)
+    other = recipe.model_copy(update={"seed": 1})
+    first = experiment.make_trainer(other, tmp_path, cpu=True, budget=COSTS)
     assert not same_tensors(
         first.hybrid.segmentor.state_dict(), experiment.make_hybrid(recipe).segmentor.state_dict()
     )
@@ -129,9 +124,8 @@ def test_resuming_a_finished_run_changes_nothing(whole, tmp_path):
     for file in finished.iterdir():
         if file.is_file():
             (tmp_path / file.name).write_bytes(file.read_bytes())
-    assert (
-        experiment.train(recipe, tmp_path, cpu=True, resume=True) == tmp_path / "last.safetensors"
-    )
+    path = experiment.train(recipe, tmp_path, cpu=True, resume=True, budget=COSTS)
+    assert path == tmp_path / "last.safetensors"
     same_run(tmp_path, finished)
 
 
@@ -179,7 +173,7 @@ def make_plain_trainer(tmp_path, batches, **settings):
         hybrid,
         batches,
         TrainingSettings(**settings),
-        Budget(1, 3),
+        Budget({STAGE1: 1, BASELINE: 1, IN_TURNS: 3, JOINT: 3}),
         tmp_path,
         0,
         {},
@@ -202,7 +196,7 @@ def split(batch, parts):
 
 def test_one_look_of_the_segmentor_serves_both_halves_and_each_calls_the_refiner_once(tmp_path):
     trainer = make_plain_trainer(tmp_path, lambda *_: iter([]))
-    trainer.prepare("in_turns")
+    trainer.prepare(IN_TURNS)
     calls = {"segmentor": 0, "refiner": 0}
     for name in calls:
 
@@ -210,21 +204,21 @@ def test_one_look_of_the_segmentor_serves_both_halves_and_each_calls_the_refiner
             calls[name] += 1
 
         getattr(trainer.hybrid, name).register_forward_pre_hook(count)
-    trainer.step("in_turns", 0, iter([make_batch(2)]))
+    trainer.step(IN_TURNS, 0, iter([make_batch(2)]))
     assert calls == {"segmentor": 1, "refiner": 2}
-    trainer.step("stage1", 0, iter([make_batch(2)]))
+    trainer.step(STAGE1, 0, iter([make_batch(2)]))
     assert calls == {"segmentor": 2, "refiner": 2}
 
 
 def test_an_iteration_moves_both_networks_and_the_average_and_leaves_no_gradient(tmp_path):
     trainer = make_plain_trainer(tmp_path, lambda *_: iter([]))
-    trainer.prepare("in_turns")
-    networks = {**trainer._networks()}
+    trainer.prepare(IN_TURNS)
+    networks = trainer.saved_networks
     before = {
         name: {k: v.clone() for k, v in network.state_dict().items()}
         for name, network in networks.items()
     }
-    trainer.step("in_turns", 0, iter([make_batch(2)]))
+    trainer.step(IN_TURNS, 0, iter([make_batch(2)]))
     for name, network in networks.items():
         assert not same_tensors(before[name], network.state_dict()), name
         assert not any(p.grad is not None and p.grad.any() for p in network.parameters())
@@ -237,8 +231,8 @@ def test_accumulated_parts_make_the_step_of_the_whole_batch(tmp_path, parts):
     moved = []
     for accumulation in (1, parts):
         trainer = make_plain_trainer(tmp_path, lambda *_: iter([]), accumulation=accumulation)
-        trainer.prepare("stage1")
-        losses = trainer.step("stage1", 0, iter(split(batch, accumulation)))
+        trainer.prepare(STAGE1)
+        losses = trainer.step(STAGE1, 0, iter(split(batch, accumulation)))
         moved.append((losses["segmentor"], trainer.hybrid.segmentor.state_dict()))
     assert_close(moved[0], moved[1], rtol=1e-5, atol=1e-6)
 
@@ -246,27 +240,34 @@ def test_accumulated_parts_make_the_step_of_the_whole_batch(tmp_path, parts):
 def test_accumulated_halves_move_each_network_once_by_the_mean_of_its_parts(tmp_path):
     """The segmentor's half of all parts but the last goes through the refiner as it was before."""
     parts = split(make_batch(4), 2)
-    trainer = make_plain_trainer(tmp_path, lambda *_: iter([]), accumulation=2)
-    trainer.prepare("in_turns")
+    # a norm that cuts nothing, so that the optimizers get the gradients as they came
+    trainer = make_plain_trainer(tmp_path, lambda *_: iter([]), accumulation=2, clip_norm=1e9)
+    trainer.prepare(IN_TURNS)
     # what each half should send back, part by part
     refiners = [copy.deepcopy(trainer.hybrid)]
     given = trainer.settings.loss, trainer.settings.diffusion_weight
     wanted = {"refiner": [], "segmentor": []}
     moved = {}
 
-    def move(name, *_):
-        network = trainer.hybrid.refiner if name == "refiner" else trainer.hybrid.segmentor
-        assert name not in moved
-        moved[name] = [p.grad.clone() for p in network.parameters() if p.grad is not None]
-        real_move(name, *_)
-        if name == "refiner":
-            refiners.append(copy.deepcopy(trainer.hybrid))
+    def watch(name, optimizer):
+        move = optimizer.step
 
-    real_move, trainer._move = trainer._move, move
-    trainer.step("in_turns", 0, iter(parts))
+        def step():
+            assert name not in moved
+            gradients = [p.grad for p in getattr(trainer.hybrid, name).parameters()]
+            moved[name] = [each.clone() for each in gradients if each is not None]
+            move()
+            if name == "refiner":
+                refiners.append(copy.deepcopy(trainer.hybrid))
+
+        optimizer.step = step
+
+    for name, optimizer in trainer.optimizers.items():
+        watch(name, optimizer)
+    trainer.step(IN_TURNS, 0, iter(parts))
     before, after = refiners
     for number, (batch, seen) in enumerate(zip(parts, (before, after), strict=True)):
-        draws = {half: trainer._draws(batch, half, 0, number) for half in wanted}
+        draws = {half: trainer.part(batch, 0, number).draw(half) for half in wanted}
         look = before.look(batch.image)
         loss = refiner_step(before, before.refiner, look, batch, draws["refiner"], given[0])["loss"]
         wanted["refiner"].append(gradients(loss, before.refiner))
@@ -309,7 +310,7 @@ def test_gradients_are_cut_to_the_norm(tmp_path):
     norms = []
     for clip in (1e-3, 1e3):
         trainer = make_plain_trainer(tmp_path, lambda *_: iter([]), clip_norm=clip)
-        trainer.prepare("stage1")
+        trainer.prepare(STAGE1)
         seen = []
         optimizer = trainer.optimizers["segmentor"]
         move = optimizer.step
@@ -320,7 +321,7 @@ def test_gradients_are_cut_to_the_norm(tmp_path):
             move()
 
         optimizer.step = spy
-        trainer.step("stage1", 0, iter([make_batch(2)]))
+        trainer.step(STAGE1, 0, iter([make_batch(2)]))
         norms += seen
     assert norms[0] == pytest.approx(1e-3, rel=1e-2)
     assert 1e-3 < norms[1] < 1e3
@@ -334,7 +335,7 @@ def test_the_baseline_takes_as_many_steps_as_its_budget_allows(tmp_path):
         tmp_path, lambda *_: iter(make_batch(2) for _ in range(99)),
         arm="segmentor_only", stage1_steps=1, stage2_steps=5,
     )  # fmt: skip
-    assert trainer.stages == {"stage1": 1, "segmentor_only": 15}
+    assert trainer.stages == {STAGE1: 1, BASELINE: 15}
     refiner = {name: value.clone() for name, value in trainer.hybrid.refiner.state_dict().items()}
     assert trainer.run() == tmp_path / "last.safetensors"
     assert same_tensors(trainer.hybrid.refiner.state_dict(), refiner)
@@ -369,8 +370,8 @@ def test_validation_sees_the_average_in_eval_and_the_best_is_kept(tmp_path):
     scores = iter([0.5, 0.7, 0.6])
     seen = []
 
-    def validate(hybrid, refine):
-        seen.append((hybrid.refiner is trainer.ema.module, hybrid.training, refine))
+    def validate(hybrid, stage):
+        seen.append((hybrid.refiner is trainer.ema.module, hybrid.training, stage))
         assert not any(module.training for module in hybrid.modules())
         return {"score": next(scores)}
 
@@ -380,7 +381,7 @@ def test_validation_sees_the_average_in_eval_and_the_best_is_kept(tmp_path):
     )  # fmt: skip
     trainer.validate = validate
     trainer.run()
-    assert seen == [(True, False, True)] * 3  # at 2, 4 and the end
+    assert seen == [(True, False, IN_TURNS)] * 3  # at 2, 4 and the end
     assert weights.load(tmp_path / "best.safetensors")[1]["step"] == "4"
     assert weights.load(tmp_path / "last.safetensors")[1]["step"] == "5"
     assert all(module.training for module in trainer.hybrid.segmentor.modules())

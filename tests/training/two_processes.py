@@ -14,10 +14,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from hidiff import experiment, weights
+from hidiff import weights
+from hidiff.experiment import Experiment, prepare_training
 from hidiff.recipe import Recipe
-from hidiff.training import Budget, Trainer
-from tests.tiny import make_tiny
+from hidiff.training import Trainer
+from hidiff.training.stages import Stage
+from tests.tiny import COSTS, make_tiny
 
 OWN_ERROR = "the second process has lost its images"
 
@@ -39,16 +41,11 @@ def without_batch_norm(module: nn.Module) -> nn.Module:
 
 
 def make_trainer(folder: Path, run: Path, batch_norm: bool = False) -> Trainer:
-    """The trainer of this process."""
-    training = experiment.training
-    with_batch_norm = training.make_hybrid
+    """Return the trainer of this process."""
+    experiment = Experiment(make_recipe(folder), run, cpu=True, budget=COSTS)
     if not batch_norm:
-        training.make_hybrid = lambda *args: without_batch_norm(with_batch_norm(*args))
-    counted, training.count_flops = training.count_flops, lambda *_: Budget(1, 3)
-    try:
-        return experiment.make_trainer(make_recipe(folder), run, cpu=True, validate=False)
-    finally:
-        training.make_hybrid, training.count_flops = with_batch_norm, counted
+        without_batch_norm(experiment.hybrid)
+    return prepare_training(experiment, validate=False)
 
 
 def main() -> None:
@@ -57,7 +54,7 @@ def main() -> None:
     trainer = make_trainer(folder, folder / "two")
     step = trainer.step
 
-    def mortal_step(stage: str, number: int, batches):
+    def mortal_step(stage: Stage, number: int, batches):
         if how != "train" and trainer.accelerator.process_index == 1 and number == 1:
             if how == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)

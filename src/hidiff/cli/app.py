@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from hidiff._version import __version__
-from hidiff.cli.benchmark import benchmark, results
+from hidiff.cli.benchmark import benchmark
 from hidiff.cli.data import data
 from hidiff.cli.demo import demo
 from hidiff.cli.errors import ClearErrors
@@ -17,6 +17,7 @@ from hidiff.cli.predict import predict
 from hidiff.cli.published import import_published
 from hidiff.cli.refine import refine
 from hidiff.cli.settings import settings
+from hidiff.cli.threads import wait_briefly
 from hidiff.cli.train import train
 
 app = typer.Typer(
@@ -36,7 +37,6 @@ app.command()(refine)
 app.command()(evaluate)
 app.command()(pack)
 app.command()(benchmark)
-app.command()(results)
 app.command()(models)
 app.command()(info)
 app.command()(settings)
@@ -62,5 +62,6 @@ def hidiff(
 
 
 def main() -> None:
-    """The entry point of the command."""
+    """Run the command line; the entry point of `hidiff`."""
+    wait_briefly()
     app()

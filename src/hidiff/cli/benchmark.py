@@ -1,4 +1,4 @@
-"""`hidiff benchmark` and `hidiff results`: a suite to rows, and rows to a page."""
+"""`hidiff benchmark`: run a suite and keep its rows."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,76 +10,45 @@ from hidiff.cli.say import error_console, say
 
 INTERRUPTED = 130  # exit code, as shells have it for Ctrl-C
 
-ResultsFolder = Annotated[
-    Path, typer.Option("--results", help="Rows go to RESULTS/SUITE/rows.jsonl.")
-]
-
 
 def benchmark(
     suite: Annotated[
         Path,
-        typer.Argument(help="A YAML file, or the name of a suite that comes with HiDiff."),
+        typer.Argument(metavar="FILE", help="The suite, a YAML file."),
     ],
-    results: ResultsFolder = Path("results"),
+    results: Annotated[
+        Path, typer.Option("--results", help="Write rows to RESULTS/SUITE/rows.jsonl.")
+    ] = Path("results"),
     runs: Annotated[
-        Path, typer.Option("--runs", help="The folder of trained models, which suites share.")
+        Path, typer.Option("--runs", help="Folder of trained models, shared by all suites.")
     ] = Path("runs/benchmark"),
-    page: Annotated[
-        Path | None,
-        typer.Option("--page", help="Write this page, of all suites in RESULTS, in the end."),
-    ] = None,
     only_list: Annotated[
-        bool, typer.Option("--list", help="Only say which runs the suite has.")
+        bool, typer.Option("--list", help="Only list the runs of the suite.")
     ] = False,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
 ) -> None:
-    """Train and judge every recipe, seed and arm of a suite, and keep a row of each.
+    """Train and evaluate every recipe, seed and arm of a suite, and keep a row of each.
 
-    What has its row already is skipped, and what was cut off goes on: give the same command again.
+    Evaluations that have a row are skipped, and an interrupted run continues: repeat the command.
 
-    [dim]hidiff benchmark main
-    hidiff benchmark main --list
-    hidiff benchmark mine.yaml --page docs/results.md[/dim]
+    [dim]hidiff benchmark mine.yaml --list
+    hidiff benchmark mine.yaml[/dim]
     """
     from hidiff.cli.recipes import find_recipe
-    from hidiff.suites import find_suite, list_runs, read_results, read_suite, run_suite
+    from hidiff.suites import list_runs, read_results, read_suite, run_suite
 
     use_threads(threads)
-    file = find_suite(suite)
-    wanted = read_suite(file)
-    todo = list_runs(wanted, file, find_recipe)
+    content = read_suite(suite)
+    todo = list_runs(content, suite, find_recipe)
     if only_list:
         for run in todo:
-            say(f"{run.name}: judged on {', '.join(run.evaluations)}")
+            say(f"{run.name}: evaluated on {', '.join(run.evaluations)}")
         return
     where = choose_device(device)
     try:
-        run_suite(todo, read_results(results / wanted.name), runs, where, say)
+        run_suite(todo, read_results(results / content.name), runs, where, say)
     except KeyboardInterrupt:
         error_console.print("Stopped. The same command goes on from here.", markup=False)
         raise typer.Exit(INTERRUPTED) from None
-    say(f"Rows: {results / wanted.name / 'rows.jsonl'}")
-    if page is not None:
-        make_page(results, page)
-
-
-def results(
-    folder: ResultsFolder = Path("results"),
-    page: Annotated[Path, typer.Option("--page", help="The page, in Markdown.")] = Path(
-        "docs/results.md"
-    ),
-) -> None:
-    """Make the page of results, with every table, figure and verdict, from the rows alone.
-
-    [dim]hidiff results
-    hidiff results --results mine --page mine.md[/dim]
-    """
-    make_page(folder, page)
-
-
-def make_page(folder: Path, page: Path) -> None:
-    from hidiff.suites import find_results, write_page
-
-    write_page(find_results(folder), page)
-    say(f"Page: {page}")
+    say(f"Rows: {results / content.name / 'rows.jsonl'}")

@@ -42,7 +42,7 @@ def list_sets(
             name,
             entry.title,
             entry.modality,
-            classes(entry),
+            entry.classes,
             entry.split,
             entry.terms,
             how,
@@ -109,8 +109,3 @@ def facts(name: str, entry: "CatalogEntry") -> dict[str, Any]:
         "holds": asdict(entry.holds) if entry.holds else None,
         "prepared_from": PREPARERS[name].source if name in PREPARERS else None,
     }
-
-
-def classes(entry: "CatalogEntry") -> str:
-    """ "RV, MYO, LV", or "yours"."""
-    return ", ".join(entry.labels.class_names) if entry.labels else "yours"

@@ -1,15 +1,14 @@
 """docs/data.md, made from the catalog by `hidiff data list --markdown`."""
 
-from hidiff.cli.catalog import classes
 from hidiff.datasets import CATALOG, PREPARERS, CatalogEntry
 from hidiff.images import Intensity
 
 HEAD = """# Data sets
 
 The data sets that HiDiff knows by name, as `data.source` of a recipe. This page is made by `make
-docs` (`hidiff data list --markdown`) from the table in `src/hidiff/data/catalog.py`; to add a set,
-write a function in `layouts.py` and a row there. Nothing is downloaded for you: terms are as
-commonly known, so read the publisher's before use.
+docs` (`hidiff data list --markdown`) from the table in `src/hidiff/datasets/catalog.py`; to add a
+set, write a function in `layouts.py` and a row there. Nothing is downloaded for you. The terms are
+as commonly known, so read the publisher's before use.
 
 `hidiff data prepare NAME SOURCE` counts what a download holds against what the set should hold,
 and writes a folder for those that are not read as they come. It can be run twice, and leaves a
@@ -34,7 +33,7 @@ def catalog_page() -> str:
         cases = str(entry.holds.cases) if entry.holds else ""
         recipe = f"`{entry.recipe}`" if entry.recipe else ""
         lines.append(
-            f"| [`{name}`](#{name}) | {entry.title} | {classes(entry)} | {cases} | {recipe} |"
+            f"| [`{name}`](#{name}) | {entry.title} | {entry.classes} | {cases} | {recipe} |"
         )
     sections = [section(name, entry) for name, entry in CATALOG.items()]
     return HEAD + "\n".join(lines) + "\n" + "".join(sections)

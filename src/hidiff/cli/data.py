@@ -131,7 +131,8 @@ def share_out(
 ) -> "tuple[dict[str, list[Case]], list[Finding]]":
     """The splits of a known data set, and what is in the way."""
     from hidiff.datasets import MissingSplit, load_split
-    from hidiff.datasets.catalog import CATALOG, WRITERS
+    from hidiff.datasets.catalog import CATALOG
+    from hidiff.datasets.listing import WRITERS
     from hidiff.datasets.splits import SPLITS
     from hidiff.images import DataError
     from hidiff.inspection.findings import Finding
@@ -154,19 +155,16 @@ def share_out(
 
 
 def memory_findings(recipe: "Recipe") -> "list[Finding]":
-    """Whether training would find the memory that it needs."""
+    """Return what stands against training in this machine's memory."""
     import warnings
 
-    import torch
-
-    from hidiff import experiment
+    from hidiff.experiment import Experiment, check_memory
     from hidiff.inspection.findings import Finding
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            experiment.check_memory(recipe, device)
+            check_memory(Experiment(recipe, Path(recipe.name)))
         except ValueError as error:
             return [Finding("stop", str(error))]
     return [Finding("warning", str(each.message)) for each in caught]

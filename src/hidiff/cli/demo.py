@@ -1,4 +1,4 @@
-"""`hidiff demo`: train, refine, judge and draw a small example, within minutes on two cores."""
+"""`hidiff demo`: train, refine, evaluate and draw a small example."""
 
 import json
 import shlex
@@ -32,10 +32,10 @@ def demo(
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
 ) -> None:
-    """Train and judge a model of the tissues of a brain, in some minutes on two cores.
+    """Train and evaluate a small model of brain tissues: at most three minutes of one core's time.
 
-    The images are slices of the MNI152 average brain, which comes with nilearn; none is downloaded.
-    Whatever the refinement does to the masks, better or worse, is printed.
+    The images are slices of the MNI152 average brain, which comes with nilearn; nothing is
+    downloaded. The table shows prior and refined masks, whether the refinement helps or not.
     """
     from hidiff import experiment
     from hidiff.cli.judging import check_free, describe, judge_into
@@ -61,6 +61,6 @@ def demo(
     ended = time.monotonic()
     say(f"Model:  {folder}")
     say(
-        f"Training took {(trained - started) / 60:.1f} minutes, judging and drawing "
+        f"Training took {(trained - started) / 60:.1f} minutes, evaluation and pictures "
         f"{(ended - trained) / 60:.1f}."
     )

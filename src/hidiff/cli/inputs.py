@@ -1,4 +1,4 @@
-"""What `hidiff predict` is given: images one by one, channel by channel, and folders of them."""
+"""The images that `hidiff predict` is given: single ones, channels of one, folders of them."""
 
 import re
 from collections.abc import Sequence
@@ -10,9 +10,8 @@ from hidiff.cli.errors import Mistake
 from hidiff.cli.say import warn
 
 if TYPE_CHECKING:
-    from hidiff.images import ImageFiles
+    from hidiff.images import Format, ImageFiles
 
-ENDINGS = {"nifti": ".nii.gz", "dicom": ".dcm"}  # of formats that are called otherwise
 CHANNEL = re.compile(r"(.+)_\d{4}")  # nnU-Net's: a file a channel, CASE_0000, CASE_0001, ...
 
 
@@ -22,51 +21,51 @@ class Input:
 
     stem: str
     image: "ImageFiles"
-    is_volume: bool
+    format: "Format"
 
     @property
     def file(self) -> Path:
-        """The image's, of several the first."""
+        """The image's file, or that of its first channel."""
         return Path(self.image[0] if isinstance(self.image, tuple) else self.image)
 
 
 def find_inputs(places: Sequence[Path]) -> list[Input]:
-    """The images given, and those that lie in the folders given (not deeper), by name.
+    """Return the images given, and those in the folders given (not deeper), by name.
 
     A folder of DICOM is one volume. Volumes that are called CASE_0000, CASE_0001 and so on are the
     channels of one.
     """
-    from hidiff.images import is_dicom, is_volume, volume_stem
+    from hidiff.images import format_of
 
     inputs, channels = [], {}
     for path in dict.fromkeys(_find_files(places)):
-        if not is_volume(path):
-            inputs.append(Input(path.stem, path, is_volume=False))
-            continue
-        stem = volume_stem(path)
-        numbered = None if is_dicom(path) else CHANNEL.fullmatch(stem)
+        format = format_of(path)
+        stem = format.stem(path)
+        numbered = CHANNEL.fullmatch(stem) if format.numbers_channels else None
         if numbered is None:
-            inputs.append(Input(stem, path, is_volume=True))
+            inputs.append(Input(stem, path, format))
         else:
             channels.setdefault((path.parent, numbered.group(1)), []).append(path)
     for (_, stem), files in channels.items():
         files = sorted(files)
-        inputs.append(Input(stem, files[0] if len(files) == 1 else tuple(files), is_volume=True))
+        image = files[0] if len(files) == 1 else tuple(files)
+        inputs.append(Input(stem, image, format_of(image)))
     check_stems(inputs)
     return inputs
 
 
 def _find_files(places: Sequence[Path]) -> list[Path]:
-    from hidiff.images import is_dicom, is_volume
+    from hidiff.images import find_format
     from hidiff.images.pictures import ARRAYS, PICTURES
 
     found: list[Path] = []
     for place in places:
-        if place.is_file() or (place.is_dir() and is_dicom(place)):
+        if place.is_file() or (find_format(place) is not None and place.is_dir()):
             found.append(place)
         elif place.is_dir():
-            files = sorted(f for f in place.iterdir() if f.is_file() and f.name[0] != ".")
-            images = [f for f in files if f.suffix.lower() in PICTURES + ARRAYS or is_volume(f)]
+            inside = sorted(place.iterdir())
+            files = [file for file in inside if file.is_file() and file.name[0] != "."]
+            images = [file for file in files if find_format(file) is not None]
             if not images:
                 raise FileNotFoundError(
                     f"{place} holds no image ({', '.join(PICTURES + ARRAYS)}) and no volume. "
@@ -81,7 +80,7 @@ def _find_files(places: Sequence[Path]) -> list[Path]:
 
 
 def check_stems(inputs: Sequence[Input]) -> None:
-    """Results are named by the image's stem: two of one would overwrite each other."""
+    """Raise Mistake for two images of one stem, whose results would overwrite each other."""
     first: dict[str, Input] = {}
     for each in inputs:
         other = first.setdefault(each.stem, each)
@@ -94,15 +93,12 @@ def check_stems(inputs: Sequence[Input]) -> None:
 
 def check_free(output: Path, inputs: Sequence[Input], formats: Sequence[str]) -> None:
     """Raise FileExistsError if a result is there already, before any work is done."""
-    names = [file.name for file in output.iterdir()] if output.is_dir() else []
-    there = set()
-    for format in formats:
-        kind = ENDINGS.get(format, f".{format}")
-        ends = [name.removesuffix(kind) for name in names if name.endswith(kind)]
-        there |= {re.sub(r"_labels(_.*)?$", "", end) for end in ends}
-    taken = [each.stem for each in inputs if each.stem in there]
-    if taken:
+    from hidiff.prediction.writers import WRITERS
+
+    taken = set().union(*(WRITERS[format].taken(output) for format in formats))
+    stems = [image.stem for image in inputs if image.stem in taken]
+    if stems:
         raise FileExistsError(
-            f"{output} holds results of {len(taken)} of these {len(inputs)} images already, "
-            f"{taken[0]} among them. Replace them with --overwrite, or choose another --output."
+            f"{output} holds results of {len(stems)} of these {len(inputs)} images already, "
+            f"{stems[0]} among them. Replace them with --overwrite, or choose another --output."
         )

@@ -16,10 +16,9 @@ from hidiff.datasets.splits import SPLITS
 from hidiff.evaluation import evaluate
 from hidiff.evaluation.evaluate import Truth, mean_uncertainty
 from hidiff.evaluation.studies import CalibrationStudy, SizeStudy
-from hidiff.images import is_volume
 from hidiff.metrics import Summary, write_review
 from hidiff.metrics.table import MEAN
-from hidiff.prediction import Prediction, Predictor, VolumePrediction
+from hidiff.prediction import Prediction, Predictor
 from hidiff.report.format import (
     format_interval,
     format_mean,
@@ -33,7 +32,6 @@ from hidiff.report.results import (
     SIZE_FILES,
     result_files,
     review_cases,
-    write_illustrated_report,
     write_reliability,
     write_sizes,
     write_tables,
@@ -118,19 +116,16 @@ def judge_into(
     if not predictor.refines:
         warn("this model has no trained refiner: only the segmentor's own masks are judged.")
     used = predictor.settings.model_copy(update=dict(changes))
-    pictures = not any(is_volume(case.image) for case in cases)
     # The mean of several samples hides how reliable one of them is; a trace holds the first.
-    first_sample = {"trace": True} if pictures and predictor.refines and used.samples > 1 else {}
+    first_sample = {"trace": True} if predictor.refines and used.samples > 1 else {}
     calibration = CalibrationStudy(used.samples)
     by_size = SizeStudy(sizes) if sizes else None
     uncertainty: dict[str, float] = {}
     with progress_bar() as bar:
         task = bar.add_task("evaluating", total=len(cases))
 
-        def done(
-            case: Case, prediction: Prediction | VolumePrediction, truth: Truth, found: list
-        ) -> None:
-            uncertainty[case.name] = mean_uncertainty(prediction, case)
+        def done(case: Case, prediction: Prediction, truth: Truth, found: list) -> None:
+            uncertainty[case.name] = mean_uncertainty(prediction, case, truth)
             calibration.add(prediction, truth, predictor.labels, predictor.refines)
             if by_size:
                 by_size.add(case, prediction, truth, predictor.labels, predictor.refines)
@@ -149,6 +144,9 @@ def judge_into(
     console.print(results_table(summary))
     say(str(review))
     if report:
+        # Brings matplotlib and Jinja, which an evaluation without a report does without.
+        from hidiff.report.illustrated import write_illustrated_report
+
         page = write_illustrated_report(
             folder, rows, summary, predictor, cases,
             title=f"{name}: evaluation", facts=facts, notes=[str(review)],

@@ -23,8 +23,7 @@ from hidiff.cli.predicting import (
     Format,
     Unreadable,
     choose_formats,
-    predict_picture,
-    predict_volume,
+    predict_image,
     report,
 )
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
@@ -99,9 +98,8 @@ def predict(
     with progress_bar() as bar:
         task = bar.add_task("predicting", total=len(images))
         for number, each in enumerate(images):
-            work = predict_volume if each.is_volume else predict_picture
             try:
-                work(
+                predict_image(
                     predictor, each, output, chosen[each.stem], keep, changes,
                     lambda share, number=number: bar.update(task, completed=number + share),
                 )  # fmt: skip

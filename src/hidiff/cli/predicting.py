@@ -1,7 +1,8 @@
-"""One image or volume predicted and written; and in the end, what failed."""
+"""Predict one image and write its masks; report in the end which images failed."""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ FAILURES = (ValueError, RuntimeError, MemoryError, OSError)
 
 
 class Format(StrEnum):
-    """What files a prediction becomes."""
+    """Formats of the files that a prediction becomes."""
 
     PNG = "png"
     TIFF = "tiff"
@@ -35,92 +36,58 @@ class Unreadable(Exception):
     """An image that could not be predicted: told at the end, while the others go on."""
 
 
-def choose_formats(each: Input, asked: Sequence[Format]) -> tuple[str, ...]:
-    """Those of the ones asked for that an image of its kind can have, or the usual one."""
-    from hidiff.prediction.writers.picture import FORMATS
-    from hidiff.prediction.writers.volume import VOLUME_FORMATS, usual_format
-
-    known = VOLUME_FORMATS if each.is_volume else FORMATS
+def choose_formats(image: Input, asked: Sequence[Format]) -> tuple[str, ...]:
+    """Return the formats asked for that the masks of an image can have, or the usual one."""
+    known = image.format.outputs
     fitting = tuple(format.value for format in asked if format.value in known)
     if asked and not fitting:
-        kind = "a volume" if each.is_volume else "an image"
+        others = "; DICOM SEG is written beside DICOM only" if Format.DICOM in asked else ""
         raise Mistake(
-            f"{each.file} is {kind}, which becomes {', '.join(known)}, not "
-            f"{', '.join(format.value for format in asked)}. Add one of them with --format."
+            f"the masks of {image.file} can become {', '.join(known)}, not "
+            f"{', '.join(format.value for format in asked)}{others}. Add one of them with --format."
         )
-    if "dicom" in fitting and usual_format(each.image) != "dicom":
-        raise Mistake(
-            f"{each.file} is no DICOM, but DICOM SEG is written beside DICOM only. "
-            "Use --format nifti."
-        )
-    return fitting or ((usual_format(each.image),) if each.is_volume else ("png",))
+    return fitting or known[:1]
 
 
-def predict_picture(
+def predict_image(
     predictor: "Predictor",
-    each: Input,
+    image: Input,
     output: Path,
     formats: Sequence[str],
     keep: Mapping[str, bool],
     changes: Mapping[str, Any],
-    done: Callable[[float], object],
+    done: Callable[[float], object] = lambda share: None,
 ) -> None:
-    """Predict one image, and write all its maps."""
-    from hidiff.prediction.writers import picture as write
+    """Predict one image and write its masks; `keep` says what else is written.
 
-    try:
-        prediction = predictor.predict(each.image, **changes)
-    except FAILURES as error:
-        raise Unreadable(str(error)) from error
-    write.write_prediction(
-        prediction,
-        output,
-        stem=each.stem,
-        formats=formats,
-        plane_names=predictor.labels.plane_names,
-        overwrite=keep["overwrite"],
-    )
+    Probabilities of a volume lie on the disk until they are written.
+    """
+    from hidiff.prediction.writers import write_prediction
 
-
-def predict_volume(
-    predictor: "Predictor",
-    each: Input,
-    output: Path,
-    formats: Sequence[str],
-    keep: Mapping[str, bool],
-    changes: Mapping[str, Any],
-    done: Callable[[float], object],
-) -> None:
-    """Predict one volume; its probabilities lie on the disk until they are written."""
-    from hidiff.prediction.writers.volume import write_volume
-
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output, prefix=".") as scratch:
+    with ExitStack() as stack:
+        kept: dict[str, Any] = {}
+        if keep.get("probability"):
+            output.mkdir(parents=True, exist_ok=True)
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=output, prefix="."))
+            kept = {"keep_probability": True, "scratch": Path(scratch)}
         try:
-            prediction = predictor.predict_volume(
-                each.image,
-                name=each.stem,
-                keep_probability=keep["probability"],
-                scratch=Path(scratch),
-                done=done,
-                **changes,
+            prediction = predictor.predict(
+                image.image, name=image.stem, done=done, **kept, **changes
             )
         except FAILURES as error:
             raise Unreadable(str(error)) from error
-        write_volume(
+        write_prediction(
             prediction,
             output,
-            stem=each.stem,
-            source=each.image,
-            labels=predictor.labels,
+            stem=image.stem,
             formats=formats,
-            uncertainty=keep["uncertainty"],
-            overwrite=keep["overwrite"],
+            uncertainty=keep.get("uncertainty", False),
+            overwrite=keep.get("overwrite", False),
         )
 
 
 def report(failures: Sequence[str], num_images: int, output: Path) -> None:
-    """Tell how many images are done, and name what failed on stderr: then the command ends so."""
+    """Print how many images are done and which failed; the exit code follows from that."""
     num_done = num_images - len(failures)
     say(f"{num_done} of {num_images} images are done: {output}")
     if not failures:

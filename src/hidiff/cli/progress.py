@@ -8,7 +8,8 @@ from hidiff.cli.say import console
 def progress_bar() -> Progress:
     """A bar with the count and the time left; it leaves nothing behind."""
     return Progress(
-        TextColumn("{task.description}"),
+        # no markup in it, so Rich need not load its table of emoji
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

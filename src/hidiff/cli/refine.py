@@ -15,7 +15,7 @@ from hidiff.cli.options import (
     choose_device,
     use_threads,
 )
-from hidiff.cli.predicting import Format, Unreadable, predict_picture, report
+from hidiff.cli.predicting import Format, Unreadable, choose_formats, predict_image, report
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
 from hidiff.cli.progress import progress_bar
 
@@ -32,7 +32,7 @@ def refine(
     output: Annotated[Path, typer.Option("--output", help="The folder to write to.")],
     formats: Annotated[
         list[Format] | None,
-        typer.Option("--format", help="Can be repeated; left out: png."),
+        typer.Option("--format", help="Can be repeated; left out: as of predict."),
     ] = None,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
@@ -48,11 +48,10 @@ def refine(
     [dim]hidiff refine runs/refined --prior probabilities/ images/ --output out[/dim]
     """
     images = find_inputs(inputs)
-    chosen = [each.value for each in formats or [Format.PNG]]
-    if volumes := [each.file for each in images if each.is_volume]:
-        raise Mistake(f"{volumes[0]} is a volume, but priors of pictures alone can be refined yet.")
+    chosen = {image.stem: choose_formats(image, formats or ()) for image in images}
     if not overwrite:
-        check_free(output, images, chosen)
+        for kinds in set(chosen.values()):
+            check_free(output, [image for image in images if chosen[image.stem] == kinds], kinds)
     if not prior.is_dir():
         raise FileNotFoundError(f"--prior {prior} is no folder. Check the path.")
 
@@ -70,12 +69,12 @@ def refine(
     check_steps(changes, predictor.hybrid.schedule.num_steps)
     failures = []
     with progress_bar() as bar:
-        for each in bar.track(images, description="refining"):
+        for image in bar.track(images, description="refining"):
             try:
-                found = find_prior(prior, each.stem, priors.kind)
-                predict_picture(
-                    predictor, each, output, chosen, {"overwrite": overwrite},
-                    {**changes, "prior": found}, lambda share: None,
+                file = find_prior(prior, image.stem, priors.kind)
+                predict_image(
+                    predictor, image, output, chosen[image.stem], {"overwrite": overwrite},
+                    {**changes, "prior": file},
                 )  # fmt: skip
             except (Unreadable, DataError) as error:
                 failures.append(str(error))

@@ -1,7 +1,6 @@
-"""A training run in its folder: is it free, may it go on, how is it emptied, what comes next."""
+"""A training run and its folder: may it go on there, what is removed, what comes next."""
 
 import json
-import os
 import shlex
 import shutil
 from pathlib import Path
@@ -9,11 +8,12 @@ from typing import Any
 
 import typer
 
-from hidiff import experiment, weights
+from hidiff import weights
 from hidiff.cli.errors import Mistake
 from hidiff.cli.options import Device, choose_device
 from hidiff.cli.say import error_console, say, warn
 from hidiff.datasets.splits import SPLITS
+from hidiff.experiment import MODELS, Experiment, train_experiment
 from hidiff.recipe import Recipe, make_recipe
 from hidiff.report.results import result_files
 from hidiff.training.state import find_state, has_state
@@ -34,63 +34,58 @@ def train_into(
     resume: bool,
     overwrite: bool,
     device: Device,
-) -> None:
-    """Train in a folder that is free for it; `words` are the command's, to go on after Ctrl-C."""
+) -> Experiment:
+    """Train in a folder. `words` are the command's own, and are shown to resume it after Ctrl-C.
+
+    Raises FileExistsError for a run that would be lost, and Mistake for one that cannot go on as
+    this recipe says.
+    """
+    if resume and overwrite:
+        raise Mistake("--resume goes on with a run and --overwrite removes it: give one only.")
     choose_device(device)  # says so at once if there is none
-    experiment.list_splits(settings)  # before anything is removed
-    make_room(settings, folder, resume=resume, overwrite=overwrite)
+    experiment = Experiment(settings, folder, resume=resume, cpu=device is Device.CPU)
+    _ = experiment.splits  # fails, if it must, before anything is removed
+    make_room(experiment, overwrite=overwrite)
     try:
-        experiment.train(settings, folder, resume=resume, cpu=device is Device.CPU)
+        train_experiment(experiment)
     except KeyboardInterrupt:
         go_on = f"Go on with: hidiff train {words} --resume"
         how = go_on if has_state(folder) else "Nothing was saved yet."
         error_console.print(f"Stopped. {how}", soft_wrap=True, markup=False)
         raise typer.Exit(INTERRUPTED) from None
+    return experiment
 
 
-def say_what_is_next(folder: Path) -> None:
-    """Where the models lie, and the commands that use them."""
-    if not is_first_process():
+def say_what_is_next(experiment: Experiment) -> None:
+    """Print where the models lie, and the commands that use them."""
+    if not experiment.is_first_process:
         return
-    found = [name for name in experiment.MODELS if (folder / name).is_file()]
-    say(f"Models: {folder}: {', '.join(found)}")
+    folder = experiment.folder
+    models = [name for name in MODELS if (folder / name).is_file()]
+    say(f"Models: {folder}: {', '.join(models)}")
     say(f"Judge:  hidiff evaluate {shlex.quote(str(folder))}")
     say(f"Use:    hidiff predict {shlex.quote(str(folder))} IMAGES --output masks")
 
 
-def is_first_process() -> bool:
-    """Under torchrun only the first process looks after the folder."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def make_room(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Check that a run may be written to `folder`, and empty it with `overwrite`.
-
-    Raises FileExistsError for a run that would be lost, and Mistake for one that cannot go on
-    as this recipe says.
-    """
-    if not is_first_process():
+def make_room(experiment: Experiment, *, overwrite: bool) -> None:
+    """Check that the run may be written to its folder, and empty that with `overwrite`."""
+    if not experiment.is_first_process:
         return
-    if resume and overwrite:
-        raise Mistake("--resume goes on with a run and --overwrite removes it: give one only.")
-    there = experiment.list_run_files(folder)
-    if resume:
-        check_resumed(recipe, folder)
-    elif there and not overwrite:
-        raise FileExistsError(
-            f"{folder} holds a run already. Go on with it: --resume. Lose it and train anew: "
-            "--overwrite. Keep it and train beside it: --set name=ANOTHER."
-        )
-    elif overwrite:
-        check_not_started_from(recipe, there)
-        results = [file for split in SPLITS for file in result_files(folder / split)]
-        for file in [*there, *results]:
+    if overwrite:
+        files = experiment.run_files
+        check_not_started_from(experiment.recipe, files)
+        results = [file for split in SPLITS for file in result_files(experiment.folder / split)]
+        for file in [*files, *results]:
             file.unlink()
-        shutil.rmtree(folder / BOARD, ignore_errors=True)
+        shutil.rmtree(experiment.folder / BOARD, ignore_errors=True)
+    elif experiment.resume:
+        check_resumed(experiment.recipe, experiment.folder)
+    else:
+        experiment.check_free()
 
 
 def check_resumed(recipe: Recipe, folder: Path) -> None:
-    """Say which settings differ from those that the run was begun with; refuse some."""
+    """Warn of settings that differ from those that the run was begun with; refuse some."""
     state = find_state(folder)
     if state is None:
         warn(f"{folder} holds no run to go on with, so this one starts from the beginning.")
@@ -126,11 +121,11 @@ def check_not_started_from(recipe: Recipe, removed: list[Path]) -> None:
 
 
 def flat(settings: dict[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names."""
-    found: dict[str, Any] = {}
+    """Return nested settings by their dotted names."""
+    values: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, dict):
-            found |= flat(value, f"{above}{name}.")
+            values |= flat(value, f"{above}{name}.")
         else:
-            found[f"{above}{name}"] = value
-    return found
+            values[f"{above}{name}"] = value
+    return values

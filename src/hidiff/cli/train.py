@@ -85,7 +85,7 @@ def train(
     if output != Path("runs"):
         words += ["--output", str(output)]
     folder = output / settings.name
-    train_into(
+    experiment = train_into(
         settings, folder, shlex.join(words), resume=resume, overwrite=overwrite, device=device
     )
-    say_what_is_next(folder)
+    say_what_is_next(experiment)

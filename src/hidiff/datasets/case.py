@@ -24,33 +24,13 @@ class Case:
     field_of_view: Path | str | None
     group: str
     has_spacing: bool = True
-    """volumes: whether the file's spacing is the true one; ACDC's, as it is passed on, is lost"""
+    """whether a volume's file has the true spacing; ACDC was published without"""
     prior: Path | str | None = None
-    """another model's result, to be refined"""
+    """another model's result, which is to be refined"""
 
     @property
     def masks(self) -> tuple[Path | str, ...]:
-        """The mask of every rater; none where there is no mask."""
+        """The masks of all raters; none where there is no mask."""
         if self.mask is None:
             return ()
         return self.mask if isinstance(self.mask, tuple) else (self.mask,)
-
-
-def mask_of(case: Case) -> Path | str:
-    """The mask of a volume, where it is one and all there is beside the image, else DataError."""
-    if case.mask is None:
-        raise DataError(
-            f"case {case.name} has no mask, but training and evaluation want one. Add it, or "
-            "use hidiff predict."
-        )
-    if isinstance(case.mask, tuple):
-        raise DataError(
-            f"case {case.name} has {len(case.mask)} masks, but of volumes one is read. Several "
-            "raters are for pictures: give one mask a volume."
-        )
-    if case.field_of_view is not None:
-        raise DataError(
-            f"case {case.name} has a field of view, {case.field_of_view}, but of volumes none is "
-            "read. Take it out."
-        )
-    return case.mask

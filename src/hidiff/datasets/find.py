@@ -6,8 +6,8 @@ from pathlib import Path
 
 from hidiff.datasets.case import Case, MissingSplit
 from hidiff.images.files import DataError, ImageFiles, MaskFiles, first_file
+from hidiff.images.formats import find_format, find_mixture, format_of, image_stem
 from hidiff.images.pictures import ARRAYS, PICTURES
-from hidiff.images.volume import is_volume, volume_stem
 
 
 def find_files(folder: Path, pattern: str) -> dict[str, Path]:
@@ -25,38 +25,25 @@ def find_files(folder: Path, pattern: str) -> dict[str, Path]:
     return found
 
 
-def find_volumes(folder: Path) -> dict[str, Path]:
-    """The volumes of a folder by stem; hidden files and those of other kinds are passed over."""
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = {
-        volume_stem(file): file
-        for file in files
-        if is_volume(file) and not file.name.startswith(".")
-    }
-    if not found:
-        raise DataError(f"{folder} holds no volume. Check the path.")
-    return found
-
-
 def find_images(folder: Path) -> dict[str, Path]:
-    """The pictures of a folder by stem, or its volumes; arrays go with either.
+    """Return the images of a folder by stem: all pictures, or all volumes; arrays go with either.
 
     A folder of DICOM in it is one volume. Raises DataError for pictures beside volumes.
     """
-    files = _seen(folder)
-    pictures = [file for file in files if file.suffix.lower() in PICTURES]
+    files = [file for file in _seen(folder) if find_format(file) is not None]
     arrays = [file for file in files if file.suffix.lower() in ARRAYS]
-    volumes = [file for file in files if file.suffix.lower() not in ARRAYS and is_volume(file)]
-    if pictures and volumes:
+    others = [file for file in files if file not in arrays]
+    mixture = find_mixture(others)
+    if mixture is not None:
+        first, second = mixture
         raise DataError(
-            f"{folder} holds pictures ({pictures[0].name}) and volumes ({volumes[0].name}), but "
-            "one kind is wanted. Keep them in two data sets."
+            f"{folder} holds {format_of(first).plural} ({first.name}) and "
+            f"{format_of(second).plural} ({second.name}), but one kind is wanted. Keep them in two "
+            "data sets."
         )
     found: dict[str, Path] = {}
-    for file in [*pictures, *arrays]:
-        _add(found, file.stem, file)
-    for file in volumes:
-        _add(found, volume_stem(file), file)
+    for file in [*others, *arrays]:
+        _add(found, image_stem(file), file)
     if not found:
         raise DataError(
             f"{folder} holds no picture, array or volume. Check the path, and the files' endings."

@@ -11,7 +11,6 @@ from hidiff.datasets.find import (
     find_images,
     find_masks,
     find_part,
-    find_volumes,
     pair,
 )
 from hidiff.datasets.sets.brain import SLAB
@@ -79,7 +78,7 @@ def list_folder(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     images = find_images(root / "images")
     masks = find_masks(root / "masks")
     has_fields = (root / "fields_of_view").is_dir()
-    fields = find_files(root / "fields_of_view", "(.+)") if has_fields else None
+    fields = find_images(root / "fields_of_view") if has_fields else None
     cases = pair(images, masks, fields, group_of=splitting.group_of)
     return _share_out(root, cases, splitting)[split]
 
@@ -122,7 +121,7 @@ def list_synapse(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     """images/ and masks/ hold the training slices; test/ has the two with volumes, of others."""
     if split == "test":
         folder = find_part(root, "test")
-        images, masks = (find_volumes(folder / kind) for kind in ("images", "masks"))
+        images, masks = (find_images(folder / kind) for kind in ("images", "masks"))
         cases = pair(images, masks, None, group_of=str)
         return [replace(case, has_spacing=False) for case in cases]
     images, masks = (find_files(root / kind, "(.+)") for kind in ("images", "masks"))
@@ -144,7 +143,7 @@ def list_brats_slices(root: Path, split: Split, splitting: Splitting) -> list[Ca
     """training/000001/brats_train_001_t1_080_w.nii.gz and so on: 2-D, all of one patient."""
     cases = []
     for place in find_folders(root / "training", r"\d+") if split == "train" else ():
-        parts = [stem.split("_") for stem in find_volumes(place)]
+        parts = [stem.split("_") for stem in find_images(place)]
         patient, number = (parts[0][2], parts[0][4]) if len(parts[0]) == 6 else ("", "")
         stems = [f"brats_train_{patient}_{name}_{number}_w" for name in _BRATS]
         cases.append(_case_of(place, stems, f"{patient}_{number}", patient))
@@ -164,7 +163,7 @@ _BRATS = ("t1", "t1ce", "t2", "flair", "seg")
 
 def _case_of(place: Path, stems: Sequence[str], name: str, group: str) -> Case:
     """A case whose channels, and at the end its mask, are the files of these stems."""
-    found = find_volumes(place)
+    found = find_images(place)
     missing = [f"{stem}.nii.gz" for stem in stems if stem not in found]
     if missing:
         raise DataError(

@@ -5,76 +5,82 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from hidiff.datasets import Case
-from hidiff.images import first_file, is_volume, read_field_of_view, read_grid
 from hidiff.labels import Labels
-from hidiff.loading import load_case, load_volume_mask
+from hidiff.loading import CaseFiles, most_raters
 from hidiff.metrics import brier_score, case_metrics, distance_unit, expected_calibration_error
+from hidiff.metrics.table import Row
 from hidiff.prediction.prediction import LabelMap, Prediction
 from hidiff.prediction.predictor import Predictor
-from hidiff.prediction.volume import VolumeLabels, VolumePrediction
 
-Row = dict[str, Any]
+VolumeLabels = UInt8[np.ndarray, "d h w"] | UInt8[np.ndarray, "k d h w"]
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What a case holds beside its image, of the image's own size."""
+    """What a case holds beside its image, at the image's own size, as metrics count it.
+
+    Maps of a picture have the axes (h, w), those of a volume (d, h, w).
+    """
 
     labels: LabelMap | VolumeLabels
-    """of several raters what at least half say (data.most_raters)"""
+    """of several raters what at least half of them marked (loading.most_raters)"""
     inside: np.ndarray
-    """field of view (h, w), or (d, h, w); boolean, all true where the set has none"""
+    """field of view, boolean; all true where the case has none"""
+    noun: str = "image"
+    """what a row of results stands for: image or volume"""
     spacing_mm: tuple[float, ...] | None = None
-    """of volumes: between slices, rows, columns; None where it is not known"""
-    raters: tuple[LabelMap, ...] = ()
-    """what each says, where several looked"""
+    """between slices, rows, columns; None where it is not known"""
+    raters: tuple[LabelMap | VolumeLabels, ...] = ()
+    """what each rater marked, where there are several"""
 
 
 def read_truth(case: Case, predictor: Predictor) -> Truth:
-    """The case's mask as labels, and its field of view. Raises DataError for what does not fit."""
-    if is_volume(case.image):
-        return _read_volume_truth(case, predictor)
-    item = load_case(case, predictor.labels, predictor.channels, predictor.intensity)
-    decode = predictor.labels.decode
-    raters = tuple(decode(each) for each in item["raters"].numpy()) if "raters" in item else ()
+    """Return the case's mask as labels, and its field of view.
+
+    Raises DataError for a file that does not fit.
+    """
+    files = CaseFiles(case, predictor.reading)
+    decode, geometry, masks = predictor.labels.decode, files.geometry, files.raters
+    inside = np.ones((1, *geometry.shape), dtype=bool)
+    if case.field_of_view is not None:
+        inside = files.field_of_view.numpy()
+    several = masks if len(masks) > 1 else ()
     return Truth(
-        decode(item["y0"].numpy()), item["field_of_view"][0].numpy().astype(bool), raters=raters
+        geometry.spatial(decode(most_raters(masks, predictor.labels).numpy())),
+        geometry.spatial(inside[0]),
+        geometry.noun,
+        geometry.spacing_mm if case.has_spacing else None,
+        tuple(geometry.spatial(decode(mask.numpy())) for mask in several),
     )
-
-
-def _read_volume_truth(case: Case, predictor: Predictor) -> Truth:
-    grid, plane = read_grid(first_file(case.image)), predictor.slicing.plane
-    y0 = load_volume_mask(case, grid, predictor.labels, plane).numpy()
-    spacing = grid.slice_spacing_mm(plane) if case.has_spacing else None
-    return Truth(predictor.labels.decode(y0), np.ones(y0.shape[1:], dtype=bool), spacing)
 
 
 def predict_case(
     predictor: Predictor, case: Case, *, refine: bool | None = None, **changes: Any
-) -> Prediction | VolumePrediction:
-    """Predict a case's picture, or its volume; `changes` are PredictionSettings."""
-    if is_volume(case.image):
-        return predictor.predict_volume(case.image, name=case.name, refine=refine, **changes)
+) -> Prediction:
+    """Predict a case's image, with its prior if it has one; `changes` are PredictionSettings."""
     return predictor.predict(case.image, prior=case.prior, name=case.name, refine=refine, **changes)
 
 
 def judge(
-    prediction: Prediction | VolumePrediction,
+    prediction: Prediction,
     truth: Truth,
     case: Case,
     predictor: Predictor,
     tolerance: float,
 ) -> list[Row]:
-    """Rows of one case: each class, prior and refined; `tolerance` in mm, or in pixels.
+    """Return the rows of one case: each class, prior and refined.
+
+    `tolerance` is in mm, or in pixels where the spacing is not known.
 
     Calibration is measured where the prediction kept its probabilities.
     """
     rows = []
     calibration = {
-        "prior": calibration_of(prediction.prior, truth, predictor.labels),
-        "refined": calibration_of(prediction.probability, truth, predictor.labels),
+        "prior": calibration_of(prediction.spatial("prior"), truth, predictor.labels),
+        "refined": calibration_of(prediction.spatial("probability"), truth, predictor.labels),
     }
     for row, mask, wanted in judged_masks(case, prediction, truth, predictor.labels):
         numbers = case_metrics(
@@ -85,25 +91,23 @@ def judge(
 
 
 def judged_masks(
-    case: Case, prediction: Prediction | VolumePrediction, truth: Truth, labels: Labels
+    case: Case, prediction: Prediction, truth: Truth, labels: Labels
 ) -> Iterator[tuple[Row, np.ndarray, np.ndarray]]:
-    """The beginning of each row of a case, the mask it judges, and what that should be."""
-    num_axes = truth.inside.ndim
-    scale = {
-        "per": "image" if num_axes == 2 else "volume",
-        "unit": distance_unit(num_axes, truth.spacing_mm),
-    }
+    """Yield the beginning of each row of a case, the mask it judges, and the true mask."""
+    unit = distance_unit(truth.inside.ndim, truth.spacing_mm)
     wanted = labels.class_masks(truth.labels)
-    for source, found in (("prior", prediction.prior_labels), ("refined", prediction.labels)):
-        for name, mask in labels.class_masks(found).items():
+    for source, maps in (("prior", "prior_labels"), ("refined", "labels")):
+        predicted = prediction.spatial(maps)
+        assert predicted is not None
+        for name, mask in labels.class_masks(predicted).items():
             row = {"case": case.name, "group": case.group, "class": name, "source": source}
-            yield {**row, **scale}, mask, wanted[name]
+            yield {**row, "per": truth.noun, "unit": unit}, mask, wanted[name]
 
 
 def calibration_of(
     probability: np.ndarray | None, truth: Truth, labels: Labels
 ) -> dict[str, dict[str, float]]:
-    """Class -> metrics of CALIBRATION; empty without probabilities."""
+    """Return metrics of CALIBRATION by class; none without probabilities."""
     if probability is None:
         return {}
     y0 = np.stack(list(labels.class_masks(truth.labels).values()))
@@ -115,13 +119,13 @@ def calibration_of(
     }
 
 
-def mean_uncertainty(prediction: Prediction | VolumePrediction, case: Case) -> float:
-    """Bits a pixel, inside the field of view where there is one."""
-    uncertainty = prediction.uncertainty
+def mean_uncertainty(prediction: Prediction, case: Case, truth: Truth) -> float:
+    """Return the mean bits of a pixel, inside the field of view where there is one."""
+    uncertainty = prediction.spatial("uncertainty")
+    assert uncertainty is not None
     if case.field_of_view is None:
         return float(uncertainty.mean(dtype=np.float64))
-    inside = read_field_of_view(case.field_of_view)[0] > 0
-    return float(uncertainty[..., inside].mean())
+    return float(uncertainty[..., truth.inside].mean())
 
 
 def evaluate(
@@ -130,7 +134,7 @@ def evaluate(
     *,
     refine: bool | None = None,
     tolerance: float = 1.0,
-    done: Callable[[Case, Prediction | VolumePrediction, Truth, list[Row]], None] | None = None,
+    done: Callable[[Case, Prediction, Truth, list[Row]], None] | None = None,
     **changes: Any,
 ) -> list[Row]:
     """Predict and judge every case; `changes` are PredictionSettings.

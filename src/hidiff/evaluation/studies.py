@@ -1,4 +1,4 @@
-"""What an evaluation looks at beside whole masks: calibration, and small things apart from large.
+"""Calibration, and small objects apart from large ones, beside the scores of whole masks.
 
 Both gather case by case, so that no prediction has to be kept.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from hidiff.datasets import Case
-from hidiff.evaluation.evaluate import Row, Truth, judged_masks
+from hidiff.evaluation.evaluate import Truth, judged_masks
 from hidiff.labels import Labels
 from hidiff.metrics import (
     Band,
@@ -26,8 +26,8 @@ from hidiff.metrics import (
     summarise,
     summarise_bands,
 )
+from hidiff.metrics.table import Row
 from hidiff.prediction.prediction import Prediction
-from hidiff.prediction.volume import VolumePrediction
 
 Mask = Bool[np.ndarray, "*space"]
 Spacing = tuple[float, ...] | None
@@ -36,25 +36,24 @@ Numbers = dict[str, float]
 
 @dataclass
 class CalibrationStudy:
-    """How reliable the probabilities of each class are: the prior's, a sample's, the mean's."""
+    """Reliability of the probabilities of each class: the prior's, a sample's, the mean's."""
 
     num_samples: int
     curves: dict[str, dict[str, Reliability]] = field(default_factory=dict)
     """class -> whose probability -> over all cases"""
 
-    def add(
-        self, prediction: Prediction | VolumePrediction, truth: Truth, labels: Labels, refined: bool
-    ) -> None:
-        """Take a case in; a volume that kept no probabilities has nothing to say."""
-        if prediction.prior is None or prediction.probability is None:
+    def add(self, prediction: Prediction, truth: Truth, labels: Labels, refined: bool) -> None:
+        """Take a case in, unless its prediction kept no probabilities."""
+        prior, mean = prediction.spatial("prior"), prediction.spatial("probability")
+        if prior is None or mean is None:
             return
-        said = {"prior": prediction.prior}
-        if refined and isinstance(prediction, Prediction) and prediction.trace:
-            _, _, said["one sample"] = prediction.trace[-1]
+        said = {"prior": prior}
+        if refined and prediction.trace:
+            _, _, last = prediction.trace[-1]
+            said["one sample"] = prediction.spatial_of(last)
         if refined:
             count = self.num_samples
-            mean = "one sample" if count == 1 else f"mean of {count} samples"
-            said[mean] = prediction.probability
+            said["one sample" if count == 1 else f"mean of {count} samples"] = mean
         y0 = np.stack(list(labels.class_masks(truth.labels).values()))
         for source, probability in said.items():
             found = reliability(probability[labels.class_planes], y0, truth.inside)
@@ -116,7 +115,7 @@ class SizeStudy:
     def add(
         self,
         case: Case,
-        prediction: Prediction | VolumePrediction,
+        prediction: Prediction,
         truth: Truth,
         labels: Labels,
         refined: bool,

@@ -1,6 +1,7 @@
 """Recipe -> objects: the one package that knows every part."""
 
 from hidiff.experiment.cases import batches, list_cases, list_splits, load_cases
+from hidiff.experiment.experiment import RECIPE_FILE, RUN_FILES, Experiment
 from hidiff.experiment.memory import check_memory, estimate_memory
 from hidiff.experiment.models import (
     FORMAT,
@@ -14,13 +15,14 @@ from hidiff.experiment.models import (
 )
 from hidiff.experiment.networks import make_hybrid, warn_of_intensity
 from hidiff.experiment.predictor import load, load_hybrid, make_predictor
-from hidiff.experiment.training import RECIPE_FILE, RUN_FILES, list_run_files, make_trainer, train
+from hidiff.experiment.training import make_trainer, prepare_training, train, train_experiment
 
 __all__ = [
     "FORMAT",
     "MODELS",
     "RECIPE_FILE",
     "RUN_FILES",
+    "Experiment",
     "ModelFile",
     "batches",
     "check_memory",
@@ -29,7 +31,6 @@ __all__ = [
     "find_folds",
     "find_model",
     "list_cases",
-    "list_run_files",
     "list_splits",
     "load",
     "load_cases",
@@ -39,6 +40,8 @@ __all__ = [
     "make_predictor",
     "make_trainer",
     "open_model",
+    "prepare_training",
     "train",
+    "train_experiment",
     "warn_of_intensity",
 ]

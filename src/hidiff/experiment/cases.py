@@ -1,45 +1,57 @@
-"""Recipe -> cases: listed by split, loaded as the networks see them, dealt out in batches."""
+"""The cases of a recipe: listed by split, loaded as the networks see them, dealt in batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
 from hidiff import seeding
 from hidiff.datasets import Case, MissingSplit, load_split
 from hidiff.datasets.splits import SPLITS, Split
-from hidiff.images import Priors, find_prior, is_volume
+from hidiff.images import Priors, find_prior
 from hidiff.loading import (
+    PLANES,
     Draws,
     LoadedCases,
-    LoadedVolumes,
+    Reading,
     TrainingPatches,
     collate,
-    training_transform,
+    segmentor_input,
 )
 from hidiff.recipe import Recipe
 from hidiff.segmentors import FILES
 from hidiff.training import Batch, TrainingSettings
 
+if TYPE_CHECKING:  # only training needs Accelerate
+    import accelerate
+
 
 def priors_of(recipe: Recipe) -> Priors | None:
-    """What the priors are, if they come from files."""
+    """Return the settings of the priors' files; None where a network makes the prior."""
     return recipe.data.priors if recipe.segmentor.name == FILES else None
 
 
+def reading_of(recipe: Recipe) -> Reading:
+    """Return how the cases of a recipe are read."""
+    data = recipe.data
+    return Reading(
+        recipe.labels,
+        data.channels,
+        data.intensity,
+        data.slicing,
+        data.size,
+        priors_of(recipe),
+    )
+
+
 def list_cases(recipe: Recipe, split: str) -> list[Case]:
-    """The cases of a split: train, validation or test."""
+    """Return the cases of a split: train, validation or test."""
     data, priors = recipe.data, priors_of(recipe)
     cases = load_split(data.source, data.root, split, splitting=data.splitting)
     if priors is None:
         return cases
-    if any(is_volume(case.image) for case in cases):
-        raise ValueError(
-            "segmentor.name is files, but the cases are volumes, whose priors cannot be read yet. "
-            "Write slices and their priors as pictures or arrays."
-        )
     folder = data.root / priors.folder
     return [replace(case, prior=find_prior(folder, case.name, priors.kind)) for case in cases]
 
@@ -47,7 +59,7 @@ def list_cases(recipe: Recipe, split: str) -> list[Case]:
 def list_splits(
     recipe: Recipe, needed: Sequence[Split] = ("train", "validation")
 ) -> dict[Split, list[Case]]:
-    """The cases of every split. Raises MissingSplit for one that is needed and not there."""
+    """Return the cases of every split. Raises MissingSplit for a needed one that is missing."""
     splits: dict[Split, list[Case]] = {}
     for split in SPLITS:
         try:
@@ -59,48 +71,32 @@ def list_splits(
     return splits
 
 
-def load_cases(recipe: Recipe, split: str) -> LoadedCases | LoadedVolumes:
-    """The cases of a split as training sees them: pictures, or slices of volumes."""
-    data, cases = recipe.data, list_cases(recipe, split)
-    if any(is_volume(case.image) for case in cases):
-        return LoadedVolumes(
-            cases,
-            recipe.labels,
-            data.channels,
-            data.intensity,
-            data.slicing,
-            data.size,
-            data.cache,
-        )
+def load_cases(recipe: Recipe, cases: Sequence[Case]) -> LoadedCases:
+    """Return cases as training sees them: the slices of all images."""
+    data = recipe.data
     if data.outside_field_of_view == "background":
         cases = [replace(case, field_of_view=None) for case in cases]
-    return LoadedCases(
-        cases,
-        recipe.labels,
-        data.channels,
-        data.intensity,
-        data.size,
-        data.cache,
-        priors_of(recipe),
-    )
+    return LoadedCases(cases, reading_of(recipe), data.cache)
 
 
 def batches(
     recipe: Recipe,
     settings: TrainingSettings,
-    loaded: LoadedCases | LoadedVolumes,
-    accelerator: Accelerator,
+    loaded: LoadedCases,
+    accelerator: "accelerate.Accelerator",
     stage: str,
     step: int,
 ) -> Iterator[Batch]:
-    """A stage's batches from a step on, in the parts that this process trains on, without end."""
+    """Yield a stage's batches from a step on, in the parts for this process, without end."""
+    # MONAI takes seconds to import, and only training has transforms.
+    from hidiff.loading.transforms import training_transform
+
     data = recipe.data
     transform = training_transform(
         data.patch_size,
         data.augmentations,
         data.foreground_share,
         recipe.labels,
-        recipe.labels.num_planes if priors_of(recipe) else 0,
     )
     seed = seeding.derive(recipe.seed, stage)
     loader = DataLoader(
@@ -117,8 +113,10 @@ def batches(
         num_workers=settings.workers,
     )
     for items in loader:
-        image, y0, inside = (
-            items[key].to(accelerator.device, memory_format=torch.channels_last)
-            for key in ("image", "y0", "field_of_view")
-        )
-        yield Batch(items["name"], image, y0, inside)
+        items["image"] = segmentor_input(items)
+        planes = {
+            name: items[name].to(accelerator.device, memory_format=torch.channels_last)
+            for name in PLANES
+            if name in items
+        }
+        yield Batch(items["name"], planes["image"], planes["y0"], planes["field_of_view"], planes)

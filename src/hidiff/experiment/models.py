@@ -1,4 +1,4 @@
-"""Checkpoints: found by path or name, opened, and what they say of themselves."""
+"""Checkpoints: found by path or name, opened, and described."""
 
 import glob
 import json
@@ -11,7 +11,7 @@ from hidiff import export, weights
 from hidiff._version import __version__
 from hidiff.models import shipped_models
 from hidiff.recipe import Recipe, make_recipe
-from hidiff.training.trainer import IN_TURNS, REFINING
+from hidiff.training.stages import IN_TURNS, STAGES
 
 FORMAT = "hidiff-1"  # of the metadata in a checkpoint
 MODELS = ("best.safetensors", "last.safetensors", "stage1.safetensors")
@@ -33,8 +33,9 @@ class ModelFile(NamedTuple):
 
     @property
     def refines(self) -> bool:
-        """Its refiner was trained: not of stage 1, nor of arm segmentor_only."""
-        return self.metadata.get("stage", IN_TURNS) in REFINING
+        """Return whether its refiner was trained, unlike that of stage 1 or arm segmentor_only."""
+        stage = STAGES.get(self.metadata.get("stage", IN_TURNS.name))
+        return stage is not None and stage.leaves_refiner
 
 
 def find_model(path: str | Path) -> Path:

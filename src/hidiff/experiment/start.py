@@ -1,4 +1,4 @@
-"""Where a run starts: at trained weights that its recipe names, or at random ones."""
+"""The start of a run: trained weights that its recipe names, or random ones."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -11,13 +11,13 @@ from hidiff.hybrid import HybridSegmentor
 from hidiff.recipe import Recipe
 from hidiff.refiner import Refiner
 from hidiff.segmentors import FILES, OWN, load_pretrained
-from hidiff.training import TrainingSettings, load_model
+from hidiff.training import TrainingSettings, load_model, stage2_of
 
 HINT_WEIGHT = "refiner.hint_input.weight"  # its name in a checkpoint
 
 
 def effective_settings(recipe: Recipe) -> TrainingSettings:
-    """The training settings, stage 1 left out where the segmentor comes trained."""
+    """Return the training settings, without stage 1 if the segmentor comes trained."""
     trained = recipe.segmentor.weights or recipe.training.start_from
     return recipe.training.model_copy(update={"stage1_steps": 0} if trained else {})
 
@@ -57,7 +57,9 @@ def load_start(recipe: Recipe, hybrid: HybridSegmentor, say: Callable[[str], obj
         file, partial = recipe.segmentor.weights, recipe.segmentor.partial
         match = load_pretrained(hybrid.segmentor, file, partial)
         say(f"segmentor.weights, {file}: {match}")
-    elif recipe.training.segmentor == "frozen" and recipe.segmentor.name not in (OWN, FILES):
+    elif recipe.segmentor.name not in (OWN, FILES) and (
+        not stage2_of(recipe.training).trains_segmentor
+    ):
         warnings.warn(
             f"the segmentor {recipe.segmentor.name} is frozen, and neither segmentor.weights nor "
             "training.start_from says where its trained weights lie. Unless its options do, the "

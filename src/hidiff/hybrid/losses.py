@@ -2,7 +2,6 @@
 
 import torch
 from jaxtyping import Float
-from monai.losses.dice import DiceCELoss
 from torch import Tensor
 
 from hidiff.labels import Labels
@@ -20,6 +19,9 @@ def segmentor_loss(
 
     Outside of it the truth is put in for the logits, so that nothing is lost or learned there.
     """
+    # MONAI takes seconds to import, and a hybrid that only predicts has no loss.
+    from monai.losses.dice import DiceCELoss
+
     known = (2 * y0 - 1) * SURE_LOGIT
     inside = torch.where(field_of_view > 0, logits.float(), known)
     exclusive = labels.kind == "exclusive"

@@ -43,13 +43,6 @@ class DiffusionSettings(BaseModel):
         "segmentor's own probability; uniform: 1/2, for comparison, drawn by chance at any "
         "temperature. The network is given the prior in either case",
     )
-    prior_temperature: float = Field(
-        default=1.0,
-        gt=0,
-        description="what the segmentor's logits are divided by to make the prior: above 1 for a "
-        "segmentor that is too sure of itself, which leaves the refiner little to do. Within a "
-        "window it moves no label of the prior, and the segmentor's own loss does not see it",
-    )
     schedule: str = Field(default="cosine", description=f"one of {', '.join(SCHEDULES)}")
     num_steps: int = Field(default=10, ge=1, description="T; 10 is the paper's")
     target: Literal["flip", "residual"] = Field(
@@ -143,7 +136,7 @@ class HybridSegmentor(nn.Module):
         """Run the segmentor, once an image; `through` is the same, wrapped for processes."""
         logits, features, auxiliary = (through or self.segmentor)(image)
         # float32 under autocast too: the diffusion's arithmetic starts here
-        prior = self.labels.activate(logits.float() / self.settings.prior_temperature)
+        prior = self.labels.activate(logits.float())
         return Look(logits, prior, features, auxiliary)
 
     def refiner_loss(

@@ -1,46 +1,57 @@
 """Images: from files to arrays on their grids."""
 
-from hidiff.images.dicom import dicom_files, is_dicom
+from hidiff.images.dicom import dicom_files
 from hidiff.images.files import DataError, ImageFiles, MaskFiles, first_file
-from hidiff.images.grid import Grid, from_slices, to_slices
-from hidiff.images.intensity import Intensity, normalise
-from hidiff.images.nifti import open_nifti
-from hidiff.images.pictures import (
+from hidiff.images.formats import (
+    FORMATS,
+    find_format,
+    find_mixture,
+    format_of,
+    image_stem,
+    open_image,
     read_field_of_view,
-    read_files,
+    read_geometry,
     read_image,
     read_mask,
-    read_open_picture,
 )
+from hidiff.images.geometry import Geometry, PictureGeometry, VolumeGeometry
+from hidiff.images.grid import Grid, from_slices, to_slices
+from hidiff.images.image import Format, Image
+from hidiff.images.intensity import Intensity, normalise
+from hidiff.images.nifti import open_nifti
 from hidiff.images.priors import Priors, check_prior, find_prior, read_prior
 from hidiff.images.view import find_view
-from hidiff.images.volume import is_dicom_volume, is_volume, read_grid, volume_stem
 
 __all__ = [
+    "FORMATS",
     "DataError",
+    "Format",
+    "Geometry",
     "Grid",
+    "Image",
     "ImageFiles",
     "Intensity",
     "MaskFiles",
+    "PictureGeometry",
     "Priors",
+    "VolumeGeometry",
     "check_prior",
     "dicom_files",
+    "find_format",
+    "find_mixture",
     "find_prior",
     "find_view",
     "first_file",
+    "format_of",
     "from_slices",
-    "is_dicom",
-    "is_dicom_volume",
-    "is_volume",
+    "image_stem",
     "normalise",
+    "open_image",
     "open_nifti",
     "read_field_of_view",
-    "read_files",
-    "read_grid",
+    "read_geometry",
     "read_image",
     "read_mask",
-    "read_open_picture",
     "read_prior",
     "to_slices",
-    "volume_stem",
 ]

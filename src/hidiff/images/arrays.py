@@ -8,14 +8,16 @@ import contextlib
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import h5py
 import numpy as np
 
 from hidiff.images.files import DataError
 from hidiff.images.grid import Grid
 from hidiff.images.voxels import Holds, Volume, check_memory, check_numbers
+
+if TYPE_CHECKING:  # imported when an HDF5 file comes: all others do without it
+    import h5py
 
 KEYS: dict[Holds, tuple[str, ...]] = {
     "image": ("image", "data"),
@@ -83,6 +85,8 @@ def _heads(path: Path) -> Mapping[str, Head]:
     suffix = path.suffix.lower()
     with _said(path):
         if suffix in HDF5:
+            import h5py
+
             with h5py.File(path, "r") as file:
                 return {name: Head(each.shape, each.dtype) for name, each in _own(path, file)}
         if suffix == ".npy":
@@ -96,8 +100,10 @@ def _heads(path: Path) -> Mapping[str, Head]:
             return heads
 
 
-def _own(path: Path, file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+def _own(path: Path, file: "h5py.File") -> Iterator[tuple[str, "h5py.Dataset"]]:
     """The arrays that lie in the file itself: HDF5 may lead into any other, by three ways."""
+    import h5py
+
     for name in map(str, file):
         if not isinstance(file.get(name, getlink=True), h5py.HardLink):
             continue
@@ -124,6 +130,8 @@ def _npy_head(file) -> Head:
 
 def _load(path: Path, key: str) -> np.ndarray:
     if path.suffix.lower() in HDF5:
+        import h5py
+
         with h5py.File(path, "r") as file:
             return np.asarray(file[key])
     loaded = np.load(path, allow_pickle=False)

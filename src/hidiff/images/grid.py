@@ -1,16 +1,11 @@
 """Where a volume's voxels lie in the patient, and how it is cut into slices and put back."""
 
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Num, Shaped
-from nibabel.orientations import (
-    apply_orientation,
-    axcodes2ornt,
-    io_orientation,
-    ornt_transform,
-)
 
 Plane = Literal["axial", "coronal", "sagittal"]
 
@@ -59,8 +54,9 @@ def from_slices(
     values: Shaped[np.ndarray, "*c d h w"], grid: Grid, plane: Plane
 ) -> Shaped[np.ndarray, "*c x y z"]:
     """The inverse of `to_slices`; a view."""
-    ours = axcodes2ornt(PLANES[plane])
-    return _apply(values, ornt_transform(ours, io_orientation(grid.affine)))
+    ornt = _orientations()
+    back = ornt.ornt_transform(ornt.axcodes2ornt(PLANES[plane]), ornt.io_orientation(grid.affine))
+    return _apply(values, back)
 
 
 def same_place(left: Grid, right: Grid) -> bool:
@@ -74,7 +70,8 @@ def same_place(left: Grid, right: Grid) -> bool:
 
 def _turn(affine: Float[np.ndarray, "4 4"], plane: Plane) -> Num[np.ndarray, "3 2"]:
     """Where each of the file's axes goes, and whether it is turned round, as nibabel writes it."""
-    return ornt_transform(io_orientation(affine), axcodes2ornt(PLANES[plane]))
+    ornt = _orientations()
+    return ornt.ornt_transform(ornt.io_orientation(affine), ornt.axcodes2ornt(PLANES[plane]))
 
 
 def _axes(turn: Num[np.ndarray, "3 2"]) -> list[int]:
@@ -86,5 +83,12 @@ def _apply(values: np.ndarray, turn: Num[np.ndarray, "3 2"]) -> np.ndarray:
     # nibabel turns the first axes: channels go behind them and come back
     lead = values.ndim - 3
     moved = np.moveaxis(values, range(lead), range(3, values.ndim))
-    turned = apply_orientation(moved, turn)
+    turned = _orientations().apply_orientation(moved, turn)
     return np.moveaxis(turned, range(3, values.ndim), range(lead))
+
+
+def _orientations() -> ModuleType:
+    """Import nibabel's orientations: not before a volume comes, as they bring all of nibabel."""
+    import nibabel.orientations
+
+    return nibabel.orientations

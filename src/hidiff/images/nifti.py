@@ -1,13 +1,16 @@
 """NIfTI (.nii, .nii.gz): 2-D, 3-D, or 4-D with the channels last."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nibabel as nib
 import numpy as np
 
 from hidiff.images.files import DataError
 from hidiff.images.grid import Grid
 from hidiff.images.voxels import Holds, Volume, check_affine, check_memory, check_numbers
+
+if TYPE_CHECKING:  # imported when a NIfTI comes: pictures do without nibabel
+    import nibabel
 
 
 def read_nifti(path: Path, holds: Holds) -> Volume:
@@ -31,8 +34,10 @@ def read_nifti_grid(path: Path, holds: Holds) -> Grid:
     return _grid(path, open_nifti(path))
 
 
-def open_nifti(path: Path) -> nib.Nifti1Pair:
-    """The head, with the voxels still in the file."""
+def open_nifti(path: Path) -> "nibabel.Nifti1Pair":
+    """Open a file's head, with the voxels still in the file."""
+    import nibabel as nib
+
     if not path.is_file():
         raise DataError(f"{path} is not there, or is no file. Check the data folder's path.")
     try:
@@ -47,7 +52,7 @@ def open_nifti(path: Path) -> nib.Nifti1Pair:
     return opened
 
 
-def _grid(path: Path, opened: nib.Nifti1Pair) -> Grid:
+def _grid(path: Path, opened: "nibabel.Nifti1Pair") -> Grid:
     shape = opened.shape
     used = shape[:3] + tuple(side for side in shape[3:] if side != 1)
     if not 2 <= len(used) <= 4 or min(shape) < 1:

@@ -1,4 +1,8 @@
-"""NRRD (.nrrd, .nhdr): three axes of space, and perhaps one of channels, wherever it stands."""
+"""NRRD (.nrrd, .nhdr): three axes in space and at most one of channels, in any order.
+
+pynrrd reads the files. Added here are the checks that it lacks (files elsewhere, sizes, unpacking
+without an end) and the grid of the voxels.
+"""
 
 import bz2
 import io
@@ -40,9 +44,9 @@ MOST_BYTES_EACH = 8  # of a number
 
 
 def read_nrrd(path: Path, holds: Holds) -> Volume:
-    """All of a file's voxels.
+    """Return all voxels of a file.
 
-    MONAI's reader leaves every space but LPS as it is, so pynrrd is asked itself.
+    MONAI's reader handles no space but LPS, so pynrrd is called directly.
     """
     header = _read_header(path)
     grid = _grid(path, header)
@@ -60,14 +64,14 @@ def read_nrrd(path: Path, holds: Holds) -> Volume:
 
 
 def read_nrrd_grid(path: Path, holds: Holds) -> Grid:
-    """From the head alone."""
+    """Return the grid of a file, read from its header alone."""
     return _grid(path, _read_header(path))
 
 
 def _read_values(path: Path, header: dict[str, Any]) -> np.ndarray:
-    """What pynrrd reads, of a file that can neither keep it busy nor lead it elsewhere.
+    """Return the values that pynrrd reads, after checking what it does not check.
 
-    It would go to any other file, look for any number of lines, and unpack without an end.
+    It would open any other file, look for any number of lines, and unpack without an end.
     """
     nrrd = import_extra("nrrd", "formats", path)
     count = int(np.prod(header["sizes"], dtype=np.float64))
@@ -143,7 +147,7 @@ def _grid_of(path: Path, header: dict[str, Any]) -> Grid:
 
 
 def _space_axes(path: Path, header: dict[str, Any]) -> list[int]:
-    """The three axes that lie in space: those with a direction, or the kind "domain"."""
+    """Return the three axes in space: those with a direction, or of the kind "domain"."""
     count = len(header["sizes"])
     directions = header.get("space directions")
     kinds = header.get("kinds", ["domain"] * count)

@@ -1,4 +1,4 @@
-"""Files to arrays: what a picture holds, in row, column order and with its raw values."""
+"""Read pictures and small arrays: raw values in row, column order."""
 
 import warnings
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Num
 from PIL import Image, ImageOps
 
-from hidiff.images.files import DataError, ImageFiles, first_file
+from hidiff.images.files import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
 ARRAYS = (".npy", ".npz")
@@ -21,40 +21,8 @@ MOST_BYTES = 2**30  # of an array
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow has it
 
 
-def read_image(path: Path | str, channels: int) -> Float[np.ndarray, "c h w"]:
-    """An image's raw values: 0..255 from 8 bits, 0..65535 from 16.
-
-    Palettes are expanded, an alpha plane is dropped, the camera's orientation (EXIF) is applied.
-    Grey becomes three equal channels if `channels` is 3, colour becomes luma if it is 1. Array
-    files (npy, npz) hold (h, w) or (c, h, w).
-    """
-    values = np.ascontiguousarray(read_planes(path), dtype=np.float32)
-    _check_finite(Path(path), values)
-    return _match_channels(Path(path), values, channels)
-
-
-def read_files(image: ImageFiles, channels: int) -> Float[np.ndarray, "c h w"]:
-    """As `read_image`, of one file or of a file for each channel."""
-    if not isinstance(image, tuple):
-        return read_image(image, channels)
-    if len(image) != channels:
-        raise DataError(
-            f"{first_file(image)} and the {len(image) - 1} beside it make {len(image)} channels, "
-            f"but {channels} are wanted. Give a file for every channel."
-        )
-    planes = [read_image(file, 1) for file in image]
-    for file, plane in zip(image, planes, strict=True):
-        if plane.shape != planes[0].shape:
-            came, wanted = ("x".join(map(str, each.shape[1:])) for each in (plane, planes[0]))
-            raise DataError(
-                f"{file} is {came}, but {first_file(image)}, another channel of the same image, is "
-                f"{wanted}. Resize one."
-            )
-    return np.concatenate(planes)
-
-
 def read_planes(path: Path | str) -> Num[np.ndarray, "c h w"]:
-    """An image's values as they lie in the file: its own channels and type of number."""
+    """Read an image's values as they lie in the file: its own channels and type of number."""
     path = Path(path)
     if path.suffix.lower() in ARRAYS:
         planes = read_array(path)
@@ -70,16 +38,16 @@ def read_planes(path: Path | str) -> Num[np.ndarray, "c h w"]:
 
 
 def read_open_picture(picture: Image.Image, channels: int) -> Float[np.ndarray, "c h w"]:
-    """As `read_image`, from a picture that Pillow holds open."""
+    """Read the raw values of a picture that Pillow holds open, as those of a file are read."""
     pixels = np.asarray(_expand_palette(ImageOps.exif_transpose(picture)))
     planes = pixels[None] if pixels.ndim == 2 else _drop_alpha(pixels).transpose(2, 0, 1)
     values = np.ascontiguousarray(planes, dtype=np.float32)
-    _check_finite("the picture", values)
-    return _match_channels("the picture", values, channels)
+    check_finite("the picture", values)
+    return match_channels("the picture", values, channels)
 
 
 def read_size(path: Path | str) -> tuple[int, int]:
-    """Rows and columns of an image as it lies in its file; of a picture from the head alone."""
+    """Read rows and columns as they lie in the file, from the head of a picture alone."""
     path = Path(path)
     if path.suffix.lower() in ARRAYS:
         height, width = read_array(path).shape[-2:]
@@ -94,8 +62,8 @@ def read_size(path: Path | str) -> tuple[int, int]:
         ) from None
 
 
-def read_mask(path: Path | str) -> Num[np.ndarray, "h w"]:
-    """A mask's values as they lie in the file, for `Labels` to read.
+def read_picture_mask(path: Path | str) -> Num[np.ndarray, "h w"]:
+    """Read a mask's values as they lie in the file, for `Labels` to read.
 
     A palette's values are its indices, but those of a GIF in greys are the greys.
     """
@@ -112,23 +80,8 @@ def read_mask(path: Path | str) -> Num[np.ndarray, "h w"]:
             f"{path} has the shape {values.shape}, but a mask is (h, w). "
             "Write overlapping regions as values of one plane."
         )
-    _check_finite(path, values)
+    check_finite(path, values)
     return values.astype(np.uint8) if values.dtype == bool else values
-
-
-def read_field_of_view(path: Path | str) -> Float[np.ndarray, "1 h w"]:
-    """The pixels that count, as bits: above half of the file's largest value.
-
-    So 0/1, 0/255 and JPEG files are all read right.
-    """
-    values = read_mask(path)
-    largest = values.max(initial=0)
-    if largest <= 0:
-        raise DataError(
-            f"{path} marks no pixel, but a field of view marks those that count. "
-            "Mend the file, or leave it out if all count."
-        )
-    return (values > largest / 2)[None].astype(np.float32)
 
 
 def _read_picture(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
@@ -253,7 +206,7 @@ def _drop_alpha(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., :-1] if pixels.shape[-1] in (2, 4) else pixels
 
 
-def _match_channels(
+def match_channels(
     path: Path | str, values: Float[np.ndarray, "came h w"], channels: int
 ) -> Float[np.ndarray, "c h w"]:
     came = values.shape[0]
@@ -279,7 +232,7 @@ def _collapse_equal(path: Path, values: np.ndarray) -> np.ndarray:
     return first[..., 0]
 
 
-def _check_finite(path: Path | str, values: np.ndarray) -> None:
+def check_finite(path: Path | str, values: np.ndarray) -> None:
     bad = int(values.size - np.count_nonzero(np.isfinite(values)))
     if bad:
         raise DataError(

@@ -1,17 +1,17 @@
-"""Probability maps of another model as the prior: read from files, hard masks softened."""
+"""Probability maps of another model as the prior: read from files; hard masks are softened."""
 
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.ndimage import distance_transform_edt
-from torch import Tensor
 
-from hidiff.images.files import DataError
-from hidiff.images.pictures import ARRAYS, PICTURES, read_array, read_mask, read_planes
+from hidiff.images.files import DataError, ImageFiles, first_file
+from hidiff.images.formats import format_of, read_mask
+from hidiff.images.geometry import Geometry
+from hidiff.images.pictures import ARRAYS, PICTURES
+from hidiff.images.volume_format import VOLUMES
 from hidiff.labels import Labels
 
 ROUNDING = 1e-3  # how far beyond 0 or 1 a probability in half precision may lie
@@ -47,13 +47,14 @@ class Priors(BaseModel):
 
 
 def find_prior(folder: Path, name: str, kind: str) -> Path:
-    """The prior of a case; `kind` chooses between map and mask, which nnU-Net names alike."""
-    endings = ARRAYS + PICTURES if kind == "probability" else PICTURES + ARRAYS
+    """Return the file of a case's prior; `kind` tells map from mask, which nnU-Net names alike."""
+    masks = (*PICTURES, *VOLUMES)
+    endings = (*ARRAYS, *masks) if kind == "probability" else (*masks, *ARRAYS)
     stem = name.removesuffix(CHANNEL_NUMBER)
     for ending in endings:
-        for each in (name, stem):
-            if (folder / f"{each}{ending}").is_file():
-                return folder / f"{each}{ending}"
+        for case in (name, stem):
+            if (folder / f"{case}{ending}").is_file():
+                return folder / f"{case}{ending}"
     raise DataError(
         f"{folder} holds no prior of {name}: {stem}.npz or another of {', '.join(endings)} is "
         "wanted. Write it there, or name another folder (data.priors.folder, --prior)."
@@ -61,44 +62,53 @@ def find_prior(folder: Path, name: str, kind: str) -> Path:
 
 
 def read_prior(
-    path: Path | str, labels: Labels, priors: Priors, size: tuple[int, int]
-) -> Float[Tensor, "k h w"]:
-    """The probability of each mask plane, for an image of that size (rows, columns)."""
+    path: Path | str, labels: Labels, priors: Priors, geometry: Geometry, image: ImageFiles
+) -> Float[np.ndarray, "k d h w"]:
+    """Read the probability of each mask plane; `geometry` is that of its `image`.
+
+    The file of a volume's prior is a volume of k channels on its grid, or an array (k, z, y, x) of
+    nnU-Net. Raises DataError for a file that does not fit.
+    """
     path = Path(path)
     if priors.kind == "mask":
         try:
-            bits = labels.encode(read_mask(path)) > 0
+            bits = labels.encode_bool(read_mask(path, geometry, image))
         except DataError:
             raise
         except ValueError as error:
             raise DataError(f"{path}: {error}") from None
-        planes = soften(bits, labels, priors)
-    else:
-        planes = check_prior(_read_maps(path), labels, str(path))
-    if planes.shape[1:] != size:
+        return soften(bits, labels, priors)
+    maps = format_of(image).read_maps(path, geometry, image)
+    planes = check_prior(maps, labels, str(path), len(geometry.native_shape))
+    if planes.shape[1:] != geometry.native_shape:
+        came, wanted = ("x".join(map(str, s)) for s in (planes.shape[1:], geometry.native_shape))
         raise DataError(
-            f"{path} is {planes.shape[1]}x{planes.shape[2]} (rows x columns), but its image is "
-            f"{size[0]}x{size[1]}. Check that they belong together, and resize one."
+            f"{path} is {came}, but its image {first_file(image)} is {wanted}. Check that they "
+            "belong together, and resize one."
         )
-    return torch.from_numpy(planes)
+    return np.ascontiguousarray(geometry.from_native(planes))
 
 
-def check_prior(values: np.ndarray, labels: Labels, source: str) -> Float[np.ndarray, "k h w"]:
-    """Probabilities in float32, a plane of the labels each.
+def check_prior(
+    values: np.ndarray, labels: Labels, source: str, num_axes: int = 2
+) -> Float[np.ndarray, "k *native"]:
+    """Return probabilities in float32, one map of `num_axes` axes for each plane of the labels.
 
-    (h, w) is one plane, (k, 1, h, w) nnU-Net's form of 2-D images. Of one class two planes are
-    taken for background and class. Raises DataError for what is no such map.
+    A missing first axis is added, and a needless second one, (k, 1, h, w) of nnU-Net's 2-D images,
+    is dropped. Of one class two planes are taken for background and class. Raises DataError for an
+    array that holds no such maps.
     """
     planes = values
-    if planes.ndim == 4 and planes.shape[1] == 1:
+    if planes.ndim == num_axes + 2 and planes.shape[1] == 1:
         planes = planes[:, 0]
-    if planes.ndim == 2:
+    if planes.ndim == num_axes:
         planes = planes[None]
-    if planes.ndim == 3 and labels.kind == "one_class" and len(planes) == 2:
+    if planes.ndim == num_axes + 1 and labels.kind == "one_class" and len(planes) == 2:
         planes = planes[1:]
-    if planes.ndim != 3 or len(planes) != labels.num_planes:
+    if planes.ndim != num_axes + 1 or len(planes) != labels.num_planes:
+        axes = "rows, columns" if num_axes == 2 else "and the axes of the image"
         raise DataError(
-            f"{source} has the shape {values.shape}, but ({labels.num_planes}, rows, columns) is "
+            f"{source} has the shape {values.shape}, but ({labels.num_planes}, {axes}) is "
             f"wanted, a plane for each of {', '.join(labels.plane_names)}."
         )
     planes = np.ascontiguousarray(planes, dtype=np.float32)
@@ -112,33 +122,32 @@ def check_prior(values: np.ndarray, labels: Labels, source: str) -> Float[np.nda
 
 
 def soften(
-    bits: Bool[np.ndarray, "k h w"] | np.ndarray, labels: Labels, priors: Priors
-) -> Float[np.ndarray, "k h w"]:
-    """A hard mask as a prior: doubt falls with the distance from the edge, and never ends.
+    bits: Bool[np.ndarray, "k d h w"], labels: Labels, priors: Priors
+) -> Float[np.ndarray, "k d h w"]:
+    """Turn a hard mask into a prior: doubt falls with the distance from the edge, and never ends.
 
-    The edge runs between pixels: those beside it are half a pixel away. A plane that is all or
-    nothing has no edge, and gets the least doubt everywhere.
+    Distances are in pixels, slice by slice. The edge runs between pixels: those beside it are half
+    a pixel away. A slice that is all or nothing has no edge, and gets the least doubt everywhere.
     """
-    softened = []
-    for plane in bits:
-        if plane.all() or not plane.any():
-            distance = np.where(plane, np.inf, -np.inf)
-        else:
-            inside = np.asarray(distance_transform_edt(plane))
-            outside = np.asarray(distance_transform_edt(~plane))
-            distance = np.where(plane, inside - 0.5, 0.5 - outside)
-        with np.errstate(over="ignore"):
-            softened.append(1 / (1 + np.exp(-distance / priors.softness_px)))
-    planes = np.stack(softened).clip(priors.least, 1 - priors.least)
+    softened = np.stack([[_soften_slice(mask, priors) for mask in plane] for plane in bits])
+    planes = softened.clip(priors.least, 1 - priors.least)
     if labels.kind == "exclusive":
         planes = planes / planes.sum(axis=0, keepdims=True)
     return planes.astype(np.float32)
 
 
-def _read_maps(path: Path) -> np.ndarray:
-    if path.suffix.lower() in ARRAYS:
-        return read_array(path)
-    planes = read_planes(path)
-    if planes.dtype.kind not in "ui":
-        return planes
-    return planes.astype(np.float32) / np.iinfo(planes.dtype).max
+def _soften_slice(mask: Bool[np.ndarray, "h w"], priors: Priors) -> Float[np.ndarray, "h w"]:
+    # SciPy takes a while to import, and most models take no priors from files.
+    from scipy.ndimage import distance_transform_edt
+
+    if mask.all() or not mask.any():
+        distance = np.where(mask, np.inf, -np.inf)
+    else:
+        # SciPy takes a while to import, and most models take no priors from files.
+        from scipy.ndimage import distance_transform_edt
+
+        inside = np.asarray(distance_transform_edt(mask))
+        outside = np.asarray(distance_transform_edt(~mask))
+        distance = np.where(mask, inside - 0.5, 0.5 - outside)
+    with np.errstate(over="ignore"):
+        return 1 / (1 + np.exp(-distance / priors.softness_px))

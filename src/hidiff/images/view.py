@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.ndimage import binary_fill_holes, label, uniform_filter
 
 BLUR_PX = 5
 SHARE = 0.12  # of the way from the darkest pixels to the brightest: below it is black
@@ -14,6 +13,9 @@ def find_view(image: Float[np.ndarray, "c h w"]) -> Bool[np.ndarray, "h w"]:
     Any unit will do, as brightness (the largest channel's) is measured between the 1st and the 95th
     percentile of the image's own. Of an image without contrast everything is view.
     """
+    # SciPy takes a while to import, and few predictions ask for the lit view.
+    from scipy.ndimage import binary_fill_holes, label, uniform_filter
+
     brightness = uniform_filter(image.max(axis=0).astype(np.float32), BLUR_PX)
     least, most = np.percentile(brightness, (1, 95))
     lit = brightness > least + SHARE * (most - least)

@@ -1,14 +1,11 @@
-"""A volume's voxels on their grid, what a file format is, and the checks of every reader."""
+"""A volume's voxels on their grid, and the checks that every reader makes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import psutil
 from jaxtyping import Num
-from nibabel.orientations import io_orientation
 
 from hidiff.images.files import DataError
 from hidiff.images.grid import Grid
@@ -19,24 +16,18 @@ Holds = Literal["image", "mask"]
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume as its files have it, with the scale factors of their headers applied."""
+    """The voxels of one file, with the scale factors of its header applied."""
 
     values: Num[np.ndarray, "c x y z"]
     grid: Grid
     path: Path
-    """the file or folder, of several channels' files the first"""
-
-
-@dataclass(frozen=True)
-class VolumeFormat:
-    """How a kind of file is read: `read_grid` opens the head alone, where there is one."""
-
-    read: Callable[[Path, Holds], Volume]
-    read_grid: Callable[[Path, Holds], Grid]
+    """the file or folder"""
 
 
 def check_memory(path: Path, count: int) -> None:
     """Raise DataError for a volume of more bytes than there is memory."""
+    import psutil  # deferred: pictures do without it
+
     whole = psutil.virtual_memory().total
     if count > whole:
         raise DataError(
@@ -67,6 +58,9 @@ def check_affine(path: Path, affine: np.ndarray) -> None:
             f"{path} has an affine with NaN or infinite numbers, so nobody knows where its voxels "
             "lie. Mend its header (e.g. copy it from the original image)."
         )
+    # Brings all of nibabel, which pictures do without.
+    from nibabel.orientations import io_orientation
+
     flat = abs(np.linalg.det(affine[:3, :3])) < 1e-12
     if flat or np.isnan(io_orientation(affine)).any():  # or nearly so, of sides in kilometres
         raise DataError(

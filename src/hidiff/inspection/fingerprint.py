@@ -1,18 +1,14 @@
-"""What a data set is like, which a plan rests on: sizes, spacing, intensities, classes."""
+"""Sizes, spacings, intensities and classes of a data set, on which a plan rests."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Num
 
 from hidiff.datasets.case import Case
-from hidiff.images.files import DataError, first_file
-from hidiff.images.grid import Grid
-from hidiff.images.pictures import read_mask, read_planes
-from hidiff.images.volume import is_volume, read_any_volume, read_volume_mask
+from hidiff.images import DataError, Grid, Image, find_mixture, read_image, read_mask
 
 MOST_VOXELS = 20_000  # of one case, from which percentiles are taken
 MOST_VALUES = 32  # more values than that in a mask: greys, not classes
@@ -24,7 +20,6 @@ class Fingerprint:
 
     cases: int = 0
     groups: int = 0
-    volumes: bool = False
     channels: Counter[int] = field(default_factory=Counter)
     """channels -> cases"""
     types: Counter[str] = field(default_factory=Counter)
@@ -43,8 +38,13 @@ class Fingerprint:
     """of the masks -> their share of all pixels, background included"""
 
     @property
+    def volumes(self) -> bool:
+        """Whether the images lie on grids, so that spacing and planes mean something."""
+        return bool(self.grids)
+
+    @property
     def foreground_share(self) -> float:
-        """Of pixels that are of any class."""
+        """Share of the pixels that belong to any class."""
         return sum(share for value, share in self.values.items() if value)
 
 
@@ -57,20 +57,21 @@ def take_fingerprint(
     """
     if not cases:
         raise DataError("there is no case to look at. Check the data folder's path.")
-    found = Fingerprint(
-        cases=len(cases),
-        groups=len({case.group for case in cases}),
-        volumes=is_volume(cases[0].image),
-    )
+    mixture = find_mixture(case.image for case in cases)
+    if mixture is not None:
+        raise DataError(
+            f"{mixture[1]} and {mixture[0]} are a volume and a picture. Keep them in two data sets."
+        )
+    found = Fingerprint(cases=len(cases), groups=len({case.group for case in cases}))
     counts: Counter[float] = Counter()
     samples, zeros = [], []
     for number, case in enumerate(cases):
-        if is_volume(case.image) != found.volumes:
-            raise DataError(
-                f"{first_file(case.image)} and {first_file(cases[0].image)} are a volume and a "
-                "picture. Keep them in two data sets."
-            )
-        image, mask = _read_volume(case, found) if found.volumes else _read_picture(case, found)
+        read, mask = _read(case)
+        image = read.values
+        if read.grid is None:
+            found.sizes.append(read.geometry.size)
+        else:
+            found.grids.append(read.grid)
         found.channels[len(image)] += 1
         found.types[str(image.dtype)] += 1
         found.low, found.high = min(found.low, image.min()), max(found.high, image.max())
@@ -92,28 +93,9 @@ def take_fingerprint(
     return found
 
 
-def _read_volume(case: Case, found: Fingerprint) -> tuple[np.ndarray, Num[np.ndarray, "x y z"]]:
-    volume = read_any_volume(case.image)
-    found.grids.append(volume.grid)
-    (mask,) = _masks(case)
-    return volume.values, read_volume_mask(mask, volume.grid, volume.path)
-
-
-def _read_picture(case: Case, found: Fingerprint) -> tuple[np.ndarray, Num[np.ndarray, "h w"]]:
-    files = case.image if isinstance(case.image, tuple) else (case.image,)
-    planes = np.concatenate([read_planes(file) for file in files])
-    mask = read_mask(_masks(case)[0])
-    if mask.shape != planes.shape[1:]:
-        came, wanted = ("x".join(map(str, size)) for size in (mask.shape, planes.shape[1:]))
-        raise DataError(
-            f"{_masks(case)[0]} is {came} (rows x columns), but its image {files[0]} is {wanted}. "
-            "Check that they belong together, and resize one."
-        )
-    found.sizes.append((planes.shape[1], planes.shape[2]))
-    return planes, mask
-
-
-def _masks(case: Case) -> tuple[Path | str, ...]:
+def _read(case: Case) -> tuple[Image, Num[np.ndarray, "d h w"]]:
+    """Read a case's image, with the channels and type of number that it has, and its first mask."""
     if not case.masks:
         raise DataError(f"case {case.name} has no mask, but a plan rests on masks. Add it.")
-    return case.masks[:1]
+    image = read_image(case.image, None)
+    return image, read_mask(case.masks[0], image.geometry, case.image)

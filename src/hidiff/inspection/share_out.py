@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hidiff.datasets.case import Case
-from hidiff.datasets.find import find_files, find_images, find_masks, rater_folders
+from hidiff.datasets.find import find_images, find_masks, rater_folders
 from hidiff.datasets.splits import Splitting, read_lists, split_by_group
 from hidiff.images.files import DataError, first_file
 from hidiff.inspection.findings import Finding
@@ -22,7 +22,7 @@ def share_out_folder(
         images, masks = find_images(root / "images"), find_masks(root / "masks")
         fields = None
         if (root / "fields_of_view").is_dir():
-            fields = find_files(root / "fields_of_view", "(.+)")
+            fields = find_images(root / "fields_of_view")
     except DataError as error:
         return {}, [Finding("stop", str(error))]
     findings = _passed_over(root)

@@ -1,4 +1,4 @@
-"""What was seen of a data set's images and masks so far: counts, and what is wrong."""
+"""Counts of a data set's images and masks, and what is wrong with them."""
 
 import hashlib
 from collections import Counter
@@ -8,24 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from hidiff.datasets.case import Case, mask_of
-from hidiff.images.files import DataError, ImageFiles, first_file
-from hidiff.images.intensity import Intensity, normalise
-from hidiff.images.pictures import (
+from hidiff.datasets.case import Case
+from hidiff.images import (
+    Geometry,
+    Image,
+    Intensity,
+    first_file,
+    format_of,
+    normalise,
     read_field_of_view,
-    read_files,
     read_image,
     read_mask,
-    read_planes,
 )
-from hidiff.images.volume import is_volume, read_any_volume, read_volume, read_volume_mask
-from hidiff.images.voxels import Volume
 from hidiff.inspection.findings import Finding
 from hidiff.labels import Labels
 
 
 class Tally:
-    """What was seen so far."""
+    """Counts of everything seen so far."""
 
     def __init__(
         self, labels: Labels | None, channels: int | None, intensity: Intensity | None
@@ -49,15 +49,16 @@ class Tally:
         self.seen: dict[bytes, list[tuple[str, str]]] = {}  # content -> (split, file)
 
     def look_at(self, case: Case, split: str) -> None:
-        if is_volume(case.image):
-            self._look_at_volume(case, split)
+        """Take a case in: its image, every rater's mask, and its field of view."""
+        image = self._try(first_file(case.image), lambda: self._count_image(case, split))
+        if image is None:  # without its size and grid no mask can be judged
             return
-        size = self._try(first_file(case.image), lambda: self._look_at_image(case.image, split))
-        for mask in map(Path, case.masks):
-            self._try(mask, lambda mask=mask: self._look_at_mask(mask, size))
+        geometry = image.geometry
+        for path in map(Path, case.masks):
+            self._try(path, lambda path=path: self._read_mask(path, geometry, case))
         if case.field_of_view is not None:
-            seen = Path(case.field_of_view)
-            self._try(seen, lambda: _check_size(seen, read_field_of_view(seen).shape[1:], size))
+            path = Path(case.field_of_view)
+            self._try(path, lambda: read_field_of_view(path, geometry, case.image))
 
     def _try(self, path: Path | str, look: Callable[[], Any]) -> Any:
         try:
@@ -69,50 +70,27 @@ class Tally:
             )
             return None
 
-    def _look_at_image(self, files: ImageFiles, split: str) -> tuple[int, int]:
-        path = first_file(files)
-        if isinstance(files, tuple):
-            planes = image = read_files(files, len(files))
-        else:
-            planes = read_planes(path)
-            image = read_image(path, self.wanted_channels or planes.shape[0])
-        self._count_image(path, planes, split)
+    def _count_image(self, case: Case, split: str) -> Image:
+        image = read_image(case.image, None)
+        geometry, values = image.geometry, image.values
+        self.sizes["x".join(map(str, geometry.native_shape))] += 1
+        self.channels[len(values)] += 1
+        self.types[str(values.dtype)] += 1
+        content = hashlib.blake2b(repr((values.shape, str(values.dtype))).encode())
+        content.update(np.ascontiguousarray(values).data)
+        name = first_file(case.image).name
+        self.seen.setdefault(content.digest(), []).append((split, name))
+        if image.grid is not None:
+            sides = "x".join(f"{side:.3g}" for side in image.grid.spacing_mm)
+            self.spacings[f"{sides} mm" if case.has_spacing else "unknown"] += 1
+        if self.wanted_channels is not None:
+            image = format_of(case.image).join([image], self.wanted_channels)
         if self.intensity is not None:
-            normalise(image, self.intensity)
-        return planes.shape[1], planes.shape[2]
+            normalise(image.values.astype(np.float32), self.intensity)
+        return image
 
-    def _look_at_volume(self, case: Case, split: str) -> None:
-        file = first_file(case.image)
-        volume = self._try(file, lambda: self._look_at_voxels(case, split))
-        if volume is None or case.mask is None:  # without its grid no mask can be judged
-            return
-        mask = self._try(file, lambda: Path(mask_of(case)))
-        if mask is not None:
-            grid = volume.grid
-            self._try(mask, lambda: self._count_mask(mask, read_volume_mask(mask, grid, file)))
-
-    def _look_at_voxels(self, case: Case, split: str) -> Volume:
-        wanted = self.wanted_channels
-        volume = read_any_volume(case.image) if wanted is None else read_volume(case.image, wanted)
-        self._count_image(volume.path, volume.values, split)
-        sides = "x".join(f"{side:.3g}" for side in volume.grid.spacing_mm)
-        self.spacings[f"{sides} mm" if case.has_spacing else "unknown"] += 1
-        if self.intensity is not None:
-            normalise(volume.values.astype(np.float32), self.intensity)
-        return volume
-
-    def _count_image(self, path: Path, planes: np.ndarray, split: str) -> None:
-        self.sizes["x".join(map(str, planes.shape[1:]))] += 1
-        self.channels[planes.shape[0]] += 1
-        self.types[str(planes.dtype)] += 1
-        content = hashlib.blake2b(repr((planes.shape, str(planes.dtype))).encode())
-        content.update(np.ascontiguousarray(planes).data)
-        self.seen.setdefault(content.digest(), []).append((split, path.name))
-
-    def _look_at_mask(self, path: Path, size: tuple[int, int] | None) -> None:
-        mask = read_mask(path)
-        self._count_mask(path, mask)
-        _check_size(path, mask.shape, size)
+    def _read_mask(self, path: Path, geometry: Geometry, case: Case) -> None:
+        self._count_mask(path, read_mask(path, geometry, case.image))
 
     def _count_mask(self, path: Path, mask: np.ndarray) -> None:
         self.num_masks += 1
@@ -184,11 +162,3 @@ class Tally:
             elif len(places) > 1:
                 found.append(Finding("warning", "the same image comes more than once.", names))
         return found
-
-
-def _check_size(path: Path, came: tuple[int, ...], wanted: tuple[int, int] | None) -> None:
-    if wanted is not None and tuple(came) != wanted:
-        raise DataError(
-            f"{path} is {came[0]}x{came[1]} (rows x columns), but its image is "
-            f"{wanted[0]}x{wanted[1]}. Check that they belong together, and resize one."
-        )

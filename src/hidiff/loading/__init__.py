@@ -1,53 +1,46 @@
-"""Cases as tensors: loaded, cached, cut into patches and dealt out in batches."""
+"""Cases as tensors: loaded, cached, cut into patches and dealt out in batches.
+
+`hidiff.loading.transforms` is not among the names here: it imports MONAI, which takes seconds, and
+only training needs it.
+"""
 
 from hidiff.loading.augmentation import PRESETS, Augmentation
-from hidiff.loading.dataset import (
-    LoadedCases,
-    TrainingPatches,
-    collate,
-    count_cache,
-    load_case,
+from hidiff.loading.dataset import LoadedCases, TrainingPatches, collate, count_cache
+from hidiff.loading.draws import Draws
+from hidiff.loading.planes import PLANES, Item, PlaneRule, read_item, segmentor_input
+from hidiff.loading.reading import (
+    CaseFiles,
+    Reading,
+    Slicing,
     load_image,
     most_raters,
-    resize_image,
-)
-from hidiff.loading.draws import Draws
-from hidiff.loading.settings import DATA_VARIABLE, DataSettings
-from hidiff.loading.slices import (
-    LoadedVolumes,
-    SlicedVolume,
-    Slicing,
-    count_volume_cache,
-    load_volume,
-    load_volume_mask,
-    read_slice,
-    resize_slices,
+    normalise_image,
     show_slice,
 )
-from hidiff.loading.transforms import training_transform
+from hidiff.loading.resize import resize_image
+from hidiff.loading.settings import DATA_VARIABLE, DataSettings
 
 __all__ = [
     "DATA_VARIABLE",
+    "PLANES",
     "PRESETS",
     "Augmentation",
+    "CaseFiles",
     "DataSettings",
     "Draws",
+    "Item",
     "LoadedCases",
-    "LoadedVolumes",
-    "SlicedVolume",
+    "PlaneRule",
+    "Reading",
     "Slicing",
     "TrainingPatches",
     "collate",
     "count_cache",
-    "count_volume_cache",
-    "load_case",
     "load_image",
-    "load_volume",
-    "load_volume_mask",
     "most_raters",
-    "read_slice",
+    "normalise_image",
+    "read_item",
     "resize_image",
-    "resize_slices",
+    "segmentor_input",
     "show_slice",
-    "training_transform",
 ]

@@ -1,4 +1,4 @@
-"""Items as they are read: kept in memory, kept on the disk as plain arrays, or read each time."""
+"""Items kept in memory, kept on the disk as plain arrays, or read each time."""
 
 import glob
 import hashlib
@@ -6,71 +6,69 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from monai.data.dataset import CacheDataset
-from monai.transforms.compose import Compose
-from torch.utils.data import Dataset
 
 from hidiff.datasets.case import Case
-from hidiff.images.files import DataError
+from hidiff.loading.planes import PLANES
 from hidiff.weights import atomic_write
 
 CACHE_VARIABLE = "HIDIFF_CACHE"  # environment: where items are kept on the disk
 Cache = bool | Literal["disk"]
 
 # Part of every key: raise it whenever what is read out of the same files changes.
-FORMAT = 1
+FORMAT = 2
 FREE_SHARE = 0.1  # of the disk, which stays free
-TENSORS = ("image", "y0", "field_of_view", "raters")
 DETACHED = (".mhd", ".nhdr")  # heads, whose voxels lie in a file beside
 
 
 @runtime_checkable
 class Load(Protocol):
-    """From a case to its item; `arguments` are all that the result depends on beside the files."""
+    """Reads a case's item; `arguments` are all that the result depends on beside the files."""
 
     arguments: tuple[Any, ...]
 
     def __call__(self, case: Case) -> dict[str, Any]: ...
 
 
-def cached(cases: Sequence[Case], load: Load, cache: Cache) -> Dataset[Any]:
-    """The items of the cases by number. True reads all of them now, and keeps them in memory."""
-    return DiskCache(cases, load) if cache == "disk" else MonaiCache(cases, load, cache)
+def cached(cases: Sequence[Case], load: Load, cache: Cache) -> "Items":
+    """Return the items of the cases by number. True reads all of them now, and keeps them."""
+    if cache == "disk":
+        return DiskCache(cases, load)
+    if not cache:
+        return ReadEachTime(cases, load)
+    with ThreadPoolExecutor() as pool:  # decoding lets go of Python's lock
+        return list(pool.map(load, cases))
 
 
-class MonaiCache(Dataset[Any]):
-    """Items that MONAI keeps in memory, or reads each time; what goes wrong comes unwrapped."""
+class Items(Protocol):
+    """Items by number."""
 
-    def __init__(self, cases: Sequence[Case], load: Load, keep: bool) -> None:
-        try:
-            self._items = CacheDataset(
-                list(cases),
-                Compose([load]),
-                cache_rate=float(keep),
-                num_workers=None,
-                progress=False,
-                copy_cache=False,  # nothing downstream writes into an item
-            )
-        except RuntimeError as error:
-            raise _unwrap(error) from None
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> dict[str, Any]: ...
+
+
+class ReadEachTime:
+    """Items that are read whenever they are asked for."""
+
+    def __init__(self, cases: Sequence[Case], load: Load) -> None:
+        self.cases = list(cases)
+        self.load = load
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.cases)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        try:
-            return cast(dict[str, Any], self._items[index])
-        except RuntimeError as error:
-            raise _unwrap(error) from None
+        return self.load(self.cases[index])
 
 
-class DiskCache(Dataset[Any]):
-    """Items out of a folder of arrays, mapped into memory; what is not there is read and put there.
+class DiskCache:
+    """Items in a folder of arrays, mapped into memory; a missing one is read and written there.
 
     An item is found by its files' paths, sizes and times and by the settings that it was read with,
     so a changed one is read again; voxels that lie in a file beside their head (MHD, NHDR) must
@@ -99,7 +97,7 @@ class DiskCache(Dataset[Any]):
         return item
 
     def _write(self, stem: Path, item: dict[str, Any]) -> None:
-        arrays = {name: item[name].numpy() for name in TENSORS if name in item}
+        arrays = {name: item[name].numpy() for name in PLANES if name in item}
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)
             disk = shutil.disk_usage(stem.parent)
@@ -120,7 +118,7 @@ class DiskCache(Dataset[Any]):
 
 
 def cache_folder() -> Path:
-    """$HIDIFF_CACHE, else hidiff/ in the user's folder for caches."""
+    """Return $HIDIFF_CACHE, else hidiff/ in the user's folder for caches."""
     own = os.environ.get(CACHE_VARIABLE)
     if own:
         return Path(own).expanduser()
@@ -129,43 +127,35 @@ def cache_folder() -> Path:
 
 
 def item_key(case: Case, arguments: tuple[Any, ...]) -> str | None:
-    """What an item depends on, in one word; None where a file of its is not there."""
+    """Return a key that changes when a case's files or the settings change; None if one is missing.
+
+    The names of the planes belong to it, so that a new plane makes new items.
+    """
     # a representation of settings is complete and the same in every process
-    told = [repr((FORMAT, case, arguments))]
+    state = [repr((FORMAT, tuple(PLANES), case, arguments))]
     try:
         for path in _files(case):
-            state = path.stat()
-            told.append(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}")
+            file = path.stat()
+            state.append(f"{path.resolve()} {file.st_size} {file.st_mtime_ns}")
     except OSError:
         return None
-    return hashlib.blake2b("\n".join(told).encode(), digest_size=20).hexdigest()
-
-
-def _unwrap(error: BaseException) -> BaseException:
-    """What went wrong, out of the layers of RuntimeError that MONAI wraps around it."""
-    inner: BaseException | None = error
-    while inner is not None and not isinstance(inner, DataError):
-        inner = inner.__cause__
-    return error if inner is None else inner
+    return hashlib.blake2b("\n".join(state).encode(), digest_size=20).hexdigest()
 
 
 def _files(case: Case) -> Iterator[Path]:
-    """Every file that the item is read from."""
-    images = case.image if isinstance(case.image, tuple) else (case.image,)
-    for path in map(Path, (*images, *case.masks)):
-        if path.is_dir():
-            yield from sorted(path.iterdir())
-        elif path.suffix.lower() in DETACHED:
-            yield from sorted(path.parent.glob(f"{glob.escape(path.stem)}.*"))
-        else:
-            yield path
-    for path in (case.field_of_view, case.prior):
-        if path is not None:
-            yield Path(path)
+    """Yield every file that the item is read from."""
+    for rule in PLANES.values():
+        for path in map(Path, rule.files(case)):
+            if path.is_dir():
+                yield from sorted(path.iterdir())
+            elif path.suffix.lower() in DETACHED:
+                yield from sorted(path.parent.glob(f"{glob.escape(path.stem)}.*"))
+            else:
+                yield path
 
 
 def _read(stem: Path, name: str) -> dict[str, Any] | None:
-    """None for an item that is not there, or not whole."""
+    """Read an item; None for one that is missing or not whole."""
     item: dict[str, Any] = {"name": name}
     files = list(stem.parent.glob(f"{stem.name}.*.npy"))
     for file in files:

@@ -1,122 +1,135 @@
-"""Cases as tensors: loaded whole, cut into training patches, and put together in batches."""
+"""Cases as tensors: slices by number, cut into training patches, and put together in batches."""
 
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from monai.transforms.compose import Compose
-from monai.transforms.transform import Transform
-from torch import Tensor
-from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
 from hidiff.datasets.case import Case
-from hidiff.images.files import DataError, ImageFiles, first_file
-from hidiff.images.intensity import Intensity, normalise
-from hidiff.images.pictures import read_field_of_view, read_files, read_mask, read_size
-from hidiff.images.priors import Priors, read_prior
-from hidiff.labels import Labels
+from hidiff.images import DataError, first_file, format_of
 from hidiff.loading.cache import Cache, cached
+from hidiff.loading.planes import (
+    Item,
+    count_bytes,
+    in_floats,
+    patch_planes,
+    read_item,
+    slice_item,
+)
+from hidiff.loading.reading import Reading
 from hidiff.seeding import derive, generator
+
+if TYPE_CHECKING:  # prediction imports this module too, and does without MONAI
+    import monai.transforms.compose
 
 
 @runtime_checkable
 class Loaded(Protocol):
-    """Items by number, as TrainingPatches cuts them up: pictures, or slices of volumes."""
+    """Items by number, as TrainingPatches cuts them up."""
 
     def __len__(self) -> int: ...
 
-    def stored(self, index: int) -> "Item": ...
+    def stored(self, index: int) -> Item: ...
 
     def showing_a_class(self, index: int) -> Sequence[int]: ...
 
 
-# name: str; image (c h w), y0 (k h w), field_of_view (1 h w): float32 tensors. Where several raters
-# looked: y0 is what most of them say, and raters (r k h w, booleans) what each says.
-Item = dict[str, Any]
-
-
 class LoadedCases(Dataset[Item]):
-    """Cases by number: name, image (c h w), y0 (k h w) and field_of_view (1 h w), all float32.
+    """The slices of all cases by number, case after case; a picture is one slice.
 
-    With `cache`, MONAI reads every case once, at the start, and keeps 4 bytes a channel and
-    pixel, and 1 a mask plane and pixel; "disk" keeps the same in `cache_folder()`, as it is asked
-    for. `size` (h, w) resizes all; None leaves each as it is. With
-    `priors` the planes of each case's prior follow the image's channels.
+    Each is an item: name, image (c h w), y0 (k h w), field_of_view (1 h w), and every other plane
+    of PLANES that the case has; raters (r k h w) are booleans, the others float32. With `cache`
+    all cases are read once, at the start, and kept; "disk" keeps them in `cache_folder()`, each as
+    it is asked for.
     """
 
-    def __init__(
-        self,
-        cases: Sequence[Case],
-        labels: Labels,
-        channels: int,
-        intensity: Intensity,
-        size: tuple[int, int] | None = None,
-        cache: Cache = True,
-        priors: Priors | None = None,
-    ) -> None:
+    def __init__(self, cases: Sequence[Case], reading: Reading, cache: Cache = True) -> None:
         check_names(cases)
         self.cases = list(cases)
-        load = _LoadCase(labels, channels, intensity, size, priors)
-        self._items = cached(self.cases, load, cache)
+        self.reading = reading
+        self._items = cached(self.cases, _ReadItem(reading), cache)
+        self._slices: list[tuple[int, int]] = []
+        """case and slice of each number"""
+        self._names: list[str] = []
+        self._first: list[int] = []
+        """number of each case's first slice"""
+        self._shown: dict[int, list[int]] = {}
+        for number, case in enumerate(self.cases):
+            format, plane = format_of(case.image), reading.slicing.plane
+            depth = format.count_slices(first_file(case.image), plane)
+            self._first.append(len(self._slices))
+            self._slices += [(number, z) for z in range(depth)]
+            self._names += [format.geometry_type.slice_key(case.name, z) for z in range(depth)]
 
     def __len__(self) -> int:
-        return len(self.cases)
+        return len(self._slices)
 
     def __getitem__(self, index: int) -> Item:
         return in_floats(self.stored(index))
 
     def stored(self, index: int) -> Item:
-        """The item as it lies in the cache, with y0 and field_of_view as booleans: read only."""
+        """Return the item as it lies in the cache, bits as booleans: read only."""
         if not -len(self) <= index < len(self):
-            raise IndexError(f"case {index} of {len(self)}")
-        return self._items[index % len(self)]
+            raise IndexError(f"slice {index} of {len(self)}")
+        number, z = self._slices[index]
+        neighbours = self.reading.slicing.neighbours
+        return slice_item(self._items[number], z, neighbours, self._names[index])
 
     def showing_a_class(self, index: int) -> Sequence[int]:
-        """What may be shown in place of an empty item (see LoadedVolumes): nothing."""
-        return ()
+        """Return the slices of the same case that show a class, in place of an empty one.
+
+        A case without another slice has none to offer, so its mask need not be looked through.
+        """
+        number, _ = self._slices[index]
+        if number not in self._shown:
+            first = self._first[number]
+            end = (*self._first, len(self))[number + 1]
+            self._shown[number] = self._find_shown(number, first) if end - first > 1 else []
+        return self._shown[number]
+
+    def _find_shown(self, number: int, first: int) -> list[int]:
+        y0 = self._items[number]["y0"][self.reading.labels.class_planes]
+        present = y0.flatten(2).any(dim=2).any(dim=0).tolist()
+        return [first + z for z, shown in enumerate(present) if shown]
 
 
-def in_floats(item: Item) -> Item:
-    """A stored item as an item."""
-    return {**item, "y0": item["y0"].float(), "field_of_view": item["field_of_view"].float()}
-
-
-def count_cache(
-    cases: Sequence[Case], channels: int, planes: int, size: tuple[int, int] | None = None
-) -> int:
-    """Bytes that LoadedCases keeps of the cases, from their images' heads alone.
+def count_cache(cases: Sequence[Case], reading: Reading) -> int:
+    """Count the bytes that LoadedCases keeps of the cases, from their images' heads alone.
 
     An image that does not read counts nothing: reading it will tell.
     """
-    pixels = 0
+    total = 0
     for case in cases:
-        if size is not None:
-            pixels += size[0] * size[1]
-            continue
+        file, plane = first_file(case.image), reading.slicing.plane
         with contextlib.suppress(DataError):
-            height, width = read_size(first_file(case.image))
-            pixels += height * width
-    readings = max((len(case.masks) for case in cases), default=1)
-    kept = 1 if readings == 1 else readings + 1  # every rater's, and what most say
-    return pixels * (4 * channels + planes * kept + 1)
+            format, size = format_of(case.image), reading.size
+            if size is None and reading.slicing.spacing_mm is not None:
+                size = reading.size_of(format.read_geometry(file, plane))
+            if size is None:
+                pixels = format.count_values(file)
+            else:
+                pixels = format.count_slices(file, plane) * size[0] * size[1]
+            total += pixels * count_bytes(case, reading)
+    return total
 
 
 class TrainingPatches(Dataset[Item]):
-    """Patches by key (epoch, case number): each a pure function of the seed and its key.
+    """Patches by key (epoch, slice number): each a pure function of the seed and its key.
 
     So workers, batches, ranks and resumed runs all cut the same patch. Keys come from `Draws`;
-    the transform from `training_transform`. `foreground_share` of a volume's empty slices are
+    the transform from `training_transform`. `foreground_share` of a case's empty slices are
     replaced by one of its others. Of several raters each draw shows one, as likely as any other.
     One thread at a time; worker processes are fine.
     """
 
     def __init__(
-        self, loaded: Loaded, transform: Compose, seed: int, foreground_share: float = 0.0
+        self,
+        loaded: Loaded,
+        transform: "monai.transforms.compose.Compose",
+        seed: int,
+        foreground_share: float = 0.0,
     ) -> None:
         self.loaded = loaded
         self.transform = transform
@@ -127,112 +140,35 @@ class TrainingPatches(Dataset[Item]):
         return len(self.loaded)
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
-        epoch, case = key
+        epoch, number = key
         # MONAI's generators take 32 bits.
-        state = derive(self.seed, "patch", epoch, case) % 2**32
+        state = derive(self.seed, "patch", epoch, number) % 2**32
         self.transform.set_random_state(seed=state)
-        item = self.loaded.stored(self._choose(epoch, case))
-        return cast(Item, self.transform(self._one_rater(item, epoch, case)))
+        item = self.loaded.stored(self._choose(epoch, number))
+        return cast(Item, self.transform(self._for_patch(item, epoch, number)))
 
-    def _one_rater(self, item: Item, epoch: int, case: int) -> Item:
-        if "raters" not in item:
-            return item
-        raters = item["raters"]
-        draws = generator(self.seed, "rater", epoch, case)
-        chosen = int(torch.randint(len(raters), (), generator=draws))
-        others = {key: value for key, value in item.items() if key != "raters"}
-        return {**others, "y0": raters[chosen]}
+    def _for_patch(self, item: Item, epoch: int, number: int) -> Item:
+        """Return the planes of a patch, with the mask of one rater where there are several."""
+        names = {"name", *patch_planes()}
+        patch = {name: value for name, value in item.items() if name in names}
+        if "raters" in item:
+            raters = item["raters"]
+            draws = generator(self.seed, "rater", epoch, number)
+            patch["y0"] = raters[int(torch.randint(len(raters), (), generator=draws))]
+        return patch
 
-    def _choose(self, epoch: int, case: int) -> int:
-        shown = self.loaded.showing_a_class(case)
-        if not shown or case in shown:
-            return case
-        draws = generator(self.seed, "slice", epoch, case)
+    def _choose(self, epoch: int, number: int) -> int:
+        shown = self.loaded.showing_a_class(number)
+        if not shown or number in shown:
+            return number
+        draws = generator(self.seed, "slice", epoch, number)
         if torch.rand((), generator=draws) >= self.foreground_share:
-            return case
+            return number
         return shown[int(torch.randint(len(shown), (), generator=draws))]
 
 
-def load_image(
-    image: ImageFiles,
-    channels: int,
-    intensity: Intensity,
-    size: tuple[int, int] | None = None,
-) -> Float[Tensor, "c h w"]:
-    """An image as the networks see it: read, normalised as a whole, then resized."""
-    raw = read_files(image, channels)
-    try:
-        normalised = torch.from_numpy(normalise(raw, intensity))
-    except ValueError as error:
-        raise DataError(f"{first_file(image)}: {error}") from None
-    return normalised if size is None else resize_image(normalised, size)
-
-
-def load_case(
-    case: Case,
-    labels: Labels,
-    channels: int,
-    intensity: Intensity,
-    size: tuple[int, int] | None = None,
-    priors: Priors | None = None,
-) -> Item:
-    """A case's item, with y0 and field_of_view as booleans; a set without one sees everything."""
-    image = load_image(case.image, channels, intensity)
-    if priors is not None:
-        shape = (image.shape[1], image.shape[2])
-        image = torch.cat([image, read_prior_of(case, labels, priors, shape)])
-    file = first_file(case.image)
-    if case.mask is None:
-        raise DataError(
-            f"case {case.name} has no mask, but training and evaluation want one. "
-            "Use load_image to predict."
-        )
-    readings = []
-    for mask in case.masks:
-        y0 = _encode(mask, read_mask(mask), labels)
-        _check_same_size(file, image, mask, y0)
-        readings.append(y0)
-    raters = torch.stack(readings)
-    if case.field_of_view is None:
-        field_of_view = torch.ones((1, *image.shape[-2:]), dtype=torch.bool)
-    else:
-        field_of_view = torch.from_numpy(read_field_of_view(case.field_of_view)) > 0
-        _check_same_size(file, image, case.field_of_view, field_of_view)
-    if size is not None:
-        image, raters, field_of_view = (
-            resize_image(image, size),
-            resize_bits(raters, size),
-            resize_bits(field_of_view, size),
-        )
-    item = {
-        "name": case.name,
-        "image": image,
-        "y0": most_raters(raters, labels),
-        "field_of_view": field_of_view,
-    }
-    return item if len(raters) == 1 else {**item, "raters": raters}
-
-
-def most_raters(raters: Bool[Tensor, "r k h w"], labels: Labels) -> Bool[Tensor, "k h w"]:
-    """One truth out of several: what at least half of the raters say.
-
-    Of exclusive classes, where no such one need be: what most say, the first class of equals.
-    """
-    if labels.kind != "exclusive":
-        return 2 * raters.sum(dim=0) >= len(raters)
-    votes = raters.sum(dim=0)
-    return torch.arange(len(votes))[:, None, None] == votes.argmax(dim=0)
-
-
-def resize_image(image: Float[Tensor, "c h w"], size: tuple[int, int]) -> Float[Tensor, "c H W"]:
-    """Bilinear, smoothed first where it shrinks; the same size comes back untouched."""
-    if tuple(image.shape[-2:]) == tuple(size):
-        return image
-    return interpolate(image[None], size, mode="bilinear", antialias=True)[0]
-
-
 def collate(items: Sequence[Item]) -> dict[str, Any]:
-    """A batch: name (list), image (b c h w), y0 (b k h w), field_of_view (b 1 h w)."""
+    """Return a batch: name (list), and each plane of patches (b p h w)."""
     sizes = {tuple(item["image"].shape[-2:]) for item in items}
     if len(sizes) > 1:
         raise DataError(
@@ -240,43 +176,10 @@ def collate(items: Sequence[Item]) -> dict[str, Any]:
             "Set the data's size, cut patches, or use batches of 1."
         )
     batch: dict[str, Any] = {"name": [item["name"] for item in items]}
-    for key in ("image", "y0", "field_of_view"):
-        batch[key] = torch.stack([item[key] for item in items])
+    for name in patch_planes():
+        if name in items[0]:
+            batch[name] = torch.stack([item[name] for item in items])
     return batch
-
-
-class _LoadCase(Transform):
-    """load_case in the form that MONAI knows to be the same every time, and so caches."""
-
-    def __init__(
-        self,
-        labels: Labels,
-        channels: int,
-        intensity: Intensity,
-        size: tuple[int, int] | None,
-        priors: Priors | None,
-    ) -> None:
-        self.arguments = (labels, channels, intensity, size, priors)
-
-    def __call__(self, case: Case) -> Item:
-        return load_case(case, *self.arguments)
-
-
-def _encode(path: Path | str, mask: np.ndarray, labels: Labels) -> Tensor:
-    try:
-        return torch.from_numpy(labels.encode(mask)) > 0
-    except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
-
-
-def resize_bits(bits: Bool[Tensor, "*k h w"], size: tuple[int, int]) -> Bool[Tensor, "*k H W"]:
-    """The nearest pixel's; the same size comes back untouched."""
-    if tuple(bits.shape[-2:]) == tuple(size):
-        return bits
-    # nearest-exact takes the pixel that bilinear centres on; plain nearest is half a pixel off.
-    planes = bits.reshape(1, -1, *bits.shape[-2:]).to(torch.uint8)
-    resized = interpolate(planes, size, mode="nearest-exact")
-    return resized.reshape(*bits.shape[:-2], *size) > 0
 
 
 def check_names(cases: Sequence[Case]) -> None:
@@ -287,19 +190,11 @@ def check_names(cases: Sequence[Case]) -> None:
         raise DataError(f"two cases are called {twice!r}, but names must differ. Rename one.")
 
 
-def _check_same_size(path: Path | str, image: Tensor, other: Path | str, bits: Tensor) -> None:
-    came, wanted = tuple(bits.shape[-2:]), tuple(image.shape[-2:])
-    if came != wanted:
-        raise DataError(
-            f"{other} is {came[0]}x{came[1]} (rows x columns), but its image {path} is "
-            f"{wanted[0]}x{wanted[1]}. Check that they belong together, and resize one."
-        )
+class _ReadItem:
+    """`read_item` with its settings, as caches call it."""
 
+    def __init__(self, reading: Reading) -> None:
+        self.arguments = (reading,)
 
-def read_prior_of(
-    case: Case, labels: Labels, priors: Priors, size: tuple[int, int]
-) -> Float[Tensor, "k h w"]:
-    """As `read_prior`, of a case that has one."""
-    if case.prior is None:
-        raise DataError(f"case {case.name} has no prior, but the model refines priors from files.")
-    return read_prior(case.prior, labels, priors, size)
+    def __call__(self, case: Case) -> Item:
+        return read_item(case, *self.arguments)

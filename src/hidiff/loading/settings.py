@@ -14,7 +14,7 @@ from hidiff.images.intensity import Intensity
 from hidiff.images.priors import Priors
 from hidiff.loading.augmentation import PRESETS, Augmentation, check_square
 from hidiff.loading.cache import Cache
-from hidiff.loading.slices import Slicing
+from hidiff.loading.reading import Slicing
 from hidiff.sides import check_sides
 
 OutsideFieldOfView = Literal["background", "ignored"]

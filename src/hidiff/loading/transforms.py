@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from monai.data.meta_obj import get_track_meta, set_track_meta
 from monai.transforms.compose import Compose
 from monai.transforms.intensity.dictionary import (
@@ -23,8 +24,11 @@ from torch.nn.functional import pad
 
 from hidiff.labels import Labels
 from hidiff.loading.augmentation import Augmentation, check_square
+from hidiff.loading.planes import patch_planes
 
-KEYS = ("image", "y0", "field_of_view")
+# MONAI's and torch's words for what lies past an image's edge
+GRID_PADDING = {"edge": "border", "zero": "zeros"}
+CROP_PADDING = {"edge": "replicate", "zero": "constant"}
 
 
 def training_transform(
@@ -32,13 +36,10 @@ def training_transform(
     augmentation: Augmentation,
     foreground_share: float,
     labels: Labels,
-    prior_planes: int = 0,
 ) -> "PlainCompose":
-    """A loaded item -> the same item as a patch: plain float32 tensors, masks still exact bits.
+    """Return what makes a patch of a stored item: plain float32 tensors, masks still exact bits.
 
-    The image's last `prior_planes` are a prior: they are cut and turned with it, and their values
-    stay, but past the rim of a lens.
-
+    Every plane is cut and turned as its rule in PLANES says; brightness changes in the image alone.
     Where a patch reaches beyond the image (a small image, a turned patch), the image's edge is
     repeated, the mask is empty (background, for exclusive classes) and field_of_view is 0.
     """
@@ -51,8 +52,10 @@ def training_transform(
         *([Lens(augmentation.lens)] if augmentation.lens else []),
         CropPatch(patch_size, room, foreground_share, labels.class_planes),
         *_shape_steps(patch_size, augmentation),
-        *_brightness_steps(augmentation, prior_planes),
-        EnsureTyped(KEYS, dtype=torch.float32, track_meta=False),
+        *_brightness_steps(augmentation),
+        EnsureTyped(
+            tuple(patch_planes()), dtype=torch.float32, track_meta=False, allow_missing_keys=True
+        ),
     ]
     if labels.kind == "exclusive":
         steps.append(FillBackground())
@@ -60,29 +63,40 @@ def training_transform(
 
 
 def _shape_steps(patch_size: tuple[int, int], augmentation: Augmentation) -> list[Transform]:
+    rules = patch_planes()
+    names = tuple(rules)  # of which an item may lack some, such as a prior
     steps: list[Transform] = []
     if augmentation.affine:
         steps.append(
             RandAffined(
-                KEYS,
+                names,
                 spatial_size=patch_size,
                 prob=augmentation.affine,
                 rotate_range=math.radians(augmentation.rotation_degrees),
                 scale_range=(augmentation.zoom, augmentation.zoom),
-                mode=("bilinear", "nearest", "nearest"),
-                padding_mode=("border", "zeros", "zeros"),
+                mode=tuple(rule.interpolation for rule in rules.values()),
+                padding_mode=tuple(GRID_PADDING[rule.beyond] for rule in rules.values()),
+                allow_missing_keys=True,
             )
         )
     if augmentation.flip_vertical:
-        steps.append(RandFlipd(KEYS, prob=augmentation.flip_vertical, spatial_axis=0))
+        steps.append(
+            RandFlipd(
+                names, prob=augmentation.flip_vertical, spatial_axis=0, allow_missing_keys=True
+            )
+        )
     if augmentation.flip_horizontal:
-        steps.append(RandFlipd(KEYS, prob=augmentation.flip_horizontal, spatial_axis=1))
+        steps.append(
+            RandFlipd(
+                names, prob=augmentation.flip_horizontal, spatial_axis=1, allow_missing_keys=True
+            )
+        )
     if augmentation.rotate90:
-        steps.append(RandRotate90d(KEYS, prob=augmentation.rotate90))
+        steps.append(RandRotate90d(names, prob=augmentation.rotate90, allow_missing_keys=True))
     return steps
 
 
-def _brightness_steps(augmentation: Augmentation, prior_planes: int) -> list[Transform]:
+def _brightness_steps(augmentation: Augmentation) -> list[Transform]:
     a = augmentation
     steps: list[Transform] = []
     if a.gamma:
@@ -97,7 +111,7 @@ def _brightness_steps(augmentation: Augmentation, prior_planes: int) -> list[Tra
         )
     if a.noise:
         steps.append(RandGaussianNoised("image", prob=a.noise, std=a.noise_std))
-    return [PutAside(prior_planes), *steps, PutBack()] if steps and prior_planes else steps
+    return steps
 
 
 def _room_to_turn(augmentation: Augmentation) -> float:
@@ -139,19 +153,29 @@ class Lens(Randomizable, Transform):
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         if self.R.random() >= self.prob:
             return dict(data)
-        image = data["image"]
-        height, width = image.shape[-2:]
+        height, width = data["image"].shape[-2:]
         radius = min(height, width) * self.R.uniform(0.4, 0.8)
         row, column = (side * self.R.uniform(0.4, 0.6) for side in (height, width))
         rows, columns = torch.arange(height)[:, None] - row, torch.arange(width) - column
         past_rim = (rows**2 + columns**2).sqrt() - radius
         light = (0.5 - past_rim / self.R.uniform(1, 5)).clamp(0, 1).float()
-        black = image.amin(dim=(-2, -1), keepdim=True)
-        return {
-            **data,
-            "image": torch.lerp(black.expand_as(image), image, light.expand_as(image)),
-            "y0": data["y0"] * (past_rim < 0),
+        past = {
+            "lowest": lambda plane: _darken(plane, light),
+            "zero": lambda plane: plane * (past_rim < 0),
+            "kept": lambda plane: plane,
         }
+        changed = {
+            name: past[rule.past_lens](data[name])
+            for name, rule in patch_planes().items()
+            if name in data
+        }
+        return {**data, **changed}
+
+
+def _darken(plane: Float[Tensor, "c h w"], light: Float[Tensor, "h w"]) -> Float[Tensor, "c h w"]:
+    """Fade to the lowest value of each channel where there is no light."""
+    lowest = plane.amin(dim=(-2, -1), keepdim=True)
+    return torch.lerp(lowest.expand_as(plane), plane, light.expand_as(plane))
 
 
 class CropPatch(Randomizable, Transform):
@@ -195,12 +219,12 @@ class CropPatch(Randomizable, Transform):
             _start(*numbers)
             for numbers in zip(centre, image_size, self.patch_size, self.crop_size, strict=True)
         ]
-        return {
-            key: _crop(value, starts, self.crop_size, "replicate" if key == "image" else "constant")
-            if key in KEYS
-            else value
-            for key, value in data.items()
+        cut = {
+            name: _crop(data[name], starts, self.crop_size, CROP_PADDING[rule.beyond])
+            for name, rule in patch_planes().items()
+            if name in data
         }
+        return {**data, **cut}
 
 
 class FillBackground(MapTransform):
@@ -213,26 +237,6 @@ class FillBackground(MapTransform):
         y0 = data["y0"].clone()
         y0[0] = 1 - y0[1:].sum(dim=0)
         return {**data, "y0": y0}
-
-
-class PutAside(Transform):
-    """Take the image's last planes away, so that nothing changes them."""
-
-    def __init__(self, num_planes: int) -> None:
-        self.num_planes = num_planes
-
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        image = data["image"]
-        return {**data, "image": image[: -self.num_planes], "aside": image[-self.num_planes :]}
-
-
-class PutBack(Transform):
-    """Put the planes that were put aside where they were."""
-
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        data = dict(data)
-        data["image"] = torch.cat([data["image"], data.pop("aside")])
-        return data
 
 
 def _grown(side: int, room: float) -> int:

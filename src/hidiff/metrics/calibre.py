@@ -4,7 +4,6 @@ from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.ndimage import distance_transform_edt
 
 from hidiff.metrics.masks import pixel_sides
 
@@ -22,6 +21,9 @@ def local_width(
     line of 3 pixels has a radius of 2: the width is twice the radius less one pixel (its smallest
     side). Exact for odd numbers of pixels, one pixel too little for even ones.
     """
+    # Prediction imports this package, measures nothing, and does without SciPy.
+    from scipy.ndimage import distance_transform_edt
+
     sides = pixel_sides(mask.shape, spacing)
     padded = np.pad(mask, 1)
     radius = np.asarray(distance_transform_edt(padded, sampling=sides))

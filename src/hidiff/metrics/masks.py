@@ -5,8 +5,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.ndimage import binary_erosion, find_objects
-from scipy.spatial import KDTree
 
 ROUNDING = 1e-6  # share of a tolerance by which a distance may exceed it: floats are not exact
 
@@ -106,6 +104,10 @@ def surface_distances(
     sides: tuple[float, ...],
 ) -> tuple[Float[np.ndarray, "m"], Float[np.ndarray, "n"]]:
     """From each surface pixel of one mask to the other's surface, both ways; neither is empty."""
+    # Prediction imports this package, measures nothing, and does without SciPy.
+    from scipy.ndimage import find_objects
+    from scipy.spatial import KDTree
+
     # Outside the box around both masks nothing is: a volume is mostly that.
     (box,) = find_objects((predicted | truth).view(np.uint8))
     surface, other = (surface_points(mask[box]) * sides for mask in (predicted, truth))
@@ -116,6 +118,8 @@ def surface_distances(
 
 def surface_points(mask: Bool[np.ndarray, "*space"]) -> Float[np.ndarray, "n dimensions"]:
     """Where the surface's pixels lie, in pixels."""
+    from scipy.ndimage import binary_erosion  # deferred, see surface_distances
+
     return np.argwhere(mask & ~np.asarray(binary_erosion(mask), dtype=bool)).astype(np.float64)
 
 

@@ -5,14 +5,15 @@ An object is a connected component: pixels that touch, corners included (8 neigh
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.ndimage import generate_binary_structure, label
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from hidiff.metrics.masks import MaskMetric, check_same_size, distance_unit, pixel_sides
+
+if TYPE_CHECKING:  # imported where it is used, see `overlaps`
+    import scipy.sparse
 
 OBJECT_METRICS = {
     "object_f1": MaskMetric("Object F1", "higher", "share", 1.0, 0.0),
@@ -70,8 +71,12 @@ def match_objects(
 
 def overlaps(
     truth: Bool[np.ndarray, "*space"], predicted: Bool[np.ndarray, "*space"]
-) -> tuple[csr_array, Int[np.ndarray, "n"], Int[np.ndarray, "m"]]:
+) -> tuple["scipy.sparse.csr_array", Int[np.ndarray, "n"], Int[np.ndarray, "m"]]:
     """Pixels that each object of the one shares with each of the other, and their own pixels."""
+    # Prediction imports this package, measures nothing, and does without SciPy.
+    from scipy.ndimage import generate_binary_structure, label
+    from scipy.sparse import coo_array
+
     touching = generate_binary_structure(truth.ndim, truth.ndim)
     # SciPy returns a pair unless it is given an output.
     labels, n = label(truth, touching)  # pyright: ignore[reportGeneralTypeIssues]
@@ -84,12 +89,15 @@ def overlaps(
 
 
 def match_one_to_one(
-    shared: csr_array,
+    shared: "scipy.sparse.csr_array",
     counts: Int[np.ndarray, "n"],
     predicted_counts: Int[np.ndarray, "m"],
     min_iou: float,
 ) -> tuple[Bool[np.ndarray, "n"], Bool[np.ndarray, "m"]]:
     """Whether each object has a partner, as many pairs of an IoU above `min_iou` as can be."""
+    from scipy.sparse import coo_array  # deferred, see overlaps
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
     pairs = shared.tocoo()
     row, column = pairs.coords
     iou = pairs.data / (counts[row] + predicted_counts[column] - pairs.data)

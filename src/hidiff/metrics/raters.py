@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.optimize import linear_sum_assignment
 
 from hidiff.metrics.masks import Metric, check_same_size
 
@@ -50,6 +49,9 @@ def matched_iou(across: Float[np.ndarray, "n r"]) -> float:
     Each side is repeated until both are as many as their least common multiple, then paired one to
     one (Hungarian method), as in https://arxiv.org/abs/1905.13077.
     """
+    # Prediction imports this package, measures nothing, and does without SciPy.
+    from scipy.optimize import linear_sum_assignment
+
     n, r = across.shape
     common = math.lcm(n, r)
     repeated = across.repeat(common // n, axis=0).repeat(common // r, axis=1)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import wilcoxon
 
 FEWEST_GROUPS = 6  # of fewer pairs no signed-rank test can give a p below 0.05
 
@@ -25,6 +24,9 @@ def signed_rank(differences: Float[np.ndarray, "n"]) -> SignedRank:
     Zeros are left out, as Wilcoxon did. Of fewer than FEWEST_GROUPS others p cannot be below 0.05,
     whatever they are; of none it is 1.
     """
+    # takes half as long to import as torch; prediction imports this package and tests nothing
+    from scipy.stats import wilcoxon
+
     changed = differences[differences != 0]
     if len(changed) == 0:
         return SignedRank(1.0, 0)

@@ -8,7 +8,7 @@ the "band" or the "size", and the "count" of them.
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from hidiff.labels import MEAN
 from hidiff.metrics.statistics import SignedRank, signed_rank
 from hidiff.weights import atomic_write
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 KEYS = ("case", "group", "class", "source")
 SCALE = {"per": "image", "unit": "px"}  # what a row means that does not say it
 NOT_METRICS = (*KEYS, *SCALE, "band", "size", "count")

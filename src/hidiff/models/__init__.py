@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class ShippedModel:
-    """NAME.safetensors, and beside it NAME.json and NAME.md; benchmarks/shipped_models.py makes
+    """NAME.safetensors, and beside it NAME.json and NAME.md; research/pages/shipped_models.py makes
     all three.
     """
 

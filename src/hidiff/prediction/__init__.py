@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hidiff.prediction.ensemble import Ensemble
-    from hidiff.prediction.prediction import RULES, Prediction, decide, entropy_bits
+    from hidiff.prediction.prediction import (
+        RULES,
+        Prediction,
+        SliceMaps,
+        decide,
+        entropy_bits,
+        one_slice,
+    )
     from hidiff.prediction.predictor import Predictor
     from hidiff.prediction.settings import PredictionSettings
-    from hidiff.prediction.volume import VolumePrediction
 
 __all__ = [
     "RULES",
@@ -20,9 +26,10 @@ __all__ = [
     "Prediction",
     "PredictionSettings",
     "Predictor",
-    "VolumePrediction",
+    "SliceMaps",
     "decide",
     "entropy_bits",
+    "one_slice",
 ]
 
 _HOME = {
@@ -31,9 +38,10 @@ _HOME = {
     "Prediction": "prediction",
     "PredictionSettings": "settings",
     "Predictor": "predictor",
-    "VolumePrediction": "volume",
+    "SliceMaps": "prediction",
     "decide": "prediction",
     "entropy_bits": "prediction",
+    "one_slice": "prediction",
 }
 
 

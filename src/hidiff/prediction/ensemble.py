@@ -1,4 +1,4 @@
-"""Several models as one, such as the folds of a cross-validation: the mean of what they say."""
+"""Several models as one, such as the folds of a cross-validation: the mean of their results."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from hidiff.prediction.prediction import Prediction, decide, entropy_bits
+from hidiff.prediction.prediction import SliceMaps, decide, entropy_bits
 from hidiff.prediction.predictor import Predictor
 from hidiff.prediction.settings import PredictionSettings
 
@@ -54,27 +54,26 @@ class Ensemble(Predictor):
         size: tuple[int, int],
         refine: bool,
         trace: bool = False,
-    ) -> list[Prediction]:
-        """As Predictor's, of all members; steps are those of the first."""
+    ) -> list[SliceMaps]:
+        """Return the mean of all members for each slice; steps are those of the first member."""
         by_member = [
             member.predict_slices(
                 images, names, settings, size=size, refine=refine, trace=trace and number == 0
             )
             for number, member in enumerate(self.members)
         ]
-        return [self._average(each, settings) for each in zip(*by_member, strict=True)]
+        return [self._average(maps, settings) for maps in zip(*by_member, strict=True)]
 
-    def _average(self, found: Sequence[Prediction], settings: PredictionSettings) -> Prediction:
+    def _average(self, found: Sequence[SliceMaps], settings: PredictionSettings) -> SliceMaps:
         if len(found) == 1:
             return found[0]
-        probability = np.mean([each.probability for each in found], axis=0)
-        prior = np.mean([each.prior for each in found], axis=0)
+        probability = np.mean([maps.probability for maps in found], axis=0)
+        prior = np.mean([maps.prior for maps in found], axis=0)
         # over all samples of all members: E[x^2] - E[x]^2
         squares = [
-            each.probability**2 + (0 if each.variance is None else each.variance) for each in found
+            maps.probability**2 + (0 if maps.variance is None else maps.variance) for maps in found
         ]
-        return Prediction(
-            name=found[0].name,
+        return SliceMaps(
             labels=decide(probability, self.labels, settings.rule),
             probability=probability,
             uncertainty=entropy_bits(probability, self.labels),

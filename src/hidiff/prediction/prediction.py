@@ -1,38 +1,150 @@
 """What a prediction is, and how probabilities become labels and uncertainty."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 
+from hidiff.images import Geometry, ImageFiles, PictureGeometry
 from hidiff.labels import Labels
 from hidiff.metrics import dice_threshold
 
 LabelMap = UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "k h w"]
+Native = Shaped[np.ndarray, "*native"]
+Step = tuple[int, np.ndarray, np.ndarray]
+"""t, yt and y0_hat of one step"""
+
+ALWAYS_KEPT = ("labels", "prior_labels", "uncertainty")
+
+
+@dataclass(frozen=True)
+class SliceMaps:
+    """The refined mask of one slice, and what it was made of; all of the file's size."""
+
+    labels: LabelMap
+    probability: Float[np.ndarray, "k h w"]
+    uncertainty: Float[np.ndarray, "h w"] | Float[np.ndarray, "k h w"]
+    prior: Float[np.ndarray, "k h w"]
+    prior_labels: LabelMap
+    variance: Float[np.ndarray, "k h w"] | None = None
+    trace: list[Step] = field(default_factory=list)
+
+    def named(self) -> dict[str, np.ndarray]:
+        """Return the maps by name, those of each step among them."""
+        maps = {each.name: getattr(self, each.name) for each in fields(self)}
+        for t, yt, y0_hat in maps.pop("trace"):
+            maps |= {f"yt {t}": yt, f"y0_hat {t}": y0_hat}
+        return {name: values for name, values in maps.items() if values is not None}
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The refined mask of one image, and what it was made of; all of the image's size."""
+    """The refined masks of an image, in the form of its file, and what they were made of.
+
+    Maps of a picture have the axes (h, w) or (k, h, w), those of a volume the axes (x, y, z) or
+    (k, x, y, z) of its file. `maps` holds the same with slices first, by name.
+    """
 
     name: str
-    labels: LabelMap
-    """one class: 0, 1; exclusive: 0 the background, then in order; regions: a bit a plane"""
-    probability: Float[np.ndarray, "k h w"]
-    """mean over the samples, 0..1, of each plane; sums to 1 over exclusive planes"""
-    uncertainty: Float[np.ndarray, "h w"] | Float[np.ndarray, "k h w"]
-    """entropy of the probability in bits; of each plane, for regions"""
-    prior: Float[np.ndarray, "k h w"]
-    """the segmentor's own probability"""
-    prior_labels: LabelMap
-    variance: Float[np.ndarray, "k h w"] | None = None
-    """variance over the samples; None where there is only one"""
-    trace: list[tuple[int, np.ndarray, np.ndarray]] = field(default_factory=list)
-    """(t, yt, y0_hat) of each step of the first sample, where it was asked for"""
+    classes: Labels
+    geometry: Geometry
+    source: ImageFiles | None = None
+    """the files of the image, where it came from files"""
+    keeps_probability: bool = True
+    scratch: Path | None = None
+    """folder where probabilities lie as files mapped into memory; None for memory itself"""
+    maps: dict[str, Shaped[np.ndarray, "*k d h w"]] = field(default_factory=dict)
+
+    def put(self, number: int, slice: SliceMaps) -> None:
+        """Take the maps of one slice in; probabilities and steps only if they are kept."""
+        for name, values in slice.named().items():
+            optional = name not in ALWAYS_KEPT
+            if optional and not self.keeps_probability:
+                continue
+            if name not in self.maps:
+                self.maps[name] = self._make_room(name, values, self.scratch if optional else None)
+            self.maps[name][..., number, :, :] = values
+
+    def _make_room(self, name: str, values: np.ndarray, scratch: Path | None) -> np.ndarray:
+        shape = (*values.shape[:-2], *self.geometry.shape)
+        dtype = self.geometry.map_dtype if values.dtype.kind == "f" else values.dtype
+        if scratch is None:
+            return np.zeros(shape, dtype)
+        return np.lib.format.open_memmap(
+            scratch / f"{name}.npy", mode="w+", dtype=np.dtype(dtype), shape=shape
+        )
+
+    @property
+    def labels(self) -> Native:
+        """One class: 0, 1; exclusive: 0 the background, then in order; regions: a bit a plane."""
+        return self.geometry.native(self.maps["labels"])
+
+    @property
+    def prior_labels(self) -> Native:
+        """Labels of the segmentor's own masks."""
+        return self.geometry.native(self.maps["prior_labels"])
+
+    @property
+    def uncertainty(self) -> Native:
+        """Entropy of the probability in bits; of each plane, for regions."""
+        return self.geometry.native(self.maps["uncertainty"])
+
+    @property
+    def probability(self) -> Native | None:
+        """Mean over the samples, 0..1, of each plane; sums to 1 over exclusive planes.
+
+        None for a volume, unless it was asked for.
+        """
+        return self._optional("probability")
+
+    @property
+    def prior(self) -> Native | None:
+        """The segmentor's own probability; None where `probability` is."""
+        return self._optional("prior")
+
+    @property
+    def variance(self) -> Native | None:
+        """Variance over the samples; None where there is only one, or no `probability`."""
+        return self._optional("variance")
+
+    @property
+    def trace(self) -> list[Step]:
+        """(t, yt, y0_hat) of each step of the first sample, if it was asked for."""
+        steps = sorted((int(name[3:]) for name in self.maps if name[:3] == "yt "), reverse=True)
+        native = self.geometry.native
+        return [(t, native(self.maps[f"yt {t}"]), native(self.maps[f"y0_hat {t}"])) for t in steps]
+
+    @property
+    def most_bits(self) -> float:
+        """The highest uncertainty there can be, in bits."""
+        exclusive = self.classes.kind == "exclusive"
+        return float(np.log2(self.classes.num_planes)) if exclusive else 1.0
+
+    def spatial(self, name: str) -> np.ndarray | None:
+        """Return a map as metrics count it, (h, w) or (d, h, w); None if it was not kept."""
+        values = self.maps.get(name)
+        return None if values is None else self.geometry.spatial(values)
+
+    def spatial_of(self, values: Native) -> np.ndarray:
+        """Return a map in the form of the file, such as one of the trace, as metrics count it."""
+        return self.geometry.spatial(self.geometry.from_native(values))
+
+    def _optional(self, name: str) -> Native | None:
+        values = self.maps.get(name)
+        return None if values is None else self.geometry.native(values)
+
+
+def one_slice(name: str, classes: Labels, maps: SliceMaps) -> Prediction:
+    """Return the maps of one slice as the prediction of a picture."""
+    height, width = maps.labels.shape[-2:]
+    prediction = Prediction(name, classes, PictureGeometry((height, width)))
+    prediction.put(0, maps)
+    return prediction
 
 
 def decide(probability: Float[np.ndarray, "k h w"], labels: Labels, rule: str) -> LabelMap:
-    """Labels from probabilities.
+    """Return labels for probabilities.
 
     `half`: at least 0.5, or the argmax of exclusive classes. `expected_dice`: each class is cut
     where the map itself expects the best Dice (metrics.dice_threshold); of several exclusive
@@ -51,10 +163,8 @@ def decide(probability: Float[np.ndarray, "k h w"], labels: Labels, rule: str) -
     return bits[0] if labels.kind == "one_class" else bits
 
 
-def cut_outside(
-    prediction: Prediction, inside: Bool[np.ndarray, "h w"], labels: Labels
-) -> Prediction:
-    """Background without a doubt where it is not `inside`, in the prior too; not in the trace."""
+def cut_outside(maps: SliceMaps, inside: Bool[np.ndarray, "h w"], labels: Labels) -> SliceMaps:
+    """Make everything outside background without a doubt, in the prior too; not in the trace."""
 
     def cut(planes: Float[np.ndarray, "k h w"]) -> Float[np.ndarray, "k h w"]:
         kept = planes * inside
@@ -62,14 +172,14 @@ def cut_outside(
             kept[0][~inside] = 1
         return kept
 
-    variance = prediction.variance
+    variance = maps.variance
     return replace(
-        prediction,
-        labels=prediction.labels * inside,
-        probability=cut(prediction.probability),
-        uncertainty=prediction.uncertainty * inside,
-        prior=cut(prediction.prior),
-        prior_labels=prediction.prior_labels * inside,
+        maps,
+        labels=maps.labels * inside,
+        probability=cut(maps.probability),
+        uncertainty=maps.uncertainty * inside,
+        prior=cut(maps.prior),
+        prior_labels=maps.prior_labels * inside,
         variance=None if variance is None else variance * inside,
     )
 
@@ -80,7 +190,7 @@ RULES = ("half", "expected_dice")
 def entropy_bits(
     probability: Float[np.ndarray, "k h w"], labels: Labels
 ) -> Float[np.ndarray, "h w"] | Float[np.ndarray, "k h w"]:
-    """Uncertainty: of the class (exclusive), of the plane (one class, regions)."""
+    """Return the uncertainty of the class (exclusive) or of each plane (one class, regions)."""
     if labels.kind == "exclusive":
         return _information(probability).sum(axis=0)
     each = _information(probability) + _information(1 - probability)

@@ -1,40 +1,45 @@
-"""Predicts images of any size: windows in, labels, probability and uncertainty out."""
+"""Predicts images of any size, slice by slice: labels, probability and uncertainty of each."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
+from PIL import Image as Pillow
 from torch import Tensor
 
 from hidiff.hybrid import HybridSegmentor
 from hidiff.images import (
+    Image,
     ImageFiles,
     Intensity,
+    PictureGeometry,
     Priors,
     check_prior,
     find_view,
-    first_file,
-    is_volume,
-    normalise,
-    read_open_picture,
+    image_stem,
+    open_image,
     read_prior,
-    volume_stem,
 )
 from hidiff.loading import (
+    Reading,
     Slicing,
-    load_image,
-    load_volume,
+    normalise_image,
     resize_image,
-    resize_slices,
+    segmentor_input,
     show_slice,
 )
-from hidiff.prediction.prediction import Prediction, cut_outside, decide, entropy_bits
+from hidiff.prediction.prediction import (
+    Prediction,
+    SliceMaps,
+    cut_outside,
+    decide,
+    entropy_bits,
+)
 from hidiff.prediction.settings import PredictionSettings
-from hidiff.prediction.volume import VolumePrediction
 from hidiff.prediction.windows import read_trace, refine_windows
 from hidiff.segmentors import input_size
 
@@ -77,114 +82,67 @@ class Predictor:
 
     def predict(
         self,
-        image: np.ndarray | Image.Image | ImageFiles,
+        image: np.ndarray | Pillow.Image | Image | ImageFiles,
         *,
         prior: np.ndarray | Path | str | None = None,
         name: str | None = None,
         refine: bool | None = None,
+        slice: int | None = None,
         trace: bool = False,
-        **changes: Any,
-    ) -> Prediction:
-        """Refine the mask of one image: a file, a PIL image, or an array (h, w) or (h, w, c).
-
-        Values are raw, as in the file (0..255 for 8 bits). `changes` are PredictionSettings, such
-        as samples=4, steps=5, seed=1, rule="expected_dice". Without `refine` (left out: as the
-        model was trained) the prior stands in for the refined probability. `prior` is what a model
-        refines that was trained on priors from files: a file, or probabilities (k, h, w). Raises
-        ValueError for an image that does not fit.
-        """
-        refine = self.refines if refine is None else refine
-        settings = self._changed(changes)
-        if isinstance(image, str | Path | tuple):
-            if is_volume(image):
-                raise ValueError(f"{image} is a volume: use predict_volume, for all its slices.")
-            name = first_file(image).stem if name is None else name
-        name, tensor = name or "", self._read(image)
-        original = (tensor.shape[1], tensor.shape[2])
-        view = find_view(tensor.numpy()) if settings.lit_view else None
-        if prior is not None or self.priors is not None:
-            tensor = torch.cat([tensor, self._read_prior(prior, original)])
-        if self.size is not None:
-            tensor = resize_image(tensor, self.size)
-        [prediction] = self.predict_slices(
-            tensor[None], [name], settings, refine=refine, trace=trace, size=original
-        )
-        return prediction if view is None else cut_outside(prediction, view, self.labels)
-
-    def predict_volume(
-        self,
-        image: ImageFiles,
-        *,
-        name: str | None = None,
-        refine: bool | None = None,
-        keep_probability: bool = False,
+        keep_probability: bool | None = None,
         scratch: Path | None = None,
         done: Callable[[float], object] = lambda share: None,
         **changes: Any,
-    ) -> VolumePrediction:
-        """Refine the masks of a volume (of a file, or a file a channel), slice by slice.
+    ) -> Prediction:
+        """Refine the masks of an image: files, an array (h, w) or (h, w, c), a PIL image or Image.
 
-        The volume is normalised as a whole, then looked at as in training; what comes back lies on
-        the file's own grid. Probabilities, 2 bytes a voxel and plane, are left out unless
-        `keep_probability`; below the folder `scratch` they are files of the memory's map. `done` is
-        told the share that is done. Draws depend on `name` (left out: the file's) and the slice.
-        `rule="expected_dice"` decides slice by slice.
+        Several files are the channels of one image. Values are raw, as in the file (0..255 for 8
+        bits); an image is normalised as a whole, and refined slice by slice. Maps come back in the
+        form of the file. Random draws depend on `name` (left out: the file's) and the slice.
+
+        `changes` are PredictionSettings, such as samples=4, steps=5, seed=1. Without `refine` (left
+        out: as the model was trained) the prior stands in for the refined probability. `prior` is
+        what a model refines that was trained on priors from files: a file, or probabilities, a map
+        a plane in the form of the file. `slice` is the only slice to predict: its prediction is
+        that of a picture. A volume keeps probabilities, and the steps of `trace`, only with
+        `keep_probability`; they take 2 bytes a voxel and map, below the folder `scratch` as files
+        mapped into memory. `done` is called with the share that is done. Raises ValueError for an
+        image that does not fit.
         """
         refine = self.refines if refine is None else refine
         settings = self._changed(changes)
-        name = volume_stem(first_file(image)) if name is None else name
-        volume = load_volume(image, self.channels, self.intensity, self.slicing.plane)
-        depth, *original = volume.image.shape[1:]
-        size = self.size or self.slicing.size_of(volume.grid)
-        result = VolumePrediction.empty(
-            name,
-            volume.grid,
-            self.slicing.plane,
-            (depth, original[0], original[1]),
-            self.labels,
-            keep_probability,
-            scratch,
+        opened = open_image(image, self.channels, self.slicing.plane)
+        if name is None:
+            name = "" if opened.path is None else image_stem(opened.path)
+        slices = _Slices(
+            normalise_image(opened, self.intensity),
+            self._read_prior(prior, opened),
+            self.slicing.neighbours,
+            self.reading.size_of(opened.geometry),
         )
-        for first in range(0, depth, settings.windows):
-            numbers = range(first, min(first + settings.windows, depth))
-            slices = torch.stack(
-                [show_slice(volume.image, z, self.slicing.neighbours) for z in numbers]
-            )
-            predictions = self.predict_slices(
-                slices if size is None else resize_slices(slices, size),
-                [f"{name}:{z}" for z in numbers],
+        geometry, source = opened.geometry, opened.path
+        numbers = range(geometry.shape[0])
+        if slice is not None:
+            numbers, geometry, source = [slice], PictureGeometry(geometry.size), None
+        keeps = geometry.keeps_probability if keep_probability is None else keep_probability
+        result = Prediction(name, self.labels, geometry, source, keeps, scratch)
+        for first in range(0, len(numbers), settings.windows):
+            batch = numbers[first : first + settings.windows]
+            maps = self.predict_slices(
+                torch.cat([slices.seen(number) for number in batch]),
+                [opened.geometry.slice_key(name, number) for number in batch],
                 settings,
-                size=(original[0], original[1]),
+                size=geometry.size,
                 refine=refine,
+                trace=trace and keeps,
             )
-            for z, prediction in zip(numbers, predictions, strict=True):
-                result.put(z, prediction)
-            done((numbers[-1] + 1) / depth)
+            for place, (number, found) in enumerate(zip(batch, maps, strict=True), start=first):
+                if settings.lit_view:
+                    view = find_view(slices.image[:, number].numpy())
+                    found = cut_outside(found, view, self.labels)
+                result.put(place, found)
+            done((first + len(batch)) / len(numbers))
         return result
-
-    def predict_slice(
-        self,
-        image: ImageFiles,
-        number: int,
-        *,
-        name: str,
-        refine: bool | None = None,
-        trace: bool = False,
-        **changes: Any,
-    ) -> Prediction:
-        """One slice of a volume, as `predict_volume` finds it; with `trace`, every step of it."""
-        volume = load_volume(image, self.channels, self.intensity, self.slicing.plane)
-        seen = show_slice(volume.image, number, self.slicing.neighbours)
-        size = self.size or self.slicing.size_of(volume.grid)
-        [prediction] = self.predict_slices(
-            seen[None] if size is None else resize_slices(seen[None], size),
-            [f"{name}:{number}"],
-            self._changed(changes),
-            size=(seen.shape[1], seen.shape[2]),
-            refine=self.refines if refine is None else refine,
-            trace=trace,
-        )
-        return prediction
 
     def predict_slices(
         self,
@@ -195,8 +153,8 @@ class Predictor:
         size: tuple[int, int],
         refine: bool,
         trace: bool = False,
-    ) -> list[Prediction]:
-        """Of images of one size as the networks see them; what comes back is resized to `size`."""
+    ) -> list[SliceMaps]:
+        """Predict slices of one size as the networks see them; maps are resized to `size`."""
         maps = refine_windows(
             self.hybrid,
             images,
@@ -209,9 +167,9 @@ class Predictor:
         )
         return [
             self._finish(
-                name, {key: resize_image(value[i], size) for key, value in maps.items()}, settings
+                {key: resize_image(value[i], size) for key, value in maps.items()}, settings
             )
-            for i, name in enumerate(names)
+            for i in range(len(names))
         ]
 
     def _changed(self, changes: dict[str, Any]) -> PredictionSettings:
@@ -226,35 +184,18 @@ class Predictor:
             )
         return window
 
-    def _read(self, image: np.ndarray | Image.Image | ImageFiles) -> Float[Tensor, "c h w"]:
-        if isinstance(image, str | Path | tuple):
-            return load_image(image, self.channels, self.intensity)
-        if isinstance(image, Image.Image):
-            values = read_open_picture(image, self.channels)
-            return torch.from_numpy(normalise(values, self.intensity))
-        array = np.asarray(image)
-        if array.ndim == 2:
-            array = array[:, :, None]
-        if array.ndim != 3 or 0 in array.shape:
-            raise ValueError(
-                f"the image has the shape {array.shape}, but (height, width) or (height, width, "
-                "channels) is wanted"
-            )
-        if array.shape[2] == 1 and self.channels == 3:
-            array = array.repeat(3, axis=2)
-        if array.shape[2] != self.channels:
-            raise ValueError(
-                f"the image has {array.shape[2]} channels, but the model was trained on "
-                f"{self.channels}. Give it the same channels in the same order."
-            )
-        values = np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float32)
-        if not np.isfinite(values).all():
-            raise ValueError("the image holds NaN or infinite pixels. Mend it before prediction.")
-        return torch.from_numpy(normalise(values, self.intensity))
+    @property
+    def reading(self) -> Reading:
+        """How images and what belongs to them are read."""
+        return Reading(
+            self.labels, self.channels, self.intensity, self.slicing, self.size, self.priors
+        )
 
     def _read_prior(
-        self, prior: np.ndarray | Path | str | None, size: tuple[int, int]
-    ) -> Float[Tensor, "k h w"]:
+        self, prior: np.ndarray | Path | str | None, image: Image
+    ) -> Float[Tensor, "k d h w"] | None:
+        if prior is None and self.priors is None:
+            return None
         if self.priors is None:
             raise ValueError(
                 "a prior came with the image, but this model has a segmentor of its own. Leave it "
@@ -265,19 +206,20 @@ class Predictor:
                 "this model refines priors from files, and none came with the image. Give it: "
                 "predict(image, prior=...), or hidiff refine --prior FOLDER."
             )
+        geometry = image.geometry
         if isinstance(prior, str | Path):
-            return read_prior(prior, self.labels, self.priors, size)
-        planes = check_prior(prior, self.labels, "the prior")
-        if planes.shape[1:] != size:
-            raise ValueError(
-                f"the prior is {planes.shape[1]}x{planes.shape[2]}, but its image is "
-                f"{size[0]}x{size[1]}. Resize one."
+            source = prior if image.path is None else image.path
+            planes = read_prior(prior, self.labels, self.priors, geometry, source)
+            return torch.from_numpy(planes)
+        maps = check_prior(prior, self.labels, "the prior", len(geometry.native_shape))
+        if maps.shape[1:] != geometry.native_shape:
+            came, wanted = (
+                "x".join(map(str, shape)) for shape in (maps.shape[1:], geometry.native_shape)
             )
-        return torch.from_numpy(planes)
+            raise ValueError(f"the prior is {came}, but its image is {wanted}. Resize one.")
+        return torch.from_numpy(np.ascontiguousarray(geometry.from_native(maps)))
 
-    def _finish(
-        self, name: str, maps: dict[str, Tensor], settings: PredictionSettings
-    ) -> Prediction:
+    def _finish(self, maps: dict[str, Tensor], settings: PredictionSettings) -> SliceMaps:
         arrays = {key: value.numpy().astype(np.float32) for key, value in maps.items()}
         probability, prior = arrays["mean"].clip(0, 1), arrays["prior"].clip(0, 1)
         if self.labels.kind == "exclusive":
@@ -285,8 +227,7 @@ class Predictor:
         variance = None
         if "squares" in arrays and settings.samples > 1:
             variance = (arrays["squares"] - arrays["mean"] ** 2).clip(0)
-        return Prediction(
-            name=name,
+        return SliceMaps(
             labels=decide(probability, self.labels, settings.rule),
             probability=probability,
             uncertainty=entropy_bits(probability, self.labels),
@@ -295,3 +236,21 @@ class Predictor:
             variance=variance,
             trace=read_trace(arrays),
         )
+
+
+@dataclass(frozen=True)
+class _Slices:
+    """The slices of an image, with their priors, as the networks see them."""
+
+    image: Float[Tensor, "c d h w"]
+    prior: Float[Tensor, "k d h w"] | None
+    neighbours: int
+    size: tuple[int, int] | None
+
+    def seen(self, number: int) -> Float[Tensor, "1 channels h w"]:
+        """Return one slice, with its neighbours and its prior, resized."""
+        planes = {"image": show_slice(self.image, number, self.neighbours)[None]}
+        if self.prior is not None:
+            planes["prior"] = self.prior[None, :, number]
+        together = segmentor_input(planes)
+        return together if self.size is None else resize_image(together, self.size)

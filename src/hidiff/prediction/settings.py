@@ -58,7 +58,7 @@ class PredictionSettings(BaseModel):
     )
     lit_view: bool = Field(
         default=False,
-        description="find the lit part of each picture, such as the round view of a fundus camera "
+        description="find the lit part of each slice, such as the round view of a fundus camera "
         "or an endoscope, and call everything outside it background",
     )
     windows: int = Field(default=8, ge=1, description="number of windows computed at once")

@@ -3,13 +3,13 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
 from hidiff import seeding
 from hidiff.diffusion import subset
 from hidiff.hybrid import HybridSegmentor, Look
 from hidiff.prediction.settings import PredictionSettings
+from hidiff.prediction.tiling import Tile, predict_tiles
 
 MIRRORS = ((), (3,), (2,), (2, 3))  # axes turned round: none, left-right, up-down, both
 
@@ -29,44 +29,26 @@ def refine_windows(
     refine: bool = True,
     trace: bool = False,
 ) -> dict[str, Float[Tensor, "b _ h w"]]:
-    """The maps of images of one size, put together from overlapping windows; on the CPU.
+    """Return the maps of images of one size, blended from overlapping windows, on the CPU.
 
-    `prior`, `mean` of the samples and the mean of their `squares`; without `refine` the mean is the
-    prior. With `trace` also `yt 3` and `y0_hat 3` of every step of the first sample. Draws depend
-    on an image's name and place alone, not on what else is in the batch.
+    They are `prior`, the `mean` of the samples and the mean of their `squares`; without `refine`
+    the mean is the prior. With `trace` also `yt 3` and `y0_hat 3` of every step of the first
+    sample. Draws depend only on an image's name and the window's place in it, not on what else is
+    in the batch.
     """
 
-    # An image smaller than the window is padded on both sides; places count from the pad's corner.
-    above, before = (
-        max(side - whole, 0) // 2 for side, whole in zip(window, images.shape[2:], strict=True)
-    )
-
-    def look(tiles: Tensor, places: list) -> dict[str, Tensor]:
+    def look(tiles: Tensor, places: list[Tile]) -> dict[str, Tensor]:
         tiles = tiles.contiguous(memory_format=torch.channels_last)
-        corners = [
-            (names[place[0].start], int(place[2].start) - above, int(place[3].start) - before)
-            for place in places
-        ]
+        corners = [(names[tile.image], tile.top, tile.left) for tile in places]
         looks = [
             _mirrored(hybrid, tiles, number, corners, settings, refine, trace)
             for number in range(len(MIRRORS) if settings.mirror else 1)
         ]
         return {key: torch.stack([each[key] for each in looks]).mean(dim=0) for key in looks[0]}
 
-    maps = sliding_window_inference(
-        images,
-        roi_size=window,
-        sw_batch_size=settings.windows,
-        predictor=look,
-        overlap=settings.overlap,
-        mode="gaussian",
-        padding_mode="replicate",
-        sw_device=device,
-        device="cpu",
-        with_coord=True,
+    return predict_tiles(
+        look, images, window, overlap=settings.overlap, batch_size=settings.windows, device=device
     )
-    assert isinstance(maps, dict)
-    return maps
 
 
 def _mirrored(
@@ -133,7 +115,6 @@ def _refined(
 
 
 def read_trace(maps: dict[str, Float[np.ndarray, "k h w"]]) -> list:
-    """(t, yt, y0_hat) of each step that `refine_windows` left in the maps of an image."""
-    # MONAI sorts the maps by name
+    """Return (t, yt, y0_hat) of each step that `refine_windows` left in the maps of an image."""
     steps = sorted((int(key.split()[1]) for key in maps if key[:3] == "yt "), reverse=True)
     return [(t, (maps[f"yt {t}"] >= 0.5).astype(np.float32), maps[f"y0_hat {t}"]) for t in steps]

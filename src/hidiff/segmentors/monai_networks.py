@@ -1,44 +1,19 @@
 """MONAI's networks as segmentors; the options are MONAI's own arguments.
 
 All have batch norm where MONAI lets choose (its default is mostly instance norm): with it a patch
-and a whole image are seen alike. The features come from the decoder where it has their strides.
+and a whole image are treated alike. The features come from the decoder where it has their strides.
+
+Each function imports its network when it is called: importing MONAI takes longer than importing
+torch, and the names alone, which every command knows, need none of it.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from monai.networks.nets.attentionunet import AttentionUnet
-from monai.networks.nets.basic_unet import BasicUNet
-from monai.networks.nets.basic_unetplusplus import BasicUNetPlusPlus
-from monai.networks.nets.dynunet import DynUNet
-from monai.networks.nets.flexible_unet import FlexibleUNet
-from monai.networks.nets.segresnet import SegResNet
-from monai.networks.nets.swin_unetr import SwinUNETR
-from monai.networks.nets.unet import UNet
-from monai.networks.nets.unetr import UNETR
-
 from hidiff.extras import import_extra
 from hidiff.segmentors.base import STRIDES
 from hidiff.segmentors.hooks import HookedSegmentor
 from hidiff.segmentors.unused import freeze_unused
-
-
-def unet(image_channels: int, num_planes: int, width: int = 32) -> HookedSegmentor:
-    """MONAI's BasicUNet: strides 1 to 16 at 1, 1, 2, 4, 8 times the width, batch norm.
-
-    The features come from its decoder, the one at stride 32 is pooled from its deepest level.
-    Batch norm, not MONAI's default instance norm: a patch and a whole image are seen alike.
-    """
-    network = BasicUNet(
-        spatial_dims=2,
-        in_channels=image_channels,
-        out_channels=num_planes,
-        features=(width, width, 2 * width, 4 * width, 8 * width, width),
-        norm="batch",
-        act=("LeakyReLU", {"negative_slope": 0.1, "inplace": True}),
-    )
-    layers = {4: "upcat_3", 8: "upcat_4", 16: "down_4"}
-    return HookedSegmentor(network, layers, image_channels)
 
 
 def residual_unet(
@@ -51,6 +26,8 @@ def residual_unet(
     **options: Any,
 ) -> HookedSegmentor:
     """MONAI's UNet, with the residual units of its tutorials."""
+    from monai.networks.nets.unet import UNet
+
     network = UNet(
         2, image_channels, num_planes, channels, strides,
         num_res_units=num_res_units, norm=norm, **options,
@@ -67,6 +44,8 @@ def attention_unet(
     **options: Any,
 ) -> HookedSegmentor:
     """MONAI's AttentionUnet: its skip connections pass through attention gates."""
+    from monai.networks.nets.attentionunet import AttentionUnet
+
     network = AttentionUnet(2, image_channels, num_planes, channels, strides, **options)
     depths = range(1, len(channels))
     names = ["model.1" + ".submodule.1" * depth for depth in depths[:-1]]
@@ -78,6 +57,8 @@ def unet_plus_plus(
     image_channels: int, num_planes: int, norm: str = "batch", **options: Any
 ) -> HookedSegmentor:
     """MONAI's BasicUNetPlusPlus: nested decoders; of its outputs the last one counts."""
+    from monai.networks.nets.basic_unetplusplus import BasicUNetPlusPlus
+
     network = BasicUNetPlusPlus(2, image_channels, num_planes, norm=norm, **options)
     layers = {4: "upcat_2_2", 8: "upcat_3_1", 16: "conv_4_0"}
     return _with_layers(network, image_channels, layers)
@@ -92,6 +73,8 @@ def dynunet(
     **options: Any,
 ) -> HookedSegmentor:
     """MONAI's DynUNet, the U-Net of nnU-Net: strides 1 to 32."""
+    from monai.networks.nets.dynunet import DynUNet
+
     network = DynUNet(
         2, image_channels, num_planes, kernel_size, strides,
         upsample_kernel_size=options.pop("upsample_kernel_size", strides[1:]),
@@ -112,6 +95,8 @@ def segresnet(
     **options: Any,
 ) -> HookedSegmentor:
     """MONAI's SegResNet, with the 32 filters of its paper (Myronenko 2018): strides 1 to 8."""
+    from monai.networks.nets.segresnet import SegResNet
+
     network = SegResNet(
         2, init_filters, image_channels, num_planes,
         blocks_down=tuple(blocks_down), blocks_up=tuple(blocks_up), norm=norm, **options,
@@ -133,6 +118,8 @@ def unetr(
 
     Extra `unetr`.
     """
+    from monai.networks.nets.unetr import UNETR
+
     import_extra("einops", "unetr")
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
     network = UNETR(
@@ -146,6 +133,8 @@ def swin_unetr(
     image_channels: int, num_planes: int, norm_name: str = "batch", **options: Any
 ) -> HookedSegmentor:
     """MONAI's SwinUNETR: a Swin transformer and a U-Net's decoder. Extra `unetr`."""
+    from monai.networks.nets.swin_unetr import SwinUNETR
+
     import_extra("einops", "unetr")
     network = SwinUNETR(image_channels, num_planes, norm_name=norm_name, spatial_dims=2, **options)
     layers = {4: "decoder3", 8: "decoder4", 16: "decoder5", 32: "encoder10"}
@@ -160,6 +149,8 @@ def flexible_unet(
     Untrained, as MONAI would download its weights. `efficientnet_lite0_unet`, "smp.Unet" and
     "timm" are its kin that start from weights at hand.
     """
+    from monai.networks.nets.flexible_unet import FlexibleUNet
+
     if options.get("pretrained"):
         raise ValueError(
             "pretrained is true, but MONAI would download the weights, and nothing is downloaded "

@@ -10,11 +10,12 @@ from hidiff.segmentors.efficientnet_lite import efficientnet_lite0_fpn, efficien
 from hidiff.segmentors.files import FILES
 from hidiff.segmentors.hooks import HookedSegmentor
 from hidiff.segmentors.merit import merit
-from hidiff.segmentors.monai_networks import MONAI, unet
+from hidiff.segmentors.monai_networks import MONAI
 from hidiff.segmentors.nnunet import nnunet
 from hidiff.segmentors.smp import SMP
 from hidiff.segmentors.timm_backbones import timm_backbone
 from hidiff.segmentors.transformers_models import TRANSFORMERS
+from hidiff.segmentors.unet import unet
 
 SEGMENTORS: dict[str, Callable[..., HookedSegmentor]] = {
     "unet": unet,

@@ -7,7 +7,7 @@ from typing import Any
 
 from hidiff.recipe import Recipe, RecipeError, make_recipe
 from hidiff.suites.suite import STAGE1
-from hidiff.training.settings import stage1_settings
+from hidiff.training import stages
 
 Content = dict[str, Any]
 
@@ -45,7 +45,7 @@ def read_identity(recipe: Content, stage1: Content, arm: str) -> list[Content] |
 def stage1_of(recipe: Recipe) -> Recipe:
     """Return the recipe of the segmentor alone; what stage 1 does not read has its default."""
     content = recipe.model_dump(mode="json", exclude={"refiner", "diffusion", "prediction"})
-    training = {name: content["training"][name] for name in stage1_settings()}
+    training = {name: content["training"][name] for name in stages.STAGE1.settings_read}
     # A run needs a refiner even if it does not train it, so it gets the smallest one.
     content["refiner"] = {"width": 8, "condition": "once"}
     return make_recipe({**content, "training": {**training, "stage2_steps": 0}})

@@ -3,8 +3,8 @@
 import statistics
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
+import numpy as np
 import torch
 
 from hidiff import experiment, export
@@ -13,13 +13,12 @@ from hidiff.diffusion import subset
 from hidiff.evaluation import judge, read_truth
 from hidiff.evaluation.evaluate import predict_case
 from hidiff.evaluation.studies import SizeStudy
-from hidiff.images import is_volume, read_files
+from hidiff.images import Image, read_image
+from hidiff.metrics.table import Row
 from hidiff.prediction import Predictor
 from hidiff.recipe import Recipe
 from hidiff.suites.corruptions import FULL, corrupt
 from hidiff.suites.suite import Evaluation
-
-Row = dict[str, Any]
 
 
 @dataclass
@@ -69,15 +68,24 @@ def judge_model(
 
 
 def look_at(predictor: Predictor, case: Case, evaluation: Evaluation):
-    """The prediction of a case, as it is or corrupted."""
+    """Predict a case, as it is or corrupted slice by slice."""
     if evaluation.corruption is None:
         return predict_case(predictor, case)
-    if is_volume(case.image) or predictor.intensity.kind != "unit":
+    if predictor.intensity.kind != "unit":
         raise ValueError(
-            f"{case.name}: corruptions are of pictures whose intensity is of kind unit. Leave "
+            f"{case.name}: corruptions are of images whose intensity is of kind unit. Leave "
             "them out for this recipe."
         )
     scale = FULL / predictor.intensity.full_scale
-    image = read_files(case.image, predictor.channels) * scale
-    image = corrupt(image, evaluation.corruption, evaluation.strength, case.name)
-    return predictor.predict((image / scale).transpose(1, 2, 0), prior=case.prior, name=case.name)
+    raw = read_image(case.image, predictor.channels, predictor.slicing.plane)
+    slices = [
+        corrupt(
+            raw.slice(number) * scale,
+            evaluation.corruption,
+            evaluation.strength,
+            raw.geometry.slice_key(case.name, number),
+        )
+        for number in range(raw.geometry.shape[0])
+    ]
+    image = Image(np.stack(slices, axis=1) / scale, raw.geometry)
+    return predictor.predict(image, prior=case.prior, name=case.name)

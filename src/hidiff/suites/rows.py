@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hidiff.metrics.table import KEYS, NOT_METRICS
+from hidiff.metrics.table import KEYS, NOT_METRICS, Row
 from hidiff.recipe import Recipe
 from hidiff.suites.identity import Content, digest, identify_run, read_identity
 from hidiff.weights import atomic_write
@@ -23,7 +23,6 @@ RECIPES_FILE = "recipes.jsonl"
 # All that may differ between the rows of two equal runs.
 MEASURED = ("train_seconds", "seconds_per_case")
 
-Row = dict[str, Any]
 CaseRow = Mapping[str, Any]
 
 

@@ -1,4 +1,4 @@
-"""A suite: recipes x seeds x arms x what they are judged on, as one YAML."""
+"""A suite in YAML: recipes, seeds, arms, and the evaluations of each trained model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,20 +16,20 @@ Changes = dict[str, Any]  # settings by dotted names, as of `hidiff train --set`
 
 
 class Evaluation(BaseModel):
-    """What a trained model is judged on, and how it predicts there."""
+    """The data that a trained model is evaluated on, and how it predicts there."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: Changes = Field(default={}, description="settings of the recipe's data to change")
+    data: Changes = Field(default={}, description="changes of the recipe's data settings")
     corruption: str | None = Field(default=None, description="one of data.corruptions")
-    strength: int = Field(default=1, description="of the corruption, 1 to 5")
-    prediction: Changes = Field(default={}, description="settings of its prediction to change")
+    strength: int = Field(default=1, description="strength of the corruption, 1 to 5")
+    prediction: Changes = Field(default={}, description="changes of its prediction settings")
     packed: bool = Field(
         default=False,
-        description="predict with the refiner packed, as by hidiff pack, on the CPU; arms without "
-        "a refiner as they are",
+        description="predict on the CPU with the refiner packed, as by hidiff pack; arms without a "
+        "refiner predict as they are",
     )
-    arms: tuple[str, ...] | None = Field(default=None, description="left out: all arms")
+    arms: tuple[str, ...] | None = Field(default=None, description="arms to evaluate; default: all")
 
     @property
     def changes(self) -> Changes:
@@ -44,34 +44,37 @@ class Evaluation(BaseModel):
 
 
 class SuiteRecipe(BaseModel):
-    """A recipe of a suite, and what is done with it."""
+    """A recipe of a suite, with its seeds, arms and evaluations."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     recipe: str = Field(
-        description="a file, looked for beside the suite's own, or the name of one that comes "
-        "with HiDiff"
+        description="path of a recipe, relative to the suite's file, or the name of a recipe that "
+        "comes with HiDiff"
     )
-    changes: Changes = Field(default={}, description="of its settings, by dotted names")
+    changes: Changes = Field(default={}, description="changes of its settings, by dotted names")
     stage1: str | None = Field(
         default=None,
-        description="a recipe like that, which stage 1 of every arm is trained by, whatever the "
-        "arm changes: a segmentor of other data, brought here. Left out: this one",
+        description="recipe that stage 1 of every arm is trained by, whatever the arm changes: a "
+        "segmentor trained on other data. Default: this recipe",
     )
-    stage1_changes: Changes = Field(default={}, description="of the settings of `stage1`")
-    seeds: tuple[int, ...] | None = Field(default=None, description="left out: the suite's")
-    arms: tuple[str, ...] | None = Field(default=None, description="left out: all of the suite's")
+    stage1_changes: Changes = Field(default={}, description="changes of the settings of `stage1`")
+    seeds: tuple[int, ...] | None = Field(default=None, description="default: the suite's seeds")
+    arms: tuple[str, ...] | None = Field(
+        default=None, description="default: all of the suite's arms"
+    )
     sizes: Literal["objects", "calibre"] | None = Field(
-        default=None, description="judge by size too: of objects, or of vessels"
+        default=None, description="also evaluate by the size of objects, or the calibre of vessels"
     )
     evaluations: dict[str, Evaluation] = Field(
-        default={PLAIN: Evaluation()}, description="by name; test is the recipe's own test split"
+        default={PLAIN: Evaluation()},
+        description="evaluations by name; test is the recipe's own test split",
     )
     corruptions: tuple[str, ...] = Field(
-        default=(), description="more evaluations: each of these at all five strengths"
+        default=(), description="corruptions, each evaluated at all five strengths"
     )
     corrupted_arms: tuple[str, ...] | None = Field(
-        default=None, description="the arms that meet them; left out: all"
+        default=None, description="arms evaluated under corruptions; default: all"
     )
 
     @field_validator("evaluations", mode="before")
@@ -87,7 +90,7 @@ class SuiteRecipe(BaseModel):
 
     @property
     def all_evaluations(self) -> dict[str, Evaluation]:
-        """Those by name, and those of corruptions."""
+        """The named evaluations, and five of each corruption."""
         corrupted = {
             f"{kind} {strength}": Evaluation(
                 corruption=kind, strength=strength, arms=self.corrupted_arms
@@ -99,18 +102,20 @@ class SuiteRecipe(BaseModel):
 
 
 class Suite(BaseModel):
-    """Everything that one `hidiff benchmark` runs."""
+    """Everything that one call of `hidiff benchmark` runs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[\w-]+$", description="of the results' folder")
+    name: str = Field(pattern=r"^[\w-]+$", description="name of the suite and its results")
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     arms: dict[str, Changes] = Field(
         default={name: {} for name in MAIN_ARMS},
-        description="stage1, segmentor_only and hybrid, which change nothing; any other name is a "
-        "hybrid with the changes it lists",
+        description="arms by name; stage1, segmentor_only and hybrid change nothing, others are a "
+        "hybrid with changes",
     )
-    recipes: dict[str, SuiteRecipe] = Field(min_length=1, description="by the name they go by")
+    recipes: dict[str, SuiteRecipe] = Field(
+        min_length=1, description="recipes by the name that they have in the rows"
+    )
 
     @field_validator("arms", mode="before")
     @classmethod
@@ -137,15 +142,24 @@ class Suite(BaseModel):
 
 
 class SuiteError(ValueError):
-    """A suite that does not hold; the message says where."""
+    """A suite is not valid; the message says where."""
 
 
 def read_suite(path: Path) -> Suite:
-    """Read a suite's YAML. Raises SuiteError, with every wrong key on a line."""
+    """Read a suite's YAML. Raises SuiteError with every wrong key on a line of its own.
+
+    Raises FileNotFoundError, which says where suites are, if there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no suite at {path}. Give the path of a YAML file. HiDiff's own suites are not part "
+            "of the installed package: they are in research/suites of its source repository, for "
+            "example research/suites/main.yaml; docs/benchmarks.md shows how to write one."
+        )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path} does not read as a suite: {error}") from error
+        raise SuiteError(f"{path} cannot be read as a suite: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SuiteError(f"{path} is not YAML: {error}") from error
     if not isinstance(content, dict):
@@ -156,28 +170,6 @@ def read_suite(path: Path) -> Suite:
         raise SuiteError(
             "\n".join(f"{path}: {_explain(each)}" for each in error.errors())
         ) from None
-
-
-def shipped_suites() -> dict[str, Path]:
-    """The suites that come with HiDiff, by name: of a wheel, or of a checkout."""
-    package = Path(__file__).parent
-    for folder in (package / "files", package.parents[2] / "suites"):
-        if folder.is_dir():
-            return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
-    return {}
-
-
-def find_suite(name: Path) -> Path:
-    """The file of that path, or the suite of that name that comes with HiDiff."""
-    shipped = shipped_suites()
-    if name.is_file():
-        return name
-    if str(name) in shipped:
-        return shipped[str(name)]
-    raise FileNotFoundError(
-        f"no suite at {name}. Give the path of a YAML file, or one of those that come with HiDiff: "
-        f"{', '.join(shipped) or 'none is installed'}."
-    )
 
 
 def _empty_for_none(given: Any) -> Any:

@@ -1,8 +1,9 @@
 """Training: the segmentor first, then segmentor and refiner, in turns or jointly."""
 
-from hidiff.training.budget import Budget, count_flops
+from hidiff.training.budget import Budget, count_flops, plan_stages
 from hidiff.training.ema import EMA
 from hidiff.training.settings import TrainingSettings
+from hidiff.training.stages import Stage, stage2_of
 from hidiff.training.state import load_model, save_model
 from hidiff.training.steps import Batch
 from hidiff.training.trainer import NotFiniteError, Trainer
@@ -12,9 +13,12 @@ __all__ = [
     "Batch",
     "Budget",
     "NotFiniteError",
+    "Stage",
     "Trainer",
     "TrainingSettings",
     "count_flops",
     "load_model",
+    "plan_stages",
     "save_model",
+    "stage2_of",
 ]

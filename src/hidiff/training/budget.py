@@ -1,70 +1,53 @@
 """The training budget in FLOPs, counted once, so that every arm spends the same."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_backward_flop
 
-from hidiff.diffusion import LossWeights
 from hidiff.hybrid import HybridSegmentor
-from hidiff.training.steps import (
-    Batch,
-    draw_noise,
-    joint_step,
-    look_frozen,
-    refiner_step,
-    segmentor_only_step,
-    segmentor_step,
-)
+from hidiff.training.settings import TrainingSettings
+from hidiff.training.stages import BASELINE, STAGE1, Part, Stage, stage2_of
+from hidiff.training.steps import Batch, draw_noise
 
 
 @dataclass(frozen=True)
 class Budget:
     """FLOPs, forward and backward, of one training step on a batch."""
 
-    segmentor_only: int
-    in_turns: int
-    refiner_only: int = 0
-    joint: int = 0
+    per_step: Mapping[Stage, int]
 
-    def of(self, stage: str) -> int:
-        """Of a step of a stage; stage 1 trains the segmentor only."""
-        kinds = {
-            "in_turns": self.in_turns,
-            "joint": self.joint,
-            "refiner_only": self.refiner_only,
-        }
-        return kinds.get(stage, self.segmentor_only)
+    def total(self, stage: Stage, steps: int) -> int:
+        """Return the FLOPs of `steps` steps of a stage."""
+        return steps * self.per_step[stage]
 
-    def total(self, stage: str, steps: int, warmup: int = 0) -> int:
-        """Of that many steps of a stage, the first `warmup` of them of the refiner alone."""
-        return warmup * self.refiner_only + (steps - warmup) * self.of(stage)
+    def equal_steps(self, stage: Stage, other: Stage, steps: int) -> int:
+        """Return how many steps of a stage cost what `steps` steps of another cost."""
+        return round(self.total(other, steps) / self.per_step[stage])
 
-    def equal_steps(self, stage2_steps: int, warmup: int = 0) -> int:
-        """Segmentor-only steps that cost what `stage2_steps` iterations cost, of both networks but
-        for the first `warmup` of them."""
-        stage = "in_turns" if self.in_turns else "joint"
-        return round(self.total(stage, stage2_steps, warmup) / self.segmentor_only)
+
+def plan_stages(settings: TrainingSettings, budget: Budget) -> dict[Stage, int]:
+    """Return the stages of a training, in order, and the steps of each."""
+    stage2, plan = stage2_of(settings), {}
+    if stage2.trains_segmentor:
+        plan[STAGE1] = settings.stage1_steps
+    if settings.arm == "segmentor_only":
+        plan[BASELINE] = budget.equal_steps(BASELINE, stage2, settings.stage2_steps)
+    else:
+        plan[stage2] = settings.stage2_steps
+    return {stage: steps for stage, steps in plan.items() if steps}
 
 
 def count_flops(
-    hybrid: HybridSegmentor,
-    patch_size: tuple[int, int],
-    batch_size: int,
-    weights: LossWeights,
-    diffusion_weight: float,
-    frozen: bool = False,
-    joint: bool = False,
-    warmup: bool = False,
+    hybrid: HybridSegmentor, patch_size: tuple[int, int], settings: TrainingSettings
 ) -> Budget:
-    """Count one step of each kind on two random patches of (height, width), scaled to the batch.
+    """Count one step of each stage on two random patches of (height, width), scaled to the batch.
 
-    With a `frozen` segmentor that is the refiner's step alone, else the segmentor's own and that of
-    both networks, in turns or `joint`, and the refiner's too with a `warmup`; steps that are not
-    taken count 0. A 1-bit convolution counts like a real one. The networks are copied, so nothing
-    of them moves.
+    Counted are the hybrid's second stage and, if the segmentor is trained, the stages that train it
+    alone. A 1-bit convolution counts like a real one. The networks are copied, so nothing of them
+    moves.
     """
     hybrid = copy.deepcopy(hybrid).train()
     device = next(hybrid.parameters()).device
@@ -73,40 +56,33 @@ def count_flops(
     y0 = torch.zeros(2, planes, *patch_size, device=device)
     batch = Batch(["", ""], image, y0, torch.ones_like(y0[:, :1]))
     draws = draw_noise(batch, hybrid.schedule.num_steps, 0)
-    scale = batch_size / 2
+    networks = {"segmentor": hybrid.segmentor, "refiner": hybrid.refiner}
+    part = Part(hybrid, networks, batch, lambda _: draws, settings)
 
-    refiner_only = 0
-    if frozen or warmup:
-        with flop_counter() as counted:
-            look = look_frozen(hybrid, image)
-            refiner_step(hybrid, hybrid.refiner, look, batch, draws, weights)["loss"].backward()
-        refiner_only = round(counted.get_total_flops() * scale)
-    if frozen:
-        return Budget(0, 0, refiner_only)
-    hybrid.train()
-    with flop_counter() as alone:
-        segmentor_only_step(hybrid, hybrid.look(image), batch)["loss"].backward()
-    with flop_counter() as both:
-        look = hybrid.look(image)
-        given = (look, batch, draws, weights)
-        if joint:
-            joint_step(hybrid, hybrid.refiner, *given, diffusion_weight)["loss"].backward()
-        else:
-            refiner_step(hybrid, hybrid.refiner, *given)["loss"].backward()
-            segmentor_step(hybrid, *given, diffusion_weight)["loss"].backward()
-    own, stage2 = (round(each.get_total_flops() * scale) for each in (alone, both))
-    in_turns, joined = (0, stage2) if joint else (stage2, 0)
-    return Budget(own, in_turns, refiner_only, joined)
+    stage2 = stage2_of(settings)
+    per_step = {stage2: _count_step(stage2, part, settings.batch_size)}
+    if stage2.trains_segmentor:
+        alone = _count_step(STAGE1, part, settings.batch_size)
+        per_step |= {STAGE1: alone, BASELINE: alone}
+    return Budget(per_step)
+
+
+def _count_step(stage: Stage, part: Part, batch_size: int) -> int:
+    """Return the FLOPs of one step on a batch, from those on this part of one."""
+    with flop_counter() as counter:
+        for _, losses in stage.halves(part):
+            losses["loss"].backward()
+    return round(counter.get_total_flops() * batch_size / len(part.batch.names))
 
 
 def flop_counter() -> FlopCounterMode:
-    """torch's, which knows of no groups where it counts the gradients of convolutions' weights."""
+    """Return torch's counter, corrected for the weights' gradients of convolutions in groups."""
     backward = {torch.ops.aten.convolution_backward: conv_backward_in_groups}
     return FlopCounterMode(display=False, custom_mapping=backward)
 
 
 def conv_backward_in_groups(*given, out_shape) -> int:
-    """torch's count, a weight's gradient seeing the channels of its own group only."""
+    """Return torch's count, but a weight's gradient takes its own group's channels only."""
     *shapes_and_layout, groups, (of_input, of_weight, _) = given
     count: Callable[..., int] = conv_backward_flop
     counted = [

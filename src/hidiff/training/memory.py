@@ -1,18 +1,19 @@
-"""How much memory a training will need at the least, known before anything is allocated."""
+"""How much memory a training needs at the least, known before anything is allocated."""
 
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor, nn
 
-CGROUP = Path("/sys/fs/cgroup")  # where Linux tells what a container may use (version 2)
-SEGMENTOR_COPIES = 4  # weights, gradients, AdamW's two moments
+from hidiff.training.stages import IN_TURNS, Stage
+
+CGROUP = Path("/sys/fs/cgroup")  # the limits of a container under Linux (version 2)
+TRAINED_COPIES = 4  # weights, gradients, AdamW's two moments
 REFINER_COPIES = 5  # the same, and the average
 # Main memory that the first iteration takes whatever its size: code that libraries load then, and
-# their workspaces. Measured on the smallest recipe of benchmarks/memory_estimate.py.
+# their workspaces. Measured on the smallest recipe of research/reliability/memory_estimate.py.
 LIBRARIES = 100 * 2**20
 
 
@@ -21,7 +22,7 @@ class MemoryNeed:
     """Bytes, counted from the shapes of the tensors that must be there at one time.
 
     A lower bound: workspaces of convolutions, gradients on their way back and the allocator's waste
-    come on top. benchmarks/memory_estimate.py measures by how much.
+    come on top. research/reliability/memory_estimate.py measures by how much.
     """
 
     weights: int
@@ -58,12 +59,12 @@ def count_activations(
     channels: int,
     planes: int,
     patch_size: tuple[int, int],
-    frozen: bool = False,
+    stage: Stage = IN_TURNS,
 ) -> int:
-    """Bytes that one step in turns keeps for the way back, of networks on the meta device.
+    """Return the bytes that one step keeps for the way back, of networks on the meta device.
 
-    Tensors there have shapes and no content, so that this costs nothing, whatever the size. Of a
-    `frozen` segmentor nothing is kept.
+    Tensors there have shapes and no content, so this costs nothing, whatever the size. A stage that
+    does not train the segmentor keeps nothing of it.
     """
     image = torch.empty(num_images, channels, *patch_size, device="meta")
     mask = torch.empty(num_images, planes, *patch_size, device="meta")
@@ -82,27 +83,30 @@ def count_activations(
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        with torch.set_grad_enabled(not frozen):
+        with torch.set_grad_enabled(stage.trains_segmentor):
             logits, features, *_ = segmentor(image)
         refiner(image, mask, logits.sigmoid(), t, features)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
-def count_weights(segmentor: nn.Module, refiner: nn.Module, frozen: bool = False) -> int:
-    """Bytes of both networks, their gradients and moments, and the average; `frozen`: segmentor."""
+def count_weights(segmentor: nn.Module, refiner: nn.Module, stage: Stage = IN_TURNS) -> int:
+    """Return the bytes of both networks, with the gradients and moments of those that a stage moves
+    and the refiner's average."""
 
     def size(network: nn.Module) -> int:
-        return sum(each.numel() * each.element_size() for each in network.parameters())
+        return sum(weight.numel() * weight.element_size() for weight in network.parameters())
 
-    copies = 1 if frozen else SEGMENTOR_COPIES
+    copies = TRAINED_COPIES if stage.trains_segmentor else 1
     return copies * size(segmentor) + REFINER_COPIES * size(refiner)
 
 
 def memory_of(device: torch.device) -> tuple[int, int]:
-    """(all, free) bytes: of a GPU, or of what this process may use of main memory."""
+    """Return (all, free) bytes of a GPU, or of the main memory that this process may use."""
     if device.type == "cuda":
         free, whole = torch.cuda.mem_get_info(device)
         return whole, free
+    import psutil  # deferred: prediction, which imports this module too, does without it
+
     memory = psutil.virtual_memory()
     whole, free = memory.total, memory.available
     with contextlib.suppress(OSError, ValueError):  # no container, or "max": no limit

@@ -57,13 +57,6 @@ class TrainingSettings(BaseModel):
     decay_power: float = Field(
         default=0.9, ge=0, description="rate * (1 - done)^power; 0.9 is the paper's"
     )
-    refiner_warmup: int = Field(
-        default=0,
-        ge=0,
-        description="first iterations of stage 2 that train the refiner alone, before the "
-        "segmentor follows it",
-        json_schema_extra=ONLY_STAGE2,
-    )
     clip_norm: float = Field(default=1.0, gt=0, description="largest norm of a network's gradient")
     diffusion_weight: float = Field(
         default=1.0,
@@ -108,23 +101,6 @@ class TrainingSettings(BaseModel):
             raise ValueError(
                 "segmentor is joint and diffusion_weight 0, so the refiner's loss would not count "
                 "for either network. Raise diffusion_weight."
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _the_segmentor_follows(self) -> "TrainingSettings":
-        if not self.refiner_warmup:
-            return self
-        if self.segmentor == "frozen":
-            raise ValueError(
-                "segmentor is frozen, so the refiner is alone all the time. Leave out "
-                "refiner_warmup."
-            )
-        if 0 < self.stage2_steps <= self.refiner_warmup:
-            raise ValueError(
-                f"refiner_warmup {self.refiner_warmup} takes all {self.stage2_steps} iterations of "
-                "stage 2, so the segmentor would never follow. Give it fewer, or set segmentor to "
-                "frozen."
             )
         return self
 

@@ -4,7 +4,7 @@ that of joint training.
 Each returns its losses, the sum to go back through under "loss"; optimizers are not moved.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -24,6 +24,8 @@ class Batch:
     image: Float[Tensor, "b c h w"]
     y0: Float[Tensor, "b k h w"]
     field_of_view: Float[Tensor, "b 1 h w"]
+    planes: dict[str, Tensor] = field(default_factory=dict)
+    """every plane of the items by name (loading.PLANES), those above among them"""
 
 
 class Frozen(nn.Module):
@@ -68,7 +70,7 @@ def draw_noise(
 
 
 def segmentor_only_step(hybrid: HybridSegmentor, look: Look, batch: Batch) -> dict[str, Tensor]:
-    """Stage 1, and the baseline: the segmentor's own loss."""
+    """Return the segmentor's own loss, for stage 1 and the baseline."""
     losses = [
         segmentor_loss(logits, batch.y0, hybrid.labels, batch.field_of_view)
         for logits in (look.logits, *look.auxiliary)
@@ -78,7 +80,7 @@ def segmentor_only_step(hybrid: HybridSegmentor, look: Look, batch: Batch) -> di
 
 
 def look_frozen(hybrid: HybridSegmentor, image: Float[Tensor, "b c h w"]) -> Look:
-    """What a segmentor says that is not trained: in eval mode, and nothing is kept to go back."""
+    """Run a segmentor that is not trained: in eval mode, and without gradients."""
     hybrid.segmentor.eval()
     with torch.no_grad():
         return hybrid.look(image)

@@ -10,7 +10,7 @@ from hidiff.datasets import load_split
 from hidiff.datasets.sets.msd import is_msd, list_msd, read_msd_channels, read_msd_labels
 from hidiff.datasets.splits import SPLITS
 from hidiff.images import DataError, Intensity
-from hidiff.loading import LoadedVolumes, Slicing
+from hidiff.loading import LoadedCases, Reading
 from tests.nnunet_sets import blocks, write
 
 SHAPE = (20, 16, 3)
@@ -56,7 +56,7 @@ def test_dataset_json_says_who_is_there_and_what_the_values_mean(root):
 def test_the_last_axis_of_a_4d_image_is_its_channels(root):
     case = list_msd(root)[0]
     raw = Intensity(kind="window", window=(0, 200))
-    item = LoadedVolumes([case], read_msd_labels(root), 2, raw, Slicing())[1]
+    item = LoadedCases([case], Reading(read_msd_labels(root), 2, raw))[1]
     assert item["image"].shape[0] == 2
     # 0 to 200 becomes -1 to 1: the first channel is 200 a class, the second half as much
     shown = item["y0"][1].bool()

@@ -5,7 +5,7 @@ import pytest
 
 from hidiff.datasets import CATALOG, PREPARERS, Splitting, load_split, prepare
 from hidiff.images import DataError
-from hidiff.loading import Slicing, load_case, load_volume, load_volume_mask
+from hidiff.loading import Reading, read_item
 from tests import official
 
 WRITERS = {"lidc": official.lidc, "synapse": official.synapse}
@@ -99,12 +99,12 @@ def test_all_four_raters_are_kept_bit_for_bit(tmp_path):
         name = f"patient-{patient:04d}_nodule-{nodule}_slice-{cut:03d}"
         if name not in cases:  # it validates
             continue
-        item = load_case(cases[name], entry.labels, 1, entry.intensity)
+        item = read_item(cases[name], Reading(entry.labels, 1, entry.intensity))
         raters = np.unpackbits(packed[number], axis=-1)
-        np.testing.assert_array_equal(item["raters"][:, 0].numpy(), raters)
+        np.testing.assert_array_equal(item["raters"][:, 0, 0].numpy(), raters)
         # two of four and more: the fourth's own pixel is out, the third's silence does not count
-        np.testing.assert_array_equal(item["y0"][0].numpy(), raters.sum(axis=0) >= 2)
-        grey = (item["image"][0].numpy() + 1) / 2 * 255
+        np.testing.assert_array_equal(item["y0"][0, 0].numpy(), raters.sum(axis=0) >= 2)
+        grey = (item["image"][0, 0].numpy() + 1) / 2 * 255
         np.testing.assert_allclose(grey, images[number], atol=1e-3)
 
 
@@ -120,12 +120,12 @@ def test_synapse_volumes_have_the_slices_of_their_arrays(tmp_path):
     ready = prepare("synapse", tmp_path / "download", tmp_path / "ready").folder
     (case, _) = load_split("synapse", ready, "test")
     entry = CATALOG["synapse"]
-    volume = load_volume(case.image, 1, entry.intensity, Slicing().plane)
-    bits = load_volume_mask(case, volume.grid, entry.labels, Slicing().plane)
+    item = read_item(case, Reading(entry.labels, 1, entry.intensity))
+    image, bits = item["image"], item["y0"]
     np.testing.assert_array_equal(bits[5, 0].numpy(), official.MASK)
     assert not bits[1:, 1:].any()
-    np.testing.assert_allclose(volume.image[0, 0].numpy(), 2.0 * official.MASK - 1)
-    np.testing.assert_allclose(volume.image[0, 1].numpy(), 1.0 * official.MASK - 1)
+    np.testing.assert_allclose(image[0, 0].numpy(), 2.0 * official.MASK - 1)
+    np.testing.assert_allclose(image[0, 1].numpy(), 1.0 * official.MASK - 1)
     assert not case.has_spacing
 
 

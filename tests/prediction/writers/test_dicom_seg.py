@@ -5,11 +5,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import settings as examples
 
-from hidiff.images import Grid, to_slices
-from hidiff.images.volume import read_volume
-from hidiff.prediction import VolumePrediction
-from hidiff.prediction.writers.volume import write_volume
-from tests.volumes import LABELS, Echo, grids, make_mask
+from hidiff.images import Grid, VolumeGeometry
+from hidiff.prediction import Prediction
+from hidiff.prediction.writers import write_prediction
+from tests.volumes import LABELS, Echo, grids, make_mask, read_volume
 
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 highdicom = pytest.importorskip("highdicom", reason="the extra dicom is not installed")
@@ -21,8 +20,7 @@ def write_seg(folder, grid, mask, kind):
     """Of a series whose values are the mask's."""
     series = write_slices(folder / "series", make_slices(mask.astype(int), grid))
     model = Echo(kind)
-    prediction = model.predict_volume(series)
-    [path] = write_volume(prediction, folder, stem="a", source=series, labels=model.labels)
+    [path] = write_prediction(model.predict(series), folder, stem="a")
     return series, path
 
 
@@ -75,14 +73,11 @@ def test_a_real_series_gets_its_masks(tmp_path, data_root):
         pytest.skip(f"no {series}")
     volume = read_volume(series, 1)
     bone = volume.values[0] > 200
-    model = Echo("one_class")
-    shape = volume.grid.slice_shape("axial")
-    prediction = VolumePrediction.empty(
-        "ct", volume.grid, "axial", shape, model.labels, keep_probability=False, scratch=None
-    )
-    prediction.labels[:] = to_slices(bone, volume.grid, "axial")
+    geometry = VolumeGeometry(volume.grid)
+    maps = {"labels": geometry.from_native(bone.astype(np.uint8))}
+    prediction = Prediction("ct", LABELS["one_class"], geometry, series, maps=maps)
     with pytest.warns(UserWarning, match="has no StudyInstanceUID and no SeriesInstanceUID"):
-        [path] = write_volume(prediction, tmp_path, stem="a", source=series, labels=model.labels)
+        [path] = write_prediction(prediction, tmp_path, stem="a")
     seg = highdicom.seg.segread(path)
     heads = [pydicom.dcmread(file, stop_before_pixels=True) for file in series.iterdir()]
     heads = sorted(heads, key=lambda head: head.ImagePositionPatient[2])
@@ -99,11 +94,7 @@ def test_nifti_beside_dicom_lies_in_the_same_place(tmp_path):
     grid = Grid((5, 4, 3), np.diag([-2.0, -1.5, 3.0, 1.0]))
     mask = make_mask(grid)
     series, _ = write_seg(tmp_path, grid, mask, "exclusive")
-    model = Echo()
-    [path] = write_volume(
-        model.predict_volume(series), tmp_path, stem="b", source=series, labels=model.labels,
-        formats=("nifti",),
-    )  # fmt: skip
+    [path] = write_prediction(Echo().predict(series), tmp_path, stem="b", formats=("nifti",))
     came = nib.load(path)
     np.testing.assert_array_equal(np.asarray(came.dataobj), mask)
     np.testing.assert_allclose(came.affine, grid.affine, atol=1e-4)
@@ -114,9 +105,5 @@ def test_dicom_seg_of_what_is_no_dicom_is_refused(tmp_path):
 
     grid = make_grid(3, 3, 2)
     file = write_nifti(tmp_path / "a.nii.gz", make_mask(grid), grid)
-    model = Echo()
-    with pytest.raises(ValueError, match="is no DICOM"):
-        write_volume(
-            model.predict_volume(file), tmp_path, stem="b", source=file, labels=model.labels,
-            formats=("dicom",),
-        )  # fmt: skip
+    with pytest.raises(ValueError, match="'dicom' is none of nifti, npz"):
+        write_prediction(Echo().predict(file), tmp_path, stem="b", formats=("dicom",))

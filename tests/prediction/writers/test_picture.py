@@ -2,10 +2,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from hidiff.prediction.prediction import Prediction
-from hidiff.prediction.writers.picture import write_prediction
+from hidiff.labels import Labels
+from hidiff.prediction import SliceMaps, one_slice
+from hidiff.prediction.writers import write_prediction
 
 SIZE = (5, 7)
+CLASSES = {
+    "one_class": Labels(kind="one_class", classes={"vessel": (1,)}),
+    "exclusive": Labels(kind="exclusive", classes={"left lung": (1,), "right/lung": (2,)}),
+    "regions": Labels(kind="regions", classes={"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}),
+}
 
 
 def entropy(p):
@@ -28,16 +34,14 @@ def make_prediction(kind):
         "exclusive": p.argmax(axis=0).astype(np.uint8),
         "regions": (p >= 0.5).astype(np.uint8),
     }[kind]
-    return Prediction(
-        name="case",
+    maps = SliceMaps(
         labels=labels,
         probability=p,
         prior=p[::-1].copy(),
         prior_labels=labels,
         uncertainty={"one_class": per_plane[0], "exclusive": together}.get(kind, per_plane),
-        variance=None,
-        trace=[],
     )
+    return one_slice("case", CLASSES[kind], maps)
 
 
 def pages(path):
@@ -52,7 +56,7 @@ def names(paths):
 def test_one_class_is_seen_as_0_and_255(tmp_path):
     prediction = make_prediction("one_class")
     written = write_prediction(prediction, tmp_path / "new", stem="a")
-    assert names(written) == ["a_labels.png", "a_probability_0.png", "a_uncertainty.png"]
+    assert names(written) == ["a_labels.png", "a_probability_0-vessel.png", "a_uncertainty.png"]
     assert names((tmp_path / "new").iterdir()) == names(written)
     labels = pages(tmp_path / "new" / "a_labels.png")[0]
     assert labels.dtype == np.uint8
@@ -61,8 +65,7 @@ def test_one_class_is_seen_as_0_and_255(tmp_path):
 
 def test_exclusive_classes_keep_their_values(tmp_path):
     prediction = make_prediction("exclusive")
-    planes = ("background", "left lung", "right/lung")
-    written = write_prediction(prediction, tmp_path, stem="a", plane_names=planes)
+    written = write_prediction(prediction, tmp_path, stem="a")
     assert np.array_equal(pages(tmp_path / "a_labels.png")[0], prediction.labels)
     assert names(written) == [
         "a_labels.png",
@@ -75,7 +78,7 @@ def test_exclusive_classes_keep_their_values(tmp_path):
 
 def test_regions_have_a_file_each(tmp_path):
     prediction = make_prediction("regions")
-    write_prediction(prediction, tmp_path, stem="a", plane_names=("WT", "TC", "ET"))
+    write_prediction(prediction, tmp_path, stem="a")
     for i, name in enumerate(("0-WT", "1-TC", "2-ET")):
         assert np.array_equal(
             pages(tmp_path / f"a_labels_{name}.png")[0], prediction.labels[i] * 255
@@ -88,8 +91,9 @@ def test_regions_have_a_file_each(tmp_path):
 def test_16_bit_probabilities_are_right_to_half_a_step(kind, tmp_path):
     prediction = make_prediction(kind)
     write_prediction(prediction, tmp_path, stem="a")
-    for i, probability in enumerate(prediction.probability):
-        read = pages(tmp_path / f"a_probability_{i}.png")[0]
+    files = sorted(tmp_path.glob("a_probability_*.png"))
+    for file, probability in zip(files, prediction.probability, strict=True):
+        read = pages(file)[0]
         assert read.max() > 255  # really 16 bits
         assert np.abs(read / 65535 - probability).max() <= 0.5 / 65535 + 1e-7
 
@@ -139,7 +143,7 @@ def test_nothing_is_written_if_one_file_is_in_the_way(tmp_path):
         ({"formats": ("jpeg",)}, "none of png, tiff, npz"),
         ({"stem": "../a"}, "without folders"),
         ({"stem": ""}, "without folders"),
-        ({"plane_names": ("x", "y")}, "2 plane names"),
+        ({"formats": ("nifti",)}, "none of png, tiff, npz"),
     ],
 )
 def test_what_cannot_be_written_is_said_before_anything_is(settings, words, tmp_path):

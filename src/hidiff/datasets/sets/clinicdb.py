@@ -18,31 +18,33 @@ LAST_FRAMES = (
 def group_frames(root: Path, frames: list[int]) -> dict[int, str]:
     """Return the sequence of each frame, by SEQUENCE_FILE (lines such as 1-25) or the table."""
     file = root / SEQUENCE_FILE
-    starts = (1, *(last + 1 for last in LAST_FRAMES[:-1]))
-    ranges = list(zip(starts, LAST_FRAMES, strict=True))
-    where = "the usual table"
     if file.is_file():
-        ranges, where = _read_ranges(file), str(file)
+        ranges, table = _read_ranges(file), str(file)
+    else:
+        starts = (1, *(last + 1 for last in LAST_FRAMES[:-1]))
+        ranges, table = list(zip(starts, LAST_FRAMES, strict=True)), "the publisher's table"
     groups = {}
     for frame in frames:
-        inside = [
-            number for number, (first, last) in enumerate(ranges, 1) if first <= frame <= last
-        ]
-        if len(inside) != 1:
+        sequences = [n for n, (first, last) in enumerate(ranges, 1) if first <= frame <= last]
+        if len(sequences) != 1:
             raise DataError(
-                f"frame {frame} is in {len(inside)} sequences of {where}, but one is wanted. Mend "
-                f"{file}: a sequence a line, such as 1-25."
+                f"frame {frame} is in {len(sequences)} sequences of {table}, but must be in "
+                f"exactly one. Correct {file}: one sequence per line, such as 1-25."
             )
-        groups[frame] = f"sequence-{inside[0]:02d}"
+        groups[frame] = f"sequence-{sequences[0]:02d}"
     return groups
 
 
 def _read_ranges(file: Path) -> list[tuple[int, int]]:
+    """Return the first and last frame of each sequence. Raises DataError for any other line."""
     ranges = []
     for line in file.read_text(encoding="utf-8").splitlines():
-        found = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", line)
-        if line.strip() and not found:
-            raise DataError(f"{file} holds {line!r}, but lines such as 1-25 are wanted. Mend it.")
-        if found:
-            ranges.append((int(found.group(1)), int(found.group(2))))
+        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", line)
+        if line.strip() and not match:
+            raise DataError(
+                f"{file} holds the line {line!r}, but each line must be a range of frames, such as "
+                "1-25. Correct that line."
+            )
+        if match:
+            ranges.append((int(match.group(1)), int(match.group(2))))
     return ranges

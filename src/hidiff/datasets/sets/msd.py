@@ -11,7 +11,7 @@ from typing import Any
 from hidiff.datasets.case import Case
 from hidiff.datasets.sets.nnunet import DATASET_FILE
 from hidiff.images.files import DataError
-from hidiff.images.volume import volume_stem
+from hidiff.images.formats import image_stem
 from hidiff.labels import BACKGROUND, Labels
 
 
@@ -59,7 +59,7 @@ def list_msd(root: Path, group_of: Callable[[str], str] = str) -> list[Case]:
                 "wanted."
             )
         image, mask = (_inside(file, entry[key]) for key in ("image", "label"))
-        name = volume_stem(image)
+        name = image_stem(image)
         cases.append(Case(name, image, mask, None, group_of(name)))
     if not cases:
         raise DataError(f'{file} lists no case under "training". Mend it, or give another folder.')

@@ -8,8 +8,6 @@ test_vol.txt. Values are HU cut to -125..275 and scaled to 0..1; the voxels' siz
 import re
 from pathlib import Path
 
-import h5py
-import nibabel as nib
 import numpy as np
 from jaxtyping import Float, Num, UInt8
 
@@ -22,6 +20,8 @@ _AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 def write_synapse(source: Path, folder: Path) -> None:
     """images/ and masks/ of slices (npy), test/images/ and test/masks/ of volumes (NIfTI)."""
+    import nibabel as nib  # deferred: prediction imports the catalog and needs none of it
+
     slices = _listed(source, "train.txt") or _stems(source / "train_npz", ".npz")
     volumes = _listed(source, "test_vol.txt") or _stems(source / "test_vol_h5", ".npy.h5")
     for place in ("images", "masks", "test/images", "test/masks"):
@@ -49,6 +49,8 @@ def read_slice(file: Path) -> tuple[Float[np.ndarray, "h w"], UInt8[np.ndarray, 
 
 def read_test_volume(file: Path) -> tuple[Float[np.ndarray, "d h w"], UInt8[np.ndarray, "d h w"]]:
     """Image and label of a test volume, slices first."""
+    import h5py  # deferred, like nibabel above
+
     try:
         with h5py.File(file, "r") as archive:
             image, label = (np.asarray(archive[key]) for key in ("image", "label"))

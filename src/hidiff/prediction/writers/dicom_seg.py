@@ -11,9 +11,19 @@ from jaxtyping import UInt8
 
 from hidiff._version import __version__
 from hidiff.extras import import_extra
-from hidiff.images import DataError, dicom_files
+from hidiff.images import DataError, dicom_files, first_file
+from hidiff.prediction.prediction import Prediction
+from hidiff.prediction.writers.common import Files, PredictionFormat
 
 SCHEME = "99HIDIFF"  # of codes: the user's class names stand in no terminology that we know of
+
+
+def dicom_files_of(prediction: Prediction, uncertainty: bool) -> Files:
+    """Write labels as one DICOM SEG, which refers to the series that the image was read from."""
+    source, labels = prediction.source, prediction.labels
+    assert source is not None
+    series, names = first_file(source), prediction.classes.class_names
+    yield ".dcm", lambda path: write_dicom_seg(path, labels, names, series)
 
 
 def write_dicom_seg(
@@ -22,7 +32,7 @@ def write_dicom_seg(
     class_names: Sequence[str],
     series: Path,
 ) -> None:
-    """One binary segment a class; `labels` as Labels.decode has them, on the series' own grid."""
+    """Write one binary segment for each class; `labels` are on the series' own grid."""
     highdicom = import_extra("highdicom", "dicom", series)
     pydicom = import_extra("pydicom", "dicom", series)
     heads = [pydicom.dcmread(file, stop_before_pixels=True) for file in dicom_files(series)]
@@ -56,9 +66,10 @@ def write_dicom_seg(
 
 
 def _fill_in(pydicom: Any, series: Path, heads: Sequence[Any]) -> Sequence[Any]:
-    """Identifiers that were emptied to hide the patient: each slice's lies in its file's meta head.
+    """Fill in identifiers that were emptied to hide the patient.
 
-    Those of study and series are made of the first slice's, so that all SEGs of a series agree.
+    A slice's own is in the meta head of its file. Those of study and series are made from the first
+    slice's, so that all SEGs of a series agree.
     """
     for head in heads:
         head.SOPClassUID = head.get("SOPClassUID") or head.file_meta.MediaStorageSOPClassUID
@@ -90,3 +101,6 @@ def _describe(highdicom: Any, number: int, name: str) -> Any:
             name="HiDiff", version=__version__, family=codes.DCM.ArtificialIntelligence
         ),
     )
+
+
+DICOM = PredictionFormat(".dcm", dicom_files_of)
