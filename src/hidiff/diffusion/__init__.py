@@ -24,6 +24,7 @@ from hidiff.diffusion.bernoulli import (
     residual_y0_logits,
     uniform_noise,
 )
+from hidiff.diffusion.evidence import Evidence, clamp_evidence, sure_logits
 from hidiff.diffusion.gaussian import gaussian_y0_logits, normal, q_sample, step_back
 from hidiff.diffusion.losses import (
     LossWeights,
@@ -66,6 +67,7 @@ __all__ = [
     "SAMPLERS",
     "SCHEDULES",
     "TARGETS",
+    "Evidence",
     "LossWeights",
     "Noise",
     "PredictY0",
@@ -77,6 +79,7 @@ __all__ = [
     "Uniform",
     "at_temperature",
     "bernoulli_process",
+    "clamp_evidence",
     "cosine2_betas",
     "cosine_betas",
     "cross_entropy",
@@ -108,6 +111,7 @@ __all__ = [
     "soft_dice",
     "step_back",
     "subset",
+    "sure_logits",
     "uniform_betas",
     "uniform_noise",
 ]
