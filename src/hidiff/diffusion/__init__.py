@@ -45,7 +45,6 @@ from hidiff.diffusion.samplers import (
     ddim_mean,
     draws_from,
     sample_ancestral,
-    sample_ddim,
     sample_gaussian,
 )
 from hidiff.diffusion.schedule import (
@@ -106,7 +105,6 @@ __all__ = [
     "residual_of_uniform_y0_logits",
     "residual_y0_logits",
     "sample_ancestral",
-    "sample_ddim",
     "sample_gaussian",
     "soft_dice",
     "step_back",

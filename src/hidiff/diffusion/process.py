@@ -59,9 +59,8 @@ def bernoulli_process(noise: str, target: str, reverse: str) -> Process:
             fair = noise == "uniform" and t == schedule.num_steps
             return uniform(t) if fair else at_temperature(uniform(t), temperature)
 
-        keywords = {"reverse": back} if sampler == "ancestral" else {}
         return SAMPLERS[sampler](
-            predict_y0, noise_of(prior), schedule, steps, sharpened, evidence=evidence, **keywords
+            predict_y0, noise_of(prior), schedule, steps, sharpened, back, evidence
         )
 
     return Process(y0_logits, loss, sample)
@@ -77,8 +76,8 @@ def _sample_gaussian(
     temperature: float,
     evidence: Evidence | None = None,
 ) -> Iterator[Step]:
-    heat = temperature if sampler == "ancestral" else 0.0
-    return sample_gaussian(predict_y0, prior, schedule, steps, uniform, heat, evidence)
+    eta = temperature * SAMPLERS[sampler].gaussian_eta
+    return sample_gaussian(predict_y0, prior, schedule, steps, uniform, eta, evidence)
 
 
 GAUSSIAN = Process(gaussian_y0_logits, gaussian_loss, _sample_gaussian)

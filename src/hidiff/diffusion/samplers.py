@@ -5,6 +5,7 @@ of the last one. Gradients are the caller's choice (wrap in `torch.no_grad` for 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -82,20 +83,6 @@ def _walk(
         yt = back(yt, y0_hat, alpha_bar_t, alpha_bar_s, s)
 
 
-def sample_ddim(
-    predict_y0: PredictY0,
-    prior: Float[Tensor, "b k h w"],
-    schedule: Schedule,
-    steps: Sequence[int],
-    uniform: Uniform,
-    evidence: Evidence | None = None,
-) -> Iterator[Step]:
-    """As `sample_ancestral`, but ys is drawn from `ddim_mean`, which keeps more bits of yt."""
-    return sample_ancestral(
-        predict_y0, prior, schedule, steps, uniform, reverse=ddim_mean, evidence=evidence
-    )
-
-
 def ddim_mean(
     yt: Float[Tensor, "b k h w"],
     y0_hat: Float[Tensor, "b k h w"],
@@ -143,9 +130,34 @@ def sample_gaussian(
         yield step._replace(yt=(step.yt + 1) / 2)
 
 
-SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {
-    "ancestral": sample_ancestral,
-    "ddim": sample_ddim,
+@dataclass(frozen=True)
+class Sampler:
+    """A way from noise back to a mask."""
+
+    reverse: Reverse | None
+    """chance that each bit of ys is 1; None: as the setting diffusion.reverse chooses"""
+    gaussian_eta: float
+    """share of fresh noise in each step under normal noise: DDIM's eta"""
+
+    def __call__(
+        self,
+        predict_y0: PredictY0,
+        prior: Float[Tensor, "b k h w"],
+        schedule: Schedule,
+        steps: Sequence[int],
+        uniform: Uniform,
+        reverse: Reverse = plug_in,
+        evidence: Evidence | None = None,
+    ) -> Iterator[Step]:
+        """Sample as `sample_ancestral` does, with this sampler's own reverse if it has one."""
+        chosen = self.reverse or reverse
+        return sample_ancestral(predict_y0, prior, schedule, steps, uniform, chosen, evidence)
+
+
+# To add a sampler, add a line; settings and commands take the names from here.
+SAMPLERS = {
+    "ancestral": Sampler(reverse=None, gaussian_eta=1.0),
+    "ddim": Sampler(reverse=ddim_mean, gaussian_eta=0.0),
 }
 
 
