@@ -6,6 +6,7 @@ without an end) and the grid of the voxels.
 
 import bz2
 import io
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from hidiff.extras import import_extra
 from hidiff.images.files import DataError
 from hidiff.images.grid import Grid
+from hidiff.images.units import read_unit
 from hidiff.images.voxels import (
     Holds,
     Volume,
@@ -141,9 +143,26 @@ def _grid_of(path: Path, header: dict[str, Any]) -> Grid:
         spacings = header.get("spacings", np.ones(len(header["sizes"])))
         affine[:3, :3] = np.diag([spacings[axis] for axis in axes])
     affine[:3, 3] = header.get("space origin", np.zeros(3))
-    affine = np.diag([*SPACES[space], 1.0]) @ affine
+    factors, remarks = _units(header, axes)
+    # each coordinate of space has its unit
+    affine = np.diag([*np.multiply(SPACES[space], factors), 1.0]) @ affine
     check_affine(path, affine)
-    return Grid((x, y, z), affine)
+    return Grid((x, y, z), affine, remarks)
+
+
+def _units(header: dict[str, Any], axes: list[int]) -> tuple[list[float], tuple[str, ...]]:
+    """Return the millimetres in the unit of each direction in space, with remarks."""
+    units = header.get("space units")
+    if units is None and "space directions" not in header:  # spacings have units of their own
+        units = header.get("units")
+        units = units if units is None else [units[axis] for axis in axes]
+    if isinstance(units, str):
+        units = re.findall(r'"([^"]*)"', units) or units.split()
+    read = [read_unit(str(unit)) for unit in (units or ["mm"] * 3)]
+    if len(read) != 3:
+        raise ValueError(f"3 space units are wanted, not {len(read)}")
+    remarks = dict.fromkeys(remark for _, found in read for remark in found)
+    return [factor for factor, _ in read], tuple(remarks)
 
 
 def _space_axes(path: Path, header: dict[str, Any]) -> list[int]:

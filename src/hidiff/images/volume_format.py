@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Num
 
+from hidiff.images.alignment import lay_on
 from hidiff.images.arrays import HDF5, read_array_grid, read_array_volume
 from hidiff.images.dicom import is_dicom, read_dicom, read_dicom_grid
 from hidiff.images.files import DataError, ImageFiles, first_file
 from hidiff.images.geometry import Geometry, VolumeGeometry
-from hidiff.images.grid import Grid, Plane, same_place
+from hidiff.images.grid import Grid, Plane
 from hidiff.images.image import Format, Image, as_floats
 from hidiff.images.metaimage import read_metaimage, read_metaimage_grid
 from hidiff.images.nifti import read_nifti, read_nifti_grid
@@ -52,8 +53,8 @@ class VolumeFormat(Format):
         """Take the channels of all files one after another; all must lie on one grid."""
         first = parts[0]
         path = first_file(first.path or "the volume")
-        for part in parts[1:]:
-            _check_same_place(part, first.geometry, path)
+        assert isinstance(first.geometry, VolumeGeometry)
+        parts = [first, *(lay_on(part, first.geometry, path) for part in parts[1:])]
         values = first.values
         if len(parts) > 1:
             values = np.concatenate([part.values for part in parts])
@@ -146,8 +147,7 @@ class VolumeFormat(Format):
     ) -> Image:
         assert isinstance(geometry, VolumeGeometry)
         partner = self.partner(path).read(path, holds, geometry.plane)
-        _check_same_place(partner, geometry, first_file(image))
-        return partner
+        return lay_on(partner, geometry, first_file(image))
 
 
 NIFTI = VolumeFormat(read_nifti, read_nifti_grid)
@@ -185,27 +185,6 @@ def find_volume_format(path: Path) -> VolumeFormat | None:
 def _check_exists(path: Path) -> None:
     if not path.exists():
         raise DataError(f"{path} is not there. Check the data folder's path.")
-
-
-def _check_same_place(ours: Image, theirs: Geometry, image: Path) -> None:
-    left, right = ours.grid, theirs.grid
-    assert left is not None and right is not None
-    if same_place(left, right):
-        return
-    if left.shape != right.shape:
-        came, wanted = ("x".join(map(str, grid.shape)) for grid in (left, right))
-    else:
-        came, wanted = (_describe(grid) for grid in (left, right))
-    raise DataError(
-        f"{first_file(ours.path or 'the volume')} lies on another grid than {image}: {came} "
-        f"against {wanted}. Resample one onto the other's grid (masks by nearest neighbour)."
-    )
-
-
-def _describe(grid: Grid) -> str:
-    spacing = ", ".join(f"{side:.4g}" for side in grid.spacing_mm)
-    origin = ", ".join(f"{side:.4g}" for side in grid.affine[:3, 3])
-    return f"spacing ({spacing}) mm from ({origin}) mm"
 
 
 def _check_finite(path: Path, values: np.ndarray) -> None:
