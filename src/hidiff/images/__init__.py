@@ -1,6 +1,6 @@
 """Images: from files to arrays on their grids."""
 
-from hidiff.images.dicom import dicom_files
+from hidiff.images.dicom import dicom_slices
 from hidiff.images.files import DataError, ImageFiles, MaskFiles, first_file
 from hidiff.images.formats import (
     FORMATS,
@@ -36,7 +36,7 @@ __all__ = [
     "Priors",
     "VolumeGeometry",
     "check_prior",
-    "dicom_files",
+    "dicom_slices",
     "find_format",
     "find_mixture",
     "find_prior",

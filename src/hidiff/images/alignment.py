@@ -29,7 +29,9 @@ def lay_on(image: Image, geometry: VolumeGeometry, other: object) -> Image:
 def compare_axes(grid: Grid, wanted: Grid) -> tuple[str, ...]:
     """Return a remark where a volume has to be turned to lie on another's grid."""
     turned = grid.shape != wanted.shape or not same_place(grid, wanted)
-    if not turned or not same_place(turn_axes(np.broadcast_to(False, grid.shape), grid, wanted)[1], wanted):
+    if not turned or not same_place(
+        turn_axes(np.broadcast_to(False, grid.shape), grid, wanted)[1], wanted
+    ):
         return ()
     return (f"the axes {grid.axes} are turned to those of the image, {wanted.axes}",)
 

@@ -5,7 +5,7 @@ MILLIMETRES = {
     **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
     **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 10.0),
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1000.0),
-    **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometer", "micrometers"), 1e-3),  # noqa: RUF001 (both signs for micro are in use)
+    **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometer", "micrometers"), 1e-3),
     **dict.fromkeys(("micrometre", "micrometres"), 1e-3),
     **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 1e-6),
     **dict.fromkeys(("in", "inch", "inches"), 25.4),

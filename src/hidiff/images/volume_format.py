@@ -136,10 +136,12 @@ class VolumeFormat(Format):
 
     def stem(self, path: Path) -> str:
         """Return the name without its ending, .nii.gz as a whole; of a folder the whole name."""
+        if path.name in ("", ".."):  # of ".", and of the folder above: their own names
+            path = path.resolve()
         name = path.name.lower()
         endings = [ending for ending in (*VOLUMES, *ARRAYS) if name.endswith(ending)]
         if path.is_dir() or not endings:
-            return path.name
+            return path.name or "volume"
         return path.name[: -len(max(endings, key=len))]
 
     def _read_on_grid(
