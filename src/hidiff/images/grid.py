@@ -29,6 +29,8 @@ class Grid:
     """voxel -> mm in the patient, x to the right, y to the front, z up (RAS+)"""
     remarks: tuple[str, ...] = field(default=(), compare=False)
     """choices that the reader had to make, as the header leaves them open"""
+    over_time: bool = field(default=False, compare=False)
+    """whether the header says that a fourth axis is time"""
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # imported when a NIfTI comes: pictures do without nibabel
 
 # The lowest three bits of xyzt_units: the unit of lengths. 0 means that the header has none.
 UNITS = {0: "", 1: "m", 2: "mm", 3: "um"}
+# The next three: the unit of a fourth axis that is time (s, ms, us).
+TIME, TIME_UNITS = 0x38, (8, 16, 24)
 
 
 def read_nifti(path: Path, holds: Holds) -> Volume:
@@ -70,7 +72,9 @@ def _grid(path: Path, opened: "nibabel.Nifti1Pair") -> Grid:
     affine = scale @ np.asarray(opened.affine, dtype=np.float64)
     check_affine(path, affine)
     grid = Grid((x, y, z), affine)
-    return Grid(grid.shape, affine, (*remarks, *_compare_forms(opened, grid, scale)))
+    remarks += _compare_forms(opened, grid, scale)
+    over_time = len(shape) == 4 and int(opened.header["xyzt_units"]) & TIME in TIME_UNITS
+    return Grid(grid.shape, affine, remarks, over_time)
 
 
 def _compare_forms(opened: "nibabel.Nifti1Pair", grid: Grid, scale: np.ndarray) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Volumes as images of many slices: one class, and a table of what reads the voxels."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from hidiff.images.alignment import lay_on
 from hidiff.images.arrays import HDF5, read_array_grid, read_array_volume
 from hidiff.images.dicom import is_dicom, read_dicom, read_dicom_grid
 from hidiff.images.files import DataError, ImageFiles, first_file
+from hidiff.images.film import FilmGeometry
 from hidiff.images.geometry import Geometry, VolumeGeometry
 from hidiff.images.grid import Grid, Plane
 from hidiff.images.image import Format, Image, as_floats
@@ -58,13 +60,17 @@ class VolumeFormat(Format):
         values = first.values
         if len(parts) > 1:
             values = np.concatenate([part.values for part in parts])
+        grid = first.geometry.grid
+        if channels == 1 and len(parts) == 1 and len(values) > 1 and grid.over_time:
+            _check_finite(path, values, "image")
+            return as_floats(_as_film(first, path))
         if channels not in (None, len(values)):
             beside = f" and the {len(parts) - 1} beside it" if len(parts) > 1 else ""
             raise DataError(
                 f"{path}{beside}: {len(values)} channels came, but {channels} are wanted. Set "
                 "data.channels to what the files hold, or give a file for every channel."
             )
-        _check_finite(path, values)
+        _check_finite(path, values, "image")
         files = tuple(first_file(part.path or "a channel") for part in parts)
         image = Image(values, first.geometry, files if len(parts) > 1 else path)
         return image if channels is None else as_floats(image)
@@ -104,7 +110,7 @@ class VolumeFormat(Format):
                 "wanted. Write overlapping regions as values of one volume."
             )
         values = mask.values[0]
-        _check_finite(path, values)
+        _check_finite(path, values, "mask")
         if values.dtype.kind == "f":
             whole = np.rint(values)
             if not np.array_equal(whole, values):
@@ -127,7 +133,7 @@ class VolumeFormat(Format):
         """
         if path.suffix.lower() not in ARRAYS:
             maps = self._read_on_grid(path, "image", geometry, image)
-            _check_finite(path, maps.values)
+            _check_finite(path, maps.values, "mask")
             return geometry.native(maps.values)
         values = read_array(path)
         if not self.reversed_arrays or values.ndim < 3:
@@ -147,6 +153,11 @@ class VolumeFormat(Format):
     def _read_on_grid(
         self, path: Path, holds: Holds, geometry: Geometry, image: ImageFiles
     ) -> Image:
+        if isinstance(geometry, FilmGeometry):
+            raise DataError(
+                f"{first_file(image)} is a film of {geometry.num_frames} frames, which is predicted "
+                "frame by frame, but has no mask or prior of its own. Write its frames as volumes."
+            )
         assert isinstance(geometry, VolumeGeometry)
         partner = self.partner(path).read(path, holds, geometry.plane)
         return lay_on(partner, geometry, first_file(image))
@@ -189,12 +200,28 @@ def _check_exists(path: Path) -> None:
         raise DataError(f"{path} is not there. Check the data folder's path.")
 
 
-def _check_finite(path: Path, values: np.ndarray) -> None:
+def _as_film(image: Image, path: Path) -> Image:
+    """Return an image whose channels are moments as the slices of all its frames."""
+    frames, depth, height, width = image.values.shape
+    geometry = image.geometry
+    assert isinstance(geometry, VolumeGeometry)
+    warnings.warn(
+        f"{path} is a film of {frames} frames (its header says that the fourth axis is time): "
+        "each frame is predicted by itself.",
+        stacklevel=2,
+    )
+    film = FilmGeometry(geometry.grid, geometry.plane, frames)
+    return Image(image.values.reshape(1, frames * depth, height, width), film, path)
+
+
+def _check_finite(path: Path, values: np.ndarray, holds: Holds) -> None:
     if values.dtype.kind != "f":
         return
     bad = int(values.size - np.count_nonzero(np.isfinite(values)))
     if bad:
+        outside = " If NaN marks what lies outside the body, set data.nan: background."
         raise DataError(
             f"{path} has {bad} voxels that are NaN or infinite, but only finite numbers are "
             "wanted. Mend the file, or take it out."
+            + (outside if holds == "image" and np.isnan(values).any() else "")
         )

@@ -12,6 +12,8 @@ from hidiff.images.grid import Grid
 
 Holds = Literal["image", "mask"]
 """what is wanted of a file that may hold both"""
+Nan = Literal["refused", "background"]
+"""what becomes of NaN in an image"""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,20 @@ def check_numbers(path: Path, values: np.ndarray) -> np.ndarray:
         )
     # a scale factor in the head makes float64 of every integer
     return values.astype(np.float32) if values.dtype == np.float64 else values
+
+
+def fill_nan(values: Num[np.ndarray, "c *space"]) -> Num[np.ndarray, "c *space"]:
+    """Return values with the background in place of NaN: the lowest number of the channel, or 0.
+
+    The lower of the two counts: air in CT, 0 around a head in MRI. Infinite numbers stay.
+    """
+    if values.dtype.kind != "f" or not np.isnan(values).any():
+        return values
+    finite = np.where(np.isfinite(values), values, 0)
+    lowest = finite.reshape(len(values), -1).min(axis=1)
+    return np.where(np.isnan(values), lowest.reshape(-1, *[1] * (values.ndim - 1)), values).astype(
+        values.dtype
+    )
 
 
 def ras_of_lps(affine: np.ndarray) -> np.ndarray:

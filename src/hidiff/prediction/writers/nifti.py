@@ -65,7 +65,7 @@ def _header(prediction: Prediction) -> "nibabel.Nifti1Header":
         header.set_data_shape(grid.shape)
         header.set_qform(grid.affine, code="scanner")
         header.set_sform(grid.affine, code="scanner")
-    header.set_data_shape(grid.shape)
+    header.set_data_shape(prediction.geometry.native_shape)
     return header
 
 
