@@ -169,7 +169,7 @@ def test_rounded_positions_lie_on_a_straight_line_and_missing_slices_do_not(
     np.testing.assert_allclose(came.grid.spacing_mm[2], spacing, atol=0.15 / (count - 1))
     corner = [1, 1, count - 1, 1]
     np.testing.assert_allclose(came.grid.affine @ corner, grid.affine @ corner, atol=0.15)
-    if 1 <= missing < count - 1:
+    if count > 3 and missing < count - 1:  # two slices lie on any line
         del written[missing]
         with pytest.raises(DataError, match="mixed spacings"):
             read_volume(write_slices(folder / "missing", written), 1)

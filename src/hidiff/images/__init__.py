@@ -19,6 +19,7 @@ from hidiff.images.grid import Grid, from_slices, to_slices
 from hidiff.images.image import Format, Image
 from hidiff.images.intensity import Intensity, normalise
 from hidiff.images.nifti import open_nifti
+from hidiff.images.nrrd import read_class_names
 from hidiff.images.priors import Priors, check_prior, find_prior, read_prior
 from hidiff.images.view import find_view
 
@@ -48,6 +49,7 @@ __all__ = [
     "normalise",
     "open_image",
     "open_nifti",
+    "read_class_names",
     "read_field_of_view",
     "read_geometry",
     "read_image",

@@ -26,6 +26,34 @@ def lay_on(image: Image, geometry: VolumeGeometry, other: object) -> Image:
     return Image(geometry.from_native(values), geometry, image.path)
 
 
+def pad_onto(image: Image, geometry: VolumeGeometry) -> Image:
+    """Return a volume that lies in a box of another's grid, with zeros around the box.
+
+    One that lies elsewhere, or between the voxels, comes back as it is. What sticks out of the
+    grid is cut off, if it is 0.
+    """
+    grid, wanted = image.grid, geometry.grid
+    assert grid is not None
+    values, turned = turn_axes(image.geometry.native(image.values), grid, wanted)
+    first = np.rint((np.linalg.inv(wanted.affine) @ turned.affine[:, 3])[:3])
+    if not (np.abs(first) < 2**31).all():
+        return image
+    offset = np.eye(4)
+    offset[:3, 3] = -first
+    if not same_place(Grid(wanted.shape, turned.affine @ offset), wanted):
+        return image
+    padded = np.zeros((len(values), *wanted.shape), values.dtype)
+    into, out_of = [slice(None)], [slice(None)]
+    for start, count, most in zip(first.astype(int), turned.shape, wanted.shape, strict=True):
+        low, high = max(start, 0), min(start + count, most)
+        into.append(slice(low, max(high, low)))
+        out_of.append(slice(low - start, max(high, low) - start))
+    padded[tuple(into)] = values[tuple(out_of)]
+    if np.count_nonzero(padded) != np.count_nonzero(values):
+        return image
+    return Image(geometry.from_native(padded), geometry, image.path)
+
+
 def compare_axes(grid: Grid, wanted: Grid) -> tuple[str, ...]:
     """Return a remark where a volume has to be turned to lie on another's grid."""
     turned = grid.shape != wanted.shape or not same_place(grid, wanted)

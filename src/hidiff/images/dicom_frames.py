@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hidiff.extras import import_extra
 from hidiff.images.files import DataError
 
 # Element of a frame -> the group that holds it.
@@ -42,12 +43,12 @@ def split_frames(file: Path, head: Any) -> Iterator[tuple[Any, int | None]]:
     shared = (head.get(SHARED) or [{}])[0]
     plain = {each.keyword: each.value for each in head if each.keyword not in (PER_FRAME, SHARED)}
     for number, own in enumerate(groups):
-        yield _frame_head(head, plain, own, shared), number
+        yield _frame_head(plain, own, shared), number
 
 
-def _frame_head(head: Any, plain: dict[str, Any], own: Any, shared: Any) -> Any:
+def _frame_head(plain: dict[str, Any], own: Any, shared: Any) -> Any:
     """Return what a frame's header would be if it were a file of its own."""
-    frame = type(head)()
+    frame = import_extra("pydicom", "dicom").Dataset()
     for keyword, value in plain.items():
         setattr(frame, keyword, value)
     for keyword, group in GROUPS.items():

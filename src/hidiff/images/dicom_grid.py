@@ -89,7 +89,8 @@ def _line(
     _check_even(path, slices, places @ normal, (centre + numbers[:, None] * step) @ normal)
     length = float(np.linalg.norm(step)) * (count - 1)
     sideways = float(np.linalg.norm(step - (step @ normal) * normal)) * (count - 1)
-    if sideways > max(length * np.sin(np.radians(MOST_TILT)), ROUNDED_MM):
+    # both ends may be rounded
+    if sideways > max(length * np.sin(np.radians(MOST_TILT)), 2 * ROUNDED_MM):
         tilt = np.degrees(np.arcsin(min(sideways / length, 1)))
         raise DataError(
             f"{path} was taken with a tilted gantry: slices are shifted by {tilt:.2f} degrees "

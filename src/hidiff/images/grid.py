@@ -81,7 +81,7 @@ def turn_axes(
     turned = _apply(values, turn)
     x, y, z = turned.shape[-3:]
     affine = grid.affine @ ornt.inv_ornt_aff(turn, grid.shape)
-    return turned, Grid((x, y, z), affine, grid.remarks)
+    return turned, Grid((x, y, z), affine, grid.remarks, grid.over_time)
 
 
 def same_place(left: Grid, right: Grid) -> bool:

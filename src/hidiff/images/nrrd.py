@@ -16,6 +16,13 @@ import numpy as np
 from hidiff.extras import import_extra
 from hidiff.images.files import DataError
 from hidiff.images.grid import Grid
+from hidiff.images.slicer_segments import (
+    ENDING,
+    Segment,
+    join_layers,
+    label_values,
+    read_segments,
+)
 from hidiff.images.units import read_unit
 from hidiff.images.voxels import (
     Holds,
@@ -62,12 +69,31 @@ def read_nrrd(path: Path, holds: Holds) -> Volume:
         ) from None
     channel = [axis for axis in range(values.ndim) if axis not in _space_axes(path, header)]
     values = np.moveaxis(values, channel, range(len(channel))).reshape(-1, *grid.shape)
-    return Volume(check_numbers(path, values), grid, path)
+    values = check_numbers(path, values)
+    if holds == "mask" and path.name.lower().endswith(ENDING):
+        values = join_layers(path, values, _segments(path, header))
+    return Volume(values, grid, path)
 
 
 def read_nrrd_grid(path: Path, holds: Holds) -> Grid:
     """Return the grid of a file, read from its header alone."""
     return _grid(path, _read_header(path))
+
+
+def read_class_names(path: Path) -> dict[int, str]:
+    """Return the name of each label of a segmentation of 3D Slicer; none of other files."""
+    segments = _segments(path, _read_header(path))
+    names = [segment.name for segment in segments]
+    return dict(zip(label_values(segments), names, strict=True))
+
+
+def _segments(path: Path, header: dict[str, Any]) -> list[Segment]:
+    try:
+        return read_segments(header)
+    except ValueError as error:
+        raise DataError(
+            f"{path} has a segment whose layer or label is no number ({error}). Save it again."
+        ) from None
 
 
 def _read_values(path: Path, header: dict[str, Any]) -> np.ndarray:

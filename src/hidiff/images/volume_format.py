@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Num
 
-from hidiff.images.alignment import lay_on
+from hidiff.images.alignment import lay_on, pad_onto
 from hidiff.images.arrays import HDF5, read_array_grid, read_array_volume
 from hidiff.images.dicom import is_dicom, read_dicom, read_dicom_grid
 from hidiff.images.files import DataError, ImageFiles, first_file
@@ -20,6 +20,7 @@ from hidiff.images.metaimage import read_metaimage, read_metaimage_grid
 from hidiff.images.nifti import read_nifti, read_nifti_grid
 from hidiff.images.nrrd import read_nrrd, read_nrrd_grid
 from hidiff.images.pictures import ARRAYS, PICTURES, read_array
+from hidiff.images.slicer_segments import ENDING
 from hidiff.images.voxels import Holds, Volume
 
 
@@ -155,11 +156,14 @@ class VolumeFormat(Format):
     ) -> Image:
         if isinstance(geometry, FilmGeometry):
             raise DataError(
-                f"{first_file(image)} is a film of {geometry.num_frames} frames, which is predicted "
-                "frame by frame, but has no mask or prior of its own. Write its frames as volumes."
+                f"{first_file(image)} is a film of {geometry.num_frames} frames: each is predicted "
+                "by itself, but masks and priors are read for volumes alone. Write its frames as "
+                "volumes."
             )
         assert isinstance(geometry, VolumeGeometry)
         partner = self.partner(path).read(path, holds, geometry.plane)
+        if path.name.lower().endswith(ENDING):  # 3D Slicer saves the box around its segments
+            partner = pad_onto(partner, geometry)
         return lay_on(partner, geometry, first_file(image))
 
 
@@ -172,6 +176,7 @@ DICOM = VolumeFormat(read_dicom, read_dicom_grid, own_outputs=("dicom",), number
 VOLUMES: dict[str, VolumeFormat] = {
     ".nii.gz": NIFTI,
     ".nii": NIFTI,
+    ENDING: NRRD,
     ".nrrd": NRRD,
     ".nhdr": NRRD,
     ".mha": METAIMAGE,
