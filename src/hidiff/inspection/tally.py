@@ -1,5 +1,6 @@
 """Counts of a data set's images and masks, and what is wrong with them."""
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from hidiff.images import (
     read_mask,
 )
 from hidiff.inspection.findings import Finding
+from hidiff.inspection.remarks import Remarks
 from hidiff.labels import Labels
 
 
@@ -46,6 +48,7 @@ class Tally:
         self.single: set[float] | None = set()  # the masks' values, as long as each has one
         self.problems: list[tuple[str, str]] = []  # file, what is wrong
         self.empty: list[str] = []
+        self.remarks = Remarks()
         self.seen: dict[bytes, list[tuple[str, str]]] = {}  # content -> (split, file)
 
     def look_at(self, case: Case, split: str) -> None:
@@ -59,6 +62,8 @@ class Tally:
         if case.field_of_view is not None:
             path = Path(case.field_of_view)
             self._try(path, lambda: read_field_of_view(path, geometry, case.image))
+        with contextlib.suppress(ValueError):  # a file that does not read is a problem already
+            self.remarks.look_at(case, geometry)
 
     def _try(self, path: Path | str, look: Callable[[], Any]) -> Any:
         try:
@@ -117,6 +122,7 @@ class Tally:
         found = [Finding("stop", text, (name,)) for name, text in self.problems]
         found += self._of_channels()
         found += self._of_repeats()
+        found += self.remarks.findings()
         if self.intensity is None and len(self.spacings) > 1:
             text = (
                 f"voxels have {len(self.spacings)} sizes: set data.spacing_mm, as the recipe of "
