@@ -216,7 +216,7 @@ def test_a_folder_of_projections_is_no_volume(tmp_path):
         read_volume(folder, 1)
 
 
-def make_enhanced(values, grid, shared_spacing=True):
+def make_enhanced(values, grid, shared_spacing=True, slope=2):
     """All slices in one file, in an order of frames that says nothing about places."""
     plain = make_slices(values, grid)
     order = np.random.default_rng(1).permutation(len(plain))
@@ -240,7 +240,7 @@ def make_enhanced(values, grid, shared_spacing=True):
     for number in order:
         frame, position, rescale, content = Dataset(), Dataset(), Dataset(), Dataset()
         position.ImagePositionPatient = plain[number].ImagePositionPatient
-        rescale.RescaleSlope, rescale.RescaleIntercept = 2, int(number)
+        rescale.RescaleSlope, rescale.RescaleIntercept = slope, int(number) * (slope - 1)
         rescale.RescaleType = "US"
         content.DimensionIndexValues = [int(number) + 1]
         frame.PlanePositionSequence = [position]

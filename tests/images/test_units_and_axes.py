@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hidiff.images import DataError, Grid, image_stem, read_class_names, read_geometry, read_image
+from hidiff.images import (
+    DataError,
+    Grid,
+    image_stem,
+    read_class_names,
+    read_geometry,
+    read_image,
+    read_mask,
+)
 from hidiff.images.alignment import compare_axes
 from hidiff.images.grid import turn_axes
 from hidiff.images.units import MILLIMETRES, read_unit
@@ -149,10 +157,9 @@ def test_turning_is_a_view_and_leaves_the_other_grid_alone():
 def test_turned_and_shifted_masks_are_refused_with_their_axes(tmp_path):
     mask = make_mask(GRID)
     values, grid = turn(mask, GRID, (1, 0, 2), (1, -1, 1))
-    shifted = Grid(
-        grid.shape, grid.affine + np.eye(4)[:, [3]] * 0 + [[0, 0, 0, 1]] * np.eye(4)[:, :1]
-    )
-    file = write_nifti(tmp_path / "mask.nii.gz", values, shifted)
+    affine = grid.affine.copy()
+    affine[0, 3] += 1
+    file = write_nifti(tmp_path / "mask.nii.gz", values, Grid(grid.shape, affine))
     with pytest.raises(DataError, match=r"up to 0\.5 voxels apart \(axes \w{3} against LAS\)"):
         read_volume_mask(file, GRID, "image.nii.gz")
 
@@ -177,7 +184,7 @@ def test_nan_becomes_background_where_the_recipe_says_so(tmp_path, lowest):
     values = np.arange(24, dtype=np.float32).reshape(GRID.shape) + np.float32(lowest)
     values[0, 0] = np.nan
     file = write_nifti(tmp_path / "a.nii.gz", values, GRID)
-    with pytest.raises(DataError, match="2 voxels that are NaN.*set data.nan: background"):
+    with pytest.raises(DataError, match=r"2 voxels that are NaN.*set data\.nan: background"):
         read_image(file, 1)
     came = read_image(file, 1, nan="background")
     wanted = np.where(np.isnan(values), min(lowest + 2, 0), values)
@@ -234,8 +241,6 @@ def test_a_film_has_no_mask(tmp_path):
     write_film(tmp_path / "a.nii.gz")
     with pytest.warns(UserWarning, match="film"):
         film = read_image(tmp_path / "a.nii.gz", 1)
-    from hidiff.images import read_mask
-
     with pytest.raises(DataError, match="a film of 3 frames: each is predicted by itself"):
         read_mask(tmp_path / "a.nii.gz", film.geometry, tmp_path / "a.nii.gz")
 
