@@ -97,6 +97,7 @@ def look_at(target: Path, changes: list[str]) -> "DataReport":
             "labels": recipe.labels,
             "channels": recipe.data.channels,
             "intensity": recipe.data.intensity,
+            "nan": recipe.data.nan,
         }
     with progress_bar() as bar:
         task = bar.add_task("reading", total=sum(len(cases) for cases in splits.values()))

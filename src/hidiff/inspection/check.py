@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hidiff.datasets.case import Case
 from hidiff.images.intensity import Intensity
+from hidiff.images.voxels import Nan
 from hidiff.inspection.findings import DataReport, Finding, MaskValue
 from hidiff.inspection.tally import Tally
 from hidiff.labels import Labels
@@ -19,6 +20,7 @@ def check_cases(
     labels: Labels | None = None,
     channels: int | None = None,
     intensity: Intensity | None = None,
+    nan: Nan = "refused",
     done: Callable[[], object] = lambda: None,
 ) -> DataReport:
     """Read every image and mask once, and tell what they hold.
@@ -27,7 +29,7 @@ def check_cases(
     each case.
     """
     report = DataReport(place)
-    tally = Tally(labels, channels, intensity)
+    tally = Tally(labels, channels, intensity, nan)
     for split, cases in splits.items():
         report.cases[split] = len(cases)
         report.groups[split] = len({case.group for case in cases})

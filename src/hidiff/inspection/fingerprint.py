@@ -97,5 +97,6 @@ def _read(case: Case) -> tuple[Image, Num[np.ndarray, "d h w"]]:
     """Read a case's image, with the channels and type of number that it has, and its first mask."""
     if not case.masks:
         raise DataError(f"case {case.name} has no mask, but a plan rests on masks. Add it.")
-    image = read_image(case.image, None)
+    # training refuses NaN unless the recipe says what it means; measuring does not depend on it
+    image = read_image(case.image, None, nan="background")
     return image, read_mask(case.masks[0], image.geometry, case.image)

@@ -21,6 +21,7 @@ from hidiff.images import (
     read_image,
     read_mask,
 )
+from hidiff.images.voxels import Nan
 from hidiff.inspection.findings import Finding
 from hidiff.inspection.remarks import Remarks
 from hidiff.labels import Labels
@@ -30,11 +31,16 @@ class Tally:
     """Counts of everything seen so far."""
 
     def __init__(
-        self, labels: Labels | None, channels: int | None, intensity: Intensity | None
+        self,
+        labels: Labels | None,
+        channels: int | None,
+        intensity: Intensity | None,
+        nan: Nan = "refused",
     ) -> None:
         self.labels = labels
         self.wanted_channels = channels
         self.intensity = intensity
+        self.nan: Nan = nan
         self.sizes: Counter[str] = Counter()
         self.spacings: Counter[str] = Counter()
         self.channels: Counter[int] = Counter()
@@ -76,7 +82,7 @@ class Tally:
             return None
 
     def _count_image(self, case: Case, split: str) -> Image:
-        image = read_image(case.image, None)
+        image = read_image(case.image, None, nan=self.nan)
         geometry, values = image.geometry, image.values
         self.sizes["x".join(map(str, geometry.native_shape))] += 1
         self.channels[len(values)] += 1
