@@ -16,7 +16,7 @@ from hidiff.diffusion import normal
 from tests.tiny import COSTS, make_tiny, shake
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
-SUITE = Path(__file__).parents[1] / "suites" / "ablation.yaml"
+SUITE = Path(__file__).parents[1] / "research" / "suites" / "ablation.yaml"
 ARMS = ("exchange concatenation", "kind gaussian", "noise uniform", "segmentor joint")
 
 

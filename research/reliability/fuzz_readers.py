@@ -209,6 +209,7 @@ def import_libraries() -> None:
 
 def make_readers(place: Path) -> dict[str, Reader]:
     """Every reader by its name. Its folder in `place` gets all that it needs beside the file."""
+    import psutil
     from PIL import Image
     from small_files import VOXELS, ExplicitVRLittleEndian, dicom
 
@@ -225,7 +226,6 @@ def make_readers(place: Path) -> dict[str, Reader]:
         read_geometry,
         read_image,
         read_mask,
-        voxels,
     )
     from hidiff.images import pictures as reading
     from hidiff.images.grid import PLANES
@@ -234,7 +234,7 @@ def make_readers(place: Path) -> dict[str, Reader]:
     from hidiff.training.state import read_progress
 
     reading.MOST_PIXELS = Image.MAX_IMAGE_PIXELS = MOST_PIXELS
-    voxels.psutil = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(total=MOST_BYTES))
+    psutil.virtual_memory = lambda: SimpleNamespace(total=MOST_BYTES)
     cases = [Case(name, name, name, None, name) for name in ("a", "b")]
     images = [
         lambda path: read_image(path, 3),

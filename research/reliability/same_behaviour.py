@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--against", metavar="COMMIT", help="compare with this commit, run here")
+    parser.add_argument(
+        "--kernels", type=Path, nargs="+", default=[], help="compiled kernels of COMMIT"
+    )
     parser.add_argument("--stored", type=Path, default=STORED, help="results to compare with")
     parser.add_argument("--only", nargs="+", metavar="GROUP", help=f"some of {', '.join(GROUPS)}")
     parser.add_argument("--keep", type=Path, help="a new folder for all that is written")
@@ -70,10 +73,17 @@ def main() -> None:
         sys.exit(not compare(*map(read_results, args.files)))
     else:
         with folder_of(args.keep) as folder:
-            sys.exit(not guard(folder, args.against, args.stored, args.only or list(GROUPS)))
+            groups = args.only or list(GROUPS)
+            sys.exit(not guard(folder, args.against, args.stored, groups, args.kernels))
 
 
-def guard(folder: Path, against: str | None, stored: Path, groups: list[str]) -> bool:
+def guard(
+    folder: Path,
+    against: str | None,
+    stored: Path,
+    groups: list[str],
+    kernels: Sequence[Path] = (),
+) -> bool:
     """Record the present tree, compare it with a commit or with stored results; True if equal."""
     check_imported()
     before = {} if against else read_results(stored)
@@ -84,7 +94,7 @@ def guard(folder: Path, against: str | None, stored: Path, groups: list[str]) ->
     if against and not has_commit(against):
         sys.exit(f"{against} is no commit of this clone. Fetch the whole history, or give another.")
     if old_groups and has_commit(commit):
-        with worktree_of(commit, folder / "tree") as tree:
+        with worktree_of(commit, folder / "tree", kernels) as tree:
             print(f"running {commit[:10]}", flush=True)
             run_record(old, "--source", tree / "src", "--only", *old_groups)
     elif old_groups:
@@ -202,21 +212,31 @@ def has_commit(commit: str) -> bool:
 
 
 @contextmanager
-def worktree_of(commit: str, folder: Path) -> Iterator[Path]:
-    """Check a commit out into `folder`, with the present tree's compiled kernels."""
+def worktree_of(commit: str, folder: Path, kernels: Sequence[Path] = ()) -> Iterator[Path]:
+    """Check a commit out into `folder`, with compiled kernels: those given, or its own."""
     git = ["git", "-C", str(ROOT), "worktree"]
     subprocess.run([*git, "add", "--detach", str(folder), commit], check=True, capture_output=True)
     try:
-        changed = subprocess.run(
-            ["git", "-C", str(ROOT), "diff", "--quiet", commit, "--", "csrc"]
-        ).returncode
-        if changed:
-            print(f"csrc/ has changed since {commit}, and the present kernels run there, too.")
-        for kernel in find_kernels():
+        for kernel in kernels or kernels_of(commit, folder):
             shutil.copy(kernel, folder / "src" / "hidiff" / "packed")
         yield folder
     finally:
         subprocess.run([*git, "remove", "--force", str(folder)], check=True, capture_output=True)
+
+
+def kernels_of(commit: str, tree: Path) -> list[Path]:
+    """Return kernels for a commit: this tree's where csrc/ has not changed, else built anew."""
+    changed = subprocess.run(["git", "-C", str(ROOT), "diff", "--quiet", commit, "--", "csrc"])
+    if not changed.returncode:
+        return find_kernels()
+    print(
+        f"csrc/ has changed since {commit}: building its kernels, which takes minutes", flush=True
+    )
+    target = tree.parent / "kernels"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps"]
+    constraints = ["-c", str(tree / "constraints.txt")]
+    subprocess.run([*pip, *constraints, "--target", str(target), str(tree)], check=True)
+    return list(target.glob("hidiff/packed/_kernels*"))
 
 
 def check_imported() -> None:

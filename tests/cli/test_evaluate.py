@@ -97,5 +97,5 @@ def test_tables_by_size_are_written_when_asked_for(hidiff, trained, tmp_path, ki
     assert (tmp_path / "out" / "reliability.csv").is_file()
     page = (tmp_path / "out" / "report.html").read_text()
     assert "By size" in page
-    assert "Reliability of curve" in page
+    assert "reliability of curve" in page.lower()
     assert "Measured per image, distances in px." in (tmp_path / "out" / "table.md").read_text()

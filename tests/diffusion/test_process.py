@@ -11,6 +11,7 @@ from hidiff.diffusion import (
     NOISES,
     RESIDUALS,
     REVERSE,
+    SAMPLERS,
     TARGETS,
     LossWeights,
     at_temperature,
@@ -20,7 +21,6 @@ from hidiff.diffusion import (
     q_mean,
     refiner_loss,
     sample_ancestral,
-    sample_ddim,
     subset,
 )
 
@@ -69,7 +69,7 @@ def test_noise_of_the_prior_is_the_papers_loss_and_sampler_bit_for_bit(batch, ta
     schedule, steps = make_schedule("cosine", 10), subset(10, 5)
     for sampler, keywords in (
         (sample_ancestral, {"reverse": REVERSE[reverse]}),
-        (sample_ddim, {}),
+        (SAMPLERS["ddim"], {}),
     ):
         draws = seeded(2)
         walked = sampler(
@@ -77,7 +77,7 @@ def test_noise_of_the_prior_is_the_papers_loss_and_sampler_bit_for_bit(batch, ta
             **keywords,
         )  # fmt: skip
         expected = torch.stack([torch.stack([step.yt, step.y0_hat]) for step in walked])
-        name = "ddim" if sampler is sample_ddim else "ancestral"
+        name = "ddim" if sampler is SAMPLERS["ddim"] else "ancestral"
         assert torch.equal(walk(process, half, batch["prior"], name, 0.5), expected)
 
 

@@ -254,6 +254,51 @@ def test_fine_tuning_begins_with_both_networks_and_skips_stage_1(run, tmp_path):
             assert torch.equal(value, tensors[f"{prefix}.{key}"])
 
 
+def test_a_checkpoint_without_hint_planes_can_be_taught_to_read_hints(run, tmp_path):
+    recipe, folder, _ = run
+    refiner = {**recipe.refiner.model_dump(), "hints": True}
+    trainer = start(recipe, tmp_path, refiner=refiner, training={"start_from": str(folder)})
+    taught = trainer.hybrid.refiner
+    tensors, _ = weights.load(folder / "last.safetensors")
+    for name, value in taught.state_dict().items():
+        if name == "hint_input.weight":
+            assert value.shape == (recipe.refiner.width, 1, 3, 3) and not value.any()
+        else:
+            assert torch.equal(value, tensors[f"refiner.{name}"])
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    uniforms = [lambda t: torch.full((1, 1, 64, 64), 0.4)]
+    results = []
+    for hybrid in (trainer.hybrid, experiment.load(folder).hybrid):
+        hybrid.eval()
+        with torch.no_grad():
+            *_, (last,) = hybrid.refine(image, hybrid.look(image), [4, 2], uniforms)
+        results.append(last.y0_hat)
+    assert torch.equal(*results)
+    # everything else must match as ever, and hint planes do not go unnoticed
+    wide = {**refiner, "width": 16}
+    with pytest.raises(ValueError, match=r"start_from, .*the checkpoint's refiner"):
+        start(recipe, tmp_path / "wide", refiner=wide, training={"start_from": str(folder)})
+    tensors["refiner.hint_input.weight"] = torch.zeros(recipe.refiner.width, 1, 3, 3)
+    metadata = weights.load_metadata(folder / "last.safetensors")
+    weights.save(tmp_path / "hinted.safetensors", tensors, metadata)
+    path = {"start_from": str(tmp_path / "hinted.safetensors")}
+    with pytest.raises(ValueError, match=r"hinted\.safetensors: .*refiner\.hints is false"):
+        start(recipe, tmp_path / "plain", training=path)
+
+
+def test_a_run_trains_a_refiner_with_hint_planes_as_it_trains_one_without(run, tmp_path):
+    content, files = run[0].model_dump(), []
+    for hints in (True, False):
+        content["refiner"]["hints"] = hints
+        folder = tmp_path / str(hints)
+        experiment.train(make_recipe(content), folder, cpu=True, validate=False)
+        files.append(weights.load(folder / "last.safetensors")[0])
+    ours, theirs = files
+    # marks are still to come, so the weights of the hint planes rest
+    assert not ours.pop("refiner.hint_input.weight").any()
+    assert same_tensors(ours, theirs)
+
+
 @pytest.mark.parametrize("form", ["checkpoint", "bare.pt", "wrapped.pth", "bare.safetensors"])
 def test_trained_weights_of_the_segmentor_skip_stage_1(run, tmp_path, form):
     recipe, folder, _ = run

@@ -35,6 +35,8 @@ def make(width=16, planes=1, **settings) -> Refiner:
             elif value.ndim == 2 and "linear" not in name:
                 value.add_(0.1 * torch.randn_like(value) / value.shape[1] ** 0.5)
         nn.init.normal_(refiner.output.weight, std=0.1)
+        if refiner.hint_input is not None:
+            nn.init.normal_(refiner.hint_input.weight)
     return refiner
 
 
@@ -146,11 +148,70 @@ def test_the_parts_of_the_cross_transformer_give_the_float_model_s_outputs():
     assert to_tokens(x).shape == (1, 6, 128)
 
 
-def both(refiner, steps, step, image, yt, prior, features):
-    """The raw output of the float model, and of the packed one."""
+def both(refiner, steps, step, image, yt, prior, features, hints=None):
+    """Return the raw output of the float model, and that of the packed one."""
     ours, t = pack_refiner(refiner, steps), torch.full((len(image),), step)
     conditions = ours.condition(ours.prepare(ours.see(image, features)), t)
-    return refiner(image, yt, prior, t, features), ours.denoise(image, yt, prior, t, conditions)
+    return (
+        refiner(image, yt, prior, t, features, hints),
+        ours.denoise(image, yt, prior, t, conditions, hints),
+    )
+
+
+MARKS = {
+    "inside": lambda hints: hints[:, :, 20:29, 40:47].fill_(1),
+    "at a corner": lambda hints: hints[0, 0, :3, -4:].fill_(-1),
+    "at the other corner": lambda hints: hints[-1, -1, -1, 0].fill_(1),
+    "far apart, in two images": lambda hints: (
+        hints[0, 0, 2, 3].fill_(1),
+        hints[-1, -1, 60, 90].fill_(-1),
+    ),
+    "everywhere": lambda hints: hints.fill_(-1),
+}
+
+
+@pytest.mark.parametrize("where", MARKS)
+@torch.no_grad()
+def test_hints_are_read_as_the_float_model_reads_them(where):
+    refiner = make(16, 2, hints=True)
+    given = inputs(2, 64, 96, 2)
+    hints = torch.zeros_like(given[1])
+    MARKS[where](hints)
+    ours, t = pack_refiner(refiner, [4]), torch.full((2,), 4)
+    seen, first = [], []
+    refiner.encoder[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    convolved = ours._add_hints
+
+    def add(x, hints):
+        convolved(x, hints)
+        first.append(x.clone())
+
+    ours._add_hints = add
+    theirs = refiner(*given[:3], t, given[3], hints)
+    conditions = ours.condition(ours.prepare(given[3]), t)
+    found = ours.denoise(*given[:3], t, conditions, hints)
+    # what the input layers give is the same up to rounding, pixel by pixel
+    assert_close(first[0], seen[0], rtol=0, atol=1e-5)
+    assert (found - theirs).abs().median() < 1e-3 * theirs.std()
+    assert ((found > theirs.median()) == (theirs > theirs.median())).float().mean() > 0.995
+    without = ours.denoise(*given[:3], t, conditions)
+    assert not torch.equal(found, without)
+
+
+@torch.no_grad()
+def test_no_hints_change_no_bit_of_a_packed_refiner():
+    hinted = make(16, hints=True)
+    plain = make(16)
+    plain.load_state_dict(hinted.state_dict(), strict=False)  # all but the hint planes
+    plain, hinted = pack_refiner(plain, [4]), pack_refiner(hinted, [4])
+    image, yt, prior, features = inputs()
+    t = torch.full((1,), 4)
+    expected = plain.denoise(image, yt, prior, t, plain.condition(plain.prepare(features), t))
+    conditions = hinted.condition(hinted.prepare(features), t)
+    for hints in (None, torch.zeros_like(yt)):
+        assert torch.equal(hinted.denoise(image, yt, prior, t, conditions, hints), expected)
+    with pytest.raises(ValueError, match="this packed refiner has no planes for them"):
+        plain.denoise(image, yt, prior, t, conditions, torch.zeros_like(yt))
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,38 @@ def test_what_is_read_is_what_was_written(tmp_path, hybrid, storage):
             assert torch.equal(found, value)
 
 
+def test_hint_planes_are_kept_in_floats_and_leave_no_trace_where_there_are_none(tmp_path):
+    image = torch.rand(1, 3, 64, 64)
+    files = {}
+    for hints in (False, True):
+        recipe = make_tiny(tmp_path, refiner={"hints": hints})
+        hybrid = shake(experiment.make_hybrid(recipe)).eval()
+        if hints:
+            torch.nn.init.normal_(hybrid.refiner.hint_input.weight)
+        metadata = experiment.checkpoint_metadata(recipe)
+        files[hints] = write(tmp_path / f"{hints}.safetensors", hybrid, metadata)
+    tensors = {hints: weights.load(path)[0] for hints, path in files.items()}
+    added = tensors[True].pop("refiner.hint_input.weight")
+    assert torch.equal(added, hybrid.refiner.hint_input.weight)
+    assert tensors[True].keys() == tensors[False].keys()
+    for name, value in tensors[False].items():
+        assert torch.equal(tensors[True][name], value)
+    read = experiment.load_hybrid(experiment.open_model(files[True]))
+    assert read.refiner.reads_hints
+    hints, uniform = torch.zeros(1, 1, 64, 64), torch.full((1, 1, 64, 64), 0.4)
+    hints[..., 10:20, 30:40] = 1
+    packed = HybridSegmentor(
+        hybrid.segmentor, pack_refiner(hybrid.refiner, [4]), hybrid.labels, hybrid.settings
+    )
+    with torch.no_grad():
+        steps = (
+            each.refine(image, each.look(image), [4], [lambda t: uniform], hints=hints)
+            for each in (read.eval(), packed)
+        )
+        again, before = (next(taken)[0].y0_hat for taken in steps)
+    assert torch.equal(again, before)
+
+
 @pytest.mark.parametrize("storage", STORAGES)
 def test_the_segmentors_weights_come_back_as_floats(tmp_path, hybrid, storage):
     hybrid, metadata = hybrid

@@ -4,7 +4,6 @@ import copy
 import shutil
 
 import numpy as np
-import psutil
 import pytest
 from hypothesis import given
 
@@ -193,7 +192,7 @@ def test_a_folder_that_is_no_volume_is_refused_in_a_line(tmp_path, slices, spoil
 
 def test_a_series_larger_than_memory_is_refused_before_it_is_read(folder, slices, monkeypatch):
     series = write_slices(folder / "large", slices)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("", (), {"total": 50}))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("", (), {"total": 50}))
     with pytest.raises(DataError, match="this machine has"):
         read_volume(series, 1)
 

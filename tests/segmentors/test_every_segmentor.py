@@ -8,11 +8,11 @@ import sys
 
 import pytest
 import torch
-from hidiff.segmentors.extras import import_extra
 
 from hidiff import weights
 from hidiff.diffusion import LossWeights
 from hidiff.experiment import make_hybrid
+from hidiff.extras import import_extra
 from hidiff.recipe import make_recipe
 from hidiff.segmentors import SEGMENTORS, STRIDES, Segmentor, SegmentorSettings, make_segmentor
 from hidiff.training.steps import Batch, draw_noise, refiner_step, segmentor_step

@@ -30,17 +30,18 @@ class Plain(nn.Module):
         return nn.functional.interpolate(self.head(self.down(image)), scale_factor=4.0)
 
 
-def make():
+def make(hints=False):
     torch.manual_seed(0)
     segmentor = wrap(Plain(), features={4: "down"})
-    refiner = Refiner(3, 1, segmentor.feature_channels, RefinerSettings(width=8))
+    settings = RefinerSettings(width=8, hints=hints)
+    refiner = Refiner(3, 1, segmentor.feature_channels, settings)
     return HybridSegmentor(segmentor, refiner, LABELS, DiffusionSettings(num_steps=4)).eval()
 
 
 @cache
-def count(height=64, batch_size=6, diffusion_weight=1.0):
+def count(height=64, batch_size=6, diffusion_weight=1.0, hints=False):
     """Return FLOPs by stage on patches `height` high and 96 wide. Counting moves nothing."""
-    hybrid, twin = make(), make()
+    hybrid, twin = make(hints), make(hints)
     settings = TrainingSettings(batch_size=batch_size, diffusion_weight=diffusion_weight)
     budget = count_flops(hybrid, (height, 96), settings)
     assert same_tensors(hybrid.state_dict(), twin.state_dict())
@@ -74,6 +75,14 @@ def test_it_grows_with_batch_and_pixels():
     assert more[STAGE1] == 4 * base[STAGE1]
     # attention grows with the square of the pixels, the part of time not at all
     assert more[IN_TURNS] == pytest.approx(4 * base[IN_TURNS], rel=0.1)
+
+
+def test_hint_planes_cost_their_convolution():
+    convolution = 2 * 9 * 1 * 8 * 64 * 96  # of an image: 3x3, one plane to 8 channels
+    plain, hinted = count(batch_size=2), count(batch_size=2, hints=True)
+    assert hinted[STAGE1] == plain[STAGE1]
+    # forward and the weight's gradient in the refiner's half, forward alone in the segmentor's
+    assert hinted[IN_TURNS] - plain[IN_TURNS] == 2 * 3 * convolution
 
 
 def test_in_turns_holds_the_segmentor_once_and_the_refiner_in_both_halves():

@@ -24,6 +24,7 @@ from hidiff.diffusion.bernoulli import (
     residual_y0_logits,
     uniform_noise,
 )
+from hidiff.diffusion.evidence import Evidence, clamp_evidence, sure_logits
 from hidiff.diffusion.gaussian import gaussian_y0_logits, normal, q_sample, step_back
 from hidiff.diffusion.losses import (
     LossWeights,
@@ -44,7 +45,6 @@ from hidiff.diffusion.samplers import (
     ddim_mean,
     draws_from,
     sample_ancestral,
-    sample_ddim,
     sample_gaussian,
 )
 from hidiff.diffusion.schedule import (
@@ -66,6 +66,7 @@ __all__ = [
     "SAMPLERS",
     "SCHEDULES",
     "TARGETS",
+    "Evidence",
     "LossWeights",
     "Noise",
     "PredictY0",
@@ -77,6 +78,7 @@ __all__ = [
     "Uniform",
     "at_temperature",
     "bernoulli_process",
+    "clamp_evidence",
     "cosine2_betas",
     "cosine_betas",
     "cross_entropy",
@@ -103,11 +105,11 @@ __all__ = [
     "residual_of_uniform_y0_logits",
     "residual_y0_logits",
     "sample_ancestral",
-    "sample_ddim",
     "sample_gaussian",
     "soft_dice",
     "step_back",
     "subset",
+    "sure_logits",
     "uniform_betas",
     "uniform_noise",
 ]

@@ -24,13 +24,18 @@ def normal(uniform: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return torch.special.ndtri(uniform.clamp(min=LEAST_UNIFORM))
 
 
+def signal(bits: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return bits or probabilities on the scale of yt, from -1 to 1."""
+    return 2 * bits - 1
+
+
 def q_sample(
     y0: Float[Tensor, "b k h w"],
     noise: Float[Tensor, "b k h w"],
     alpha_bar: Float[Tensor, "b 1 1 1"],
 ) -> Float[Tensor, "b k h w"]:
     """yt, given the clean mask and the `normal` noise: from the signal to the noise itself."""
-    return alpha_bar.sqrt() * (2 * y0 - 1) + (1 - alpha_bar).sqrt() * noise
+    return alpha_bar.sqrt() * signal(y0) + (1 - alpha_bar).sqrt() * noise
 
 
 def step_back(
@@ -47,13 +52,13 @@ def step_back(
     is kept and no new one comes in. Whatever the temperature (DDIM's eta; above 1 it counts as 1),
     ys given y0 is as in the forward process if y0_hat is y0.
     """
-    signal = 2 * y0_hat - 1
-    noise_in_yt = (yt - alpha_bar_t.sqrt() * signal) / (1 - alpha_bar_t).sqrt()
+    clean = signal(y0_hat)
+    noise_in_yt = (yt - alpha_bar_t.sqrt() * clean) / (1 - alpha_bar_t).sqrt()
     posterior_variance = (1 - alpha_bar_s) / (1 - alpha_bar_t) * (1 - alpha_bar_t / alpha_bar_s)
     new = min(temperature, 1.0) ** 2 * posterior_variance
     # rounding can pass 0 by a hair, where the step forgets all
     kept = (1 - alpha_bar_s - new).clamp(min=0)
-    return alpha_bar_s.sqrt() * signal + kept.sqrt() * noise_in_yt + new.sqrt() * noise
+    return alpha_bar_s.sqrt() * clean + kept.sqrt() * noise_in_yt + new.sqrt() * noise
 
 
 def gaussian_y0_logits(

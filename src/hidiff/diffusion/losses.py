@@ -19,7 +19,8 @@ from hidiff.diffusion.bernoulli import (
     prior_noise,
     q_mean,
 )
-from hidiff.diffusion.gaussian import gaussian_y0_logits, normal, q_sample
+from hidiff.diffusion.evidence import Evidence, clamp_evidence, sure_logits
+from hidiff.diffusion.gaussian import gaussian_y0_logits, normal, q_sample, signal
 from hidiff.diffusion.schedule import Schedule
 
 # In pixels, above and below the fraction: an empty plane predicted as empty costs nothing, and
@@ -125,6 +126,7 @@ def refiner_loss(
     uniform: Float[Tensor, "b k h w"],
     noise: Noise = prior_noise,
     pixel_weight: Float[Tensor, "b 1 h w"] | None = None,
+    evidence: Evidence | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """One draw of the refiner's loss: a bound on the likelihood, and terms beside it.
 
@@ -133,7 +135,8 @@ def refiner_loss(
     norm twice). `kl` is KL(posterior of y0 to `reverse` of y0_hat) from t to t - 1, and the
     negative log-likelihood of y0 in rows with t = 1. The gradient runs back through the network's
     output and through `prior`, in posterior and reverse alike: with a prior that isn't detached,
-    it teaches the segmentor.
+    it teaches the segmentor. Where there is `evidence`, yt and y0_hat are the certain bits, as they
+    are in sampling, and nothing is learned there.
 
     Returns scalars: "loss" (the weighted sum), "kl", and each term whose weight isn't 0 under
     "focal", "cross_entropy", "soft_dice": nats a bit, a mean over batch, planes and pixels
@@ -141,8 +144,9 @@ def refiner_loss(
     """
     alpha_bar_t, alpha_bar_s = schedule.at(t), schedule.at(t - 1)
     pure = noise(prior)
-    yt = draw(q_mean(y0, pure, alpha_bar_t), uniform)
+    yt = clamp_evidence(draw(q_mean(y0, pure, alpha_bar_t), uniform), evidence)
     y0_logits = target(network(yt, t), yt, prior, alpha_bar_t)
+    y0_logits = clamp_evidence(y0_logits, evidence, sure_logits)
     y0_hat = torch.sigmoid(y0_logits)
 
     truth = posterior(yt, y0, pure, alpha_bar_t, alpha_bar_s)
@@ -170,6 +174,7 @@ def gaussian_loss(
     weights: LossWeights,
     uniform: Float[Tensor, "b k h w"],
     pixel_weight: Float[Tensor, "b 1 h w"] | None = None,
+    evidence: Evidence | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
     """As `refiner_loss`, of the diffusion under normal noise: what y0_hat itself is worth.
 
@@ -182,8 +187,9 @@ def gaussian_loss(
             "cross_entropy and soft_dice no weight. Raise one of the two."
         )
     alpha_bar = schedule.at(t)
-    yt = q_sample(y0, normal(uniform), alpha_bar)
+    yt = clamp_evidence(q_sample(y0, normal(uniform), alpha_bar), evidence, signal)
     y0_logits = gaussian_y0_logits(network(yt, t), yt, prior, alpha_bar)
+    y0_logits = clamp_evidence(y0_logits, evidence, sure_logits)
     terms = {}
     if weights.cross_entropy:
         terms["cross_entropy"] = _mean(cross_entropy(y0_logits, y0), pixel_weight)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hidiff.diffusion.bernoulli import NOISES, RESIDUALS, REVERSE, TARGETS, Target
+from hidiff.diffusion.evidence import Evidence
 from hidiff.diffusion.gaussian import gaussian_y0_logits
 from hidiff.diffusion.losses import gaussian_loss, refiner_loss
 from hidiff.diffusion.samplers import (
@@ -30,7 +31,7 @@ class Process:
     loss: Callable[..., dict[str, Tensor]]
     """as refiner_loss, without what is chosen here"""
     sample: Callable[..., Iterator[Step]]
-    """(predict_y0, prior, schedule, steps, uniform, sampler, temperature) -> steps"""
+    """(predict_y0, prior, schedule, steps, uniform, sampler, temperature, evidence) -> steps"""
 
 
 def bernoulli_process(noise: str, target: str, reverse: str) -> Process:
@@ -51,15 +52,15 @@ def bernoulli_process(noise: str, target: str, reverse: str) -> Process:
         uniform: Uniform,
         sampler: str,
         temperature: float,
+        evidence: Evidence | None = None,
     ) -> Iterator[Step]:
         def sharpened(t: int) -> Tensor:
             # of a fair coin's sides none is the likelier one
             fair = noise == "uniform" and t == schedule.num_steps
             return uniform(t) if fair else at_temperature(uniform(t), temperature)
 
-        keywords = {"reverse": back} if sampler == "ancestral" else {}
         return SAMPLERS[sampler](
-            predict_y0, noise_of(prior), schedule, steps, sharpened, **keywords
+            predict_y0, noise_of(prior), schedule, steps, sharpened, back, evidence
         )
 
     return Process(y0_logits, loss, sample)
@@ -73,9 +74,10 @@ def _sample_gaussian(
     uniform: Uniform,
     sampler: str,
     temperature: float,
+    evidence: Evidence | None = None,
 ) -> Iterator[Step]:
-    heat = temperature if sampler == "ancestral" else 0.0
-    return sample_gaussian(predict_y0, prior, schedule, steps, uniform, heat)
+    eta = temperature * SAMPLERS[sampler].gaussian_eta
+    return sample_gaussian(predict_y0, prior, schedule, steps, uniform, eta, evidence)
 
 
 GAUSSIAN = Process(gaussian_y0_logits, gaussian_loss, _sample_gaussian)

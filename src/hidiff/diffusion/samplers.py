@@ -5,6 +5,7 @@ of the last one. Gradients are the caller's choice (wrap in `torch.no_grad` for 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -13,7 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hidiff.diffusion.bernoulli import LOGIT_CLAMP, Reverse, draw, plug_in
-from hidiff.diffusion.gaussian import normal, step_back
+from hidiff.diffusion.evidence import Evidence, clamp_evidence
+from hidiff.diffusion.gaussian import normal, signal, step_back
 from hidiff.diffusion.schedule import Schedule, subset
 
 # (yt b k h w, t b) -> y0_hat b k h w: the chance, in [0, 1], that each bit of y0 is 1
@@ -37,22 +39,24 @@ def sample_ancestral(
     steps: Sequence[int],
     uniform: Uniform,
     reverse: Reverse = plug_in,
+    evidence: Evidence | None = None,
 ) -> Iterator[Step]:
     """Draw yT from the prior, then every ys from `reverse`; the paper's sampler with `plug_in`.
 
     `steps` are original t in 1..T that hold T, as `subset` gives them; each is followed by the
     next lower, and `predict_y0` is told the original t. `uniform(t)` is asked once for each t
     in `steps`, for the draw of yt: uniform(T) draws yT. After the last step nothing is drawn.
+    Where there is evidence, every yt and y0_hat is the certain bit; draws elsewhere stay the same.
     """
 
     def first(t: int) -> Tensor:
-        return draw(prior, uniform(t).to(prior.device))
+        return clamp_evidence(draw(prior, uniform(t).to(prior.device)), evidence)
 
     def back(yt: Tensor, y0_hat: Tensor, alpha_bar_t: Tensor, alpha_bar_s: Tensor, s: int):
         ys_mean = reverse(yt, y0_hat, prior, alpha_bar_t, alpha_bar_s)
-        return draw(ys_mean, uniform(s).to(prior.device))
+        return clamp_evidence(draw(ys_mean, uniform(s).to(prior.device)), evidence)
 
-    return _walk(predict_y0, schedule, steps, first, back)
+    return _walk(predict_y0, schedule, steps, first, back, evidence)
 
 
 def _walk(
@@ -61,12 +65,14 @@ def _walk(
     steps: Sequence[int],
     first: Callable[[int], Tensor],
     back: Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor],
+    evidence: Evidence | None,
 ) -> Iterator[Step]:
     """`first(t)` draws yT; `back(yt, y0_hat, alpha_bar_t, alpha_bar_s, s)` draws every ys."""
     steps = subset(schedule.num_steps, steps)
     yt = first(steps[0])
     for t, s in pairwise([*steps, 0]):
         y0_hat = predict_y0(yt, torch.full((len(yt),), t, device=yt.device))
+        y0_hat = clamp_evidence(y0_hat, evidence)
         yield Step(t, yt, y0_hat)
         if s == 0:
             return
@@ -75,17 +81,6 @@ def _walk(
             schedule.at(torch.full((len(yt),), step)).to(yt.device) for step in (t, s)
         )
         yt = back(yt, y0_hat, alpha_bar_t, alpha_bar_s, s)
-
-
-def sample_ddim(
-    predict_y0: PredictY0,
-    prior: Float[Tensor, "b k h w"],
-    schedule: Schedule,
-    steps: Sequence[int],
-    uniform: Uniform,
-) -> Iterator[Step]:
-    """As `sample_ancestral`, but ys is drawn from `ddim_mean`, which keeps more bits of yt."""
-    return sample_ancestral(predict_y0, prior, schedule, steps, uniform, reverse=ddim_mean)
 
 
 def ddim_mean(
@@ -112,27 +107,57 @@ def sample_gaussian(
     steps: Sequence[int],
     uniform: Uniform,
     temperature: float = 1.0,
+    evidence: Evidence | None = None,
 ) -> Iterator[Step]:
-    """As `sample_ancestral`, of the diffusion under normal noise (see `step_back`).
+    """Sample as `sample_ancestral` does, under normal noise (see `step_back`).
 
-    At temperature 0 chance is left to yT alone (DDIM), at 1 to every step. Of the prior the shape
-    is wanted. What a `Step` tells of yt is on the mask's own scale, where 0 and 1 are clean.
+    At temperature 0 chance is left to yT alone (DDIM), at 1 to every step. Only the prior's shape
+    is read. The yt of a `Step` is on the mask's own scale, where 0 and 1 are clean.
     """
 
-    def first(t: int) -> Tensor:
+    def noise(t: int) -> Tensor:
         # before it moves, so that every device sees the same noise
         return normal(uniform(t)).to(prior.device)
 
-    def back(yt: Tensor, y0_hat: Tensor, alpha_bar_t: Tensor, alpha_bar_s: Tensor, s: int):
-        return step_back(yt, y0_hat, alpha_bar_t, alpha_bar_s, first(s), temperature)
+    def first(t: int) -> Tensor:
+        return clamp_evidence(noise(t), evidence, signal)
 
-    for step in _walk(predict_y0, schedule, steps, first, back):
+    def back(yt: Tensor, y0_hat: Tensor, alpha_bar_t: Tensor, alpha_bar_s: Tensor, s: int):
+        ys = step_back(yt, y0_hat, alpha_bar_t, alpha_bar_s, noise(s), temperature)
+        return clamp_evidence(ys, evidence, signal)
+
+    for step in _walk(predict_y0, schedule, steps, first, back, evidence):
         yield step._replace(yt=(step.yt + 1) / 2)
 
 
-SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {
-    "ancestral": sample_ancestral,
-    "ddim": sample_ddim,
+@dataclass(frozen=True)
+class Sampler:
+    """A way from noise back to a mask."""
+
+    reverse: Reverse | None
+    """chance that each bit of ys is 1; None: as the setting diffusion.reverse chooses"""
+    gaussian_eta: float
+    """share of fresh noise in each step under normal noise: DDIM's eta"""
+
+    def __call__(
+        self,
+        predict_y0: PredictY0,
+        prior: Float[Tensor, "b k h w"],
+        schedule: Schedule,
+        steps: Sequence[int],
+        uniform: Uniform,
+        reverse: Reverse = plug_in,
+        evidence: Evidence | None = None,
+    ) -> Iterator[Step]:
+        """Sample as `sample_ancestral` does, with this sampler's own reverse if it has one."""
+        chosen = self.reverse or reverse
+        return sample_ancestral(predict_y0, prior, schedule, steps, uniform, chosen, evidence)
+
+
+# To add a sampler, add a line; settings and commands take the names from here.
+SAMPLERS = {
+    "ancestral": Sampler(reverse=None, gaussian_eta=1.0),
+    "ddim": Sampler(reverse=ddim_mean, gaussian_eta=0.0),
 }
 
 

@@ -89,6 +89,7 @@ def empty_packed(refiner: Refiner, condition_compute: str = "float32") -> Packed
         output=copy.deepcopy(refiner.output),
         image_encoder=copy.deepcopy(refiner.image_encoder),
         fine_encoder=copy.deepcopy(refiner.fine_encoder),
+        hint_input=copy.deepcopy(refiner.hint_input),
         condition_compute=condition_compute,
     )
 

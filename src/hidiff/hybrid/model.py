@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from hidiff.diffusion import (
     GAUSSIAN,
     SCHEDULES,
+    Evidence,
     LossWeights,
     Step,
     bernoulli_process,
     make_schedule,
 )
+from hidiff.hybrid.evidence import know
 from hidiff.labels import Labels
 from hidiff.packed import PackedRefiner
 from hidiff.refiner import Refiner, check_size
@@ -146,25 +148,31 @@ class HybridSegmentor(nn.Module):
         draws: tuple[Tensor, Tensor],
         weights: LossWeights,
         field_of_view: Float[Tensor, "b 1 h w"],
+        hints: Float[Tensor, "b k h w"] | None = None,
+        evidence: Evidence | None = None,
     ) -> dict[str, Tensor]:
-        """The refiner's loss (see diffusion.refiner_loss), for `draws` of (t, uniform).
+        """Return the refiner's loss (see diffusion.refiner_loss), for `draws` of (t, uniform).
 
-        `denoise` is the refiner, bare, wrapped for several processes, or frozen.
+        `denoise` is the refiner, bare, wrapped for several processes, or frozen. `hints` and
+        `evidence` are a person's marks, as in `refine`.
         """
+        prior = know(look.prior, evidence, self.labels)
+        marks = () if hints is None else (hints,)
 
         def network(yt: Tensor, t: Tensor) -> Tensor:
-            return denoise(image, yt, look.prior, t, look.features).float()
+            return denoise(image, yt, prior, t, look.features, *marks).float()
 
         t, uniform = draws
         return self.process.loss(
             network,
             y0,
-            look.prior,
+            prior,
             t,
             self.schedule,
             weights=weights,
             uniform=uniform,
             pixel_weight=field_of_view,
+            evidence=evidence,
         )
 
     def refine(
@@ -175,15 +183,24 @@ class HybridSegmentor(nn.Module):
         uniforms: list,
         sampler: str = "ancestral",
         temperature: float = 1.0,
+        hints: Float[Tensor, "b k h w"] | None = None,
+        evidence: Evidence | None = None,
     ) -> Iterator[tuple[Step, ...]]:
         """Refine the masks of a batch, once for each of `uniforms` (one `uniform(t)` a sample).
 
         All samples take a step, then all the next: yields them, sample by sample, for each of
         `steps`; every `y0_hat` of the last are the samples. The work on the image alone is done
-        once, the work on image and t once a step, and no earlier step is kept. What `sampler` and
-        `temperature` mean is the diffusion's: see its `Process`.
+        once, the work on image and t once a step, and no earlier step is kept. The diffusion gives
+        `sampler` and `temperature` their meaning: see its `Process`.
+
+        `hints` and `evidence` are a person's marks. Hints (+1 this class, -1 not this class, 0
+        nothing said) are read by a refiner that has planes for them, and ignored by another.
+        Evidence is certain: there the prior, every yt and every y0_hat are the marked bits. Draws
+        do not depend on either.
         """
         check_size(image)
+        prior = know(look.prior, evidence, self.labels)
+        marks = (hints,) if hints is not None and self.refiner.reads_hints else ()
         prepared = self.refiner.prepare(self.refiner.see(image, look.features))
 
         @lru_cache(maxsize=1)
@@ -195,13 +212,13 @@ class HybridSegmentor(nn.Module):
             # on the CPU, where the range check of the schedule does not wait for the device
             on_cpu = t.cpu()
             conditions = condition(int(on_cpu[0]))
-            raw = self.refiner.denoise(image, yt, look.prior, t, conditions).float()
+            raw = self.refiner.denoise(image, yt, prior, t, conditions, *marks).float()
             alpha_bar = self.schedule.at(on_cpu).to(yt.device)
-            return torch.sigmoid(self.process.target(raw, yt, look.prior, alpha_bar))
+            return torch.sigmoid(self.process.target(raw, yt, prior, alpha_bar))
 
         chains = [
             self.process.sample(
-                predict_y0, look.prior, self.schedule, steps, uniform, sampler, temperature
+                predict_y0, prior, self.schedule, steps, uniform, sampler, temperature, evidence
             )
             for uniform in uniforms
         ]

@@ -10,8 +10,9 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hidiff.packed.cross_transformer import PackedCrossTransformer
 from hidiff.packed.ends import convolve, read_out
@@ -37,7 +38,7 @@ class PackedRefiner(nn.Module):
     `engine` computes every 1-bit layer. `condition_blocks`, at strides (1, 2,) 4, 8, 16 and 32,
     have `image_part(feature)` and `modulated(image_part, factor, shift)`; their factors and shifts
     of t are in the table. `condition_compute`, a key of COMPUTES, names how their convolutions
-    compute.
+    compute. `hint_input` reads hints, if the refiner has planes for them.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class PackedRefiner(nn.Module):
         output: nn.Conv2d,
         image_encoder: nn.Module | None = None,
         fine_encoder: nn.Module | None = None,
+        hint_input: nn.Conv2d | None = None,
         condition_compute: str = "float32",
     ):
         super().__init__()
@@ -59,6 +61,7 @@ class PackedRefiner(nn.Module):
         self.condition_compute = condition_compute
         self.table = table = StepTable()
         self.input = input
+        self.hint_input = hint_input
         self.condition_blocks = nn.ModuleList(condition_blocks)
         self.image_encoder = image_encoder
         self.fine_encoder = fine_encoder
@@ -78,6 +81,11 @@ class PackedRefiner(nn.Module):
         self.ups = nn.ModuleList(layer(a, b, 3) for a, b in upward)
         self.decoder = nn.ModuleList(layer(2 * b, b, 3) for _, b in upward)
         self._memory = Memory(())
+
+    @property
+    def reads_hints(self) -> bool:
+        """True if the refiner has hint planes."""
+        return self.hint_input is not None
 
     def see(
         self, image: Float[Tensor, "b c h w"], features: Sequence[Float[Tensor, "b _ _ _"]]
@@ -118,12 +126,15 @@ class PackedRefiner(nn.Module):
         prior: Float[Tensor, "b k h w"],
         t: Integer[Tensor, "b"],
         conditions: Sequence[Condition],
+        hints: Float[Tensor, "b k h w"] | None = None,
     ) -> Float[Tensor, "b k h w"]:
         """Return the raw output for one step; t in 1..T, the same for the whole batch."""
         row = self.table.row(_step(t))
         memory = self._memory_for(image)
         size = (len(image), self.input.out_channels, *image.shape[2:])
         x = convolve(self.input, torch.cat([image, yt, prior], dim=1), memory.take(size))
+        if hints is not None:
+            self._add_hints(x, hints)
         bits = self.engine.pack(x, row[self._layer(self.encoder, 0).threshold])
         x, bits, skips = self._descend(x, bits, conditions, row, memory)
 
@@ -136,6 +147,29 @@ class PackedRefiner(nn.Module):
         out = read_out(self.output_norm, self.output, x)
         memory.give(x)
         return out
+
+    def _add_hints(self, x: Float[Tensor, "b c h w"], hints: Float[Tensor, "b k h w"]) -> None:
+        """Add what the hints give to the input layer's output, where they say something.
+
+        Marks are small, so only the box that holds them is computed; elsewhere 0 would be added.
+        """
+        if self.hint_input is None:
+            raise ValueError(
+                "hints came, but this packed refiner has no planes for them. Pack one that was "
+                "trained with refiner.hints=true, or give the marks as evidence alone."
+            )
+        marked = hints.ne(0).any(dim=1).any(dim=0)
+        if not marked.any():
+            return
+        rows, columns = (_span(marked.any(dim=axis)) for axis in (1, 0))
+        # the 3x3 kernel reaches one pixel beyond the marks, and reads one more
+        reached = slice(max(rows.start - 1, 0), rows.stop + 1)
+        beside = slice(max(columns.start - 1, 0), columns.stop + 1)
+        part = x[:, :, reached, beside]
+        padded = functional.pad(hints, (2, 2, 2, 2))
+        box = padded[:, :, reached.start + 1 :, beside.start + 1 :]
+        box = box[:, :, : part.shape[2] + 2, : part.shape[3] + 2]
+        part += functional.conv2d(box, self.hint_input.weight)
 
     def _descend(
         self,
@@ -225,6 +259,12 @@ def _step(t: Integer[Tensor, "b"]) -> int:
             "time. Split the batch by step."
         )
     return step
+
+
+def _span(marked: Bool[Tensor, "n"]) -> slice:
+    """Return the stretch from the first marked place to the last."""
+    places = marked.nonzero()
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def _first_half(x: Float[Tensor, "c"]) -> Float[Tensor, "half"]:

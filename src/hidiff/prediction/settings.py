@@ -25,8 +25,10 @@ class PredictionSettings(BaseModel):
         description="steps of each refinement, at most diffusion.num_steps; left out: 1 at "
         "temperature 0, else all",
     )
-    sampler: Literal["ancestral", "ddim"] = Field(
-        default="ancestral", description="method that draws one step from the previous one"
+    sampler: str = Field(
+        default="ancestral",
+        description="method that draws each step from the one before, such as ancestral or ddim "
+        "(hidiff.diffusion.SAMPLERS)",
     )
     temperature: float | None = Field(
         default=None,
@@ -62,6 +64,15 @@ class PredictionSettings(BaseModel):
         "or an endoscope, and call everything outside it background",
     )
     windows: int = Field(default=8, ge=1, description="number of windows computed at once")
+
+    @field_validator("sampler")
+    @classmethod
+    def _known_sampler(cls, name: str) -> str:
+        from hidiff.diffusion.samplers import SAMPLERS  # deferred: it imports torch
+
+        if name not in SAMPLERS:
+            raise ValueError(f"sampler is {name!r}, but must be one of {', '.join(SAMPLERS)}")
+        return name
 
     @field_validator("window_size")
     @classmethod

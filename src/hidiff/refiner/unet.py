@@ -26,6 +26,11 @@ EXCHANGES: dict[str, Callable[..., CrossTransformer | Fusion]] = {
     "concatenation": Fusion,
 }
 
+NO_HINT_PLANES = (
+    "hints came, but this refiner has no planes for them. Train one with refiner.hints=true, or "
+    "give the marks as evidence alone."
+)
+
 Prepared = tuple[tuple[Tensor, Tensor], ...]
 """What depends on the image alone, of each condition block: (hidden, shortcut)."""
 Conditions = tuple[Tensor, ...]
@@ -59,6 +64,11 @@ class RefinerSettings(BaseModel):
         description="true (ours): see the image itself too, at strides 1 and 2, by real "
         "convolutions; false (the paper's): the segmentor's features alone, at strides 4 to 32",
     )
+    hints: bool = Field(
+        default=False,
+        description="true (ours): read a person's marks, in one more input plane for each mask "
+        "plane; the weights of these planes start at zero, so results change only once they learn",
+    )
     published_layout: bool = Field(
         default=False,
         description="lay out the tokens as the paper's code does; for its checkpoints only",
@@ -75,12 +85,15 @@ class RefinerSettings(BaseModel):
 
 
 class Refiner(nn.Module):
-    """Says, for a noisy mask, what the clean one is like: one raw number a bit.
+    """Predict the clean mask from a noisy one: one raw number a bit.
 
-    What the number means is the diffusion's target (`flip` or `residual`). The last layer starts
-    at zero. Images are (b, image_channels, h, w), their sides multiples of 32, from 64 up; features
-    come at strides 4, 8, 16 and 32 with `feature_channels`; without any, an image encoder of the
-    refiner's own makes them. Paper: arXiv 2407.03548, section III.
+    The diffusion's target (`flip` or `residual`) gives the number its meaning. The last layer
+    starts at zero. Images are (b, image_channels, h, w), their sides multiples of 32, from 64 up;
+    features come at strides 4, 8, 16 and 32 with `feature_channels`; without any, the refiner makes
+    them by an image encoder of its own. Paper: arXiv 2407.03548, section III.
+
+    With `settings.hints` it also reads marks: +1 (this class), -1 (not this class), 0 (nothing
+    said). No hints (None) and hints of zeros give the same output, bit for bit.
     """
 
     def __init__(
@@ -133,30 +146,42 @@ class Refiner(nn.Module):
         self.output = nn.Conv2d(channels[0], num_planes, 3, padding=1)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(_bias(self.output))
+        self.hint_input = None
+        if settings.hints:
+            # The last layer made, so that a seed draws the other weights as it does without hints.
+            # Beside `input` and not in it, as more channels would be added up in another order; and
+            # without a bias, so that no hints add exactly 0.
+            self.hint_input = nn.Conv2d(num_planes, channels[0], 3, padding=1, bias=False)
+            nn.init.zeros_(self.hint_input.weight)
+
+    @property
+    def reads_hints(self) -> bool:
+        """True if the refiner has hint planes."""
+        return self.hint_input is not None
 
     @property
     def condition_blocks(self) -> list[ConditionBlock]:
-        """What brings the image's features in, at strides (1, 2,) 4, 8, 16 and 32."""
+        """The blocks that bring the image's features in, at strides (1, 2,) 4, 8, 16 and 32."""
         blocks = [*(fusion.condition for fusion in self.fusions), self.cross.condition]
         return [block for block in blocks if isinstance(block, ConditionBlock)]
 
     def see(
         self, image: Float[Tensor, "b c h w"], features: Sequence[Float[Tensor, "b _ _ _"]]
     ) -> Sequence[Float[Tensor, "b _ _ _"]]:
-        """All features: the segmentor's, or its own encoder's, and of `fine` those before them."""
+        """Return all image features: the fine encoder's, then the segmentor's or the encoder's."""
         if self.image_encoder is not None:
             features = self.image_encoder(image)
         return features if self.fine_encoder is None else (*self.fine_encoder(image), *features)
 
     def prepare(self, features: Sequence[Float[Tensor, "b _ _ _"]]) -> Prepared:
-        """All work that depends on the image alone: once an image, for all steps and samples."""
+        """Do all work that depends on the image alone: once an image, for all steps and samples."""
         return tuple(
             block.image_part(feature)
             for block, feature in zip(self.condition_blocks, features, strict=True)
         )
 
     def condition(self, prepared: Prepared, t: Integer[Tensor, "b"]) -> Conditions:
-        """All work that depends on image and t alone: once a step, for all samples."""
+        """Do all work that depends on image and t alone: once a step, for all samples."""
         return self._condition(prepared, self.embedding(t))
 
     def forward(
@@ -166,11 +191,15 @@ class Refiner(nn.Module):
         prior: Float[Tensor, "b k h w"],
         t: Integer[Tensor, "b"],
         features: Sequence[Float[Tensor, "b _ _ _"]],
+        hints: Float[Tensor, "b k h w"] | None = None,
     ) -> Float[Tensor, "b k h w"]:
-        """The raw output for one step; `t` in 1..T."""
+        """Return the raw output for one step; `t` in 1..T."""
+        if hints is None and self.reads_hints:
+            # Training calls this method, and several processes wait for a gradient of every weight.
+            hints = torch.zeros_like(yt)
         time = self.embedding(t)
         conditions = self._condition(self.prepare(self.see(image, features)), time)
-        return self._denoise(image, yt, prior, time, conditions)
+        return self._denoise(image, yt, prior, time, conditions, hints)
 
     def denoise(
         self,
@@ -179,9 +208,10 @@ class Refiner(nn.Module):
         prior: Float[Tensor, "b k h w"],
         t: Integer[Tensor, "b"],
         conditions: Conditions,
+        hints: Float[Tensor, "b k h w"] | None = None,
     ) -> Float[Tensor, "b k h w"]:
-        """As `forward`, with the image's part done before: `condition(prepare(features), t)`."""
-        return self._denoise(image, yt, prior, self.embedding(t), conditions)
+        """Return what `forward` does, from `condition(prepare(features), t)`, done before."""
+        return self._denoise(image, yt, prior, self.embedding(t), conditions, hints)
 
     def _condition(self, prepared: Prepared, time: Tensor) -> Conditions:
         return tuple(
@@ -189,10 +219,20 @@ class Refiner(nn.Module):
         )
 
     def _denoise(
-        self, image: Tensor, yt: Tensor, prior: Tensor, time: Tensor, conditions: Conditions
+        self,
+        image: Tensor,
+        yt: Tensor,
+        prior: Tensor,
+        time: Tensor,
+        conditions: Conditions,
+        hints: Tensor | None,
     ) -> Tensor:
         check_size(image)
         x = self.input(torch.cat([image, yt, prior], dim=1))
+        if hints is not None:
+            if self.hint_input is None:
+                raise ValueError(NO_HINT_PLANES)
+            x = x + self.hint_input(hints)
         skips = []
         for level, (block, down) in enumerate(zip(self.encoder, self.downs, strict=True)):
             x = block(x, time)
@@ -209,7 +249,7 @@ class Refiner(nn.Module):
 
 
 def check_size(image: Tensor) -> None:
-    """Raises ValueError unless both sides are multiples of 32, and 64 at least."""
+    """Raise ValueError unless both sides are multiples of 32, and 64 at least."""
     height, width = image.shape[-2:]
     if height % STRIDE or width % STRIDE or min(height, width) < MIN_SIZE:
         raise ValueError(

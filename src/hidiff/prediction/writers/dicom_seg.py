@@ -43,7 +43,7 @@ def write_dicom_seg(
     planes = np.moveaxis(labels, 0, -1) if labels.ndim == 4 else labels
     planes = np.moveaxis(planes, (2, 1, 0), (0, 1, 2))
     if slices[0].frame is not None:  # in the order of the file's frames
-        planes = planes[np.argsort([slice.frame for slice in slices])]
+        planes = planes[np.argsort([int(slice.frame or 0) for slice in slices])]
     try:
         segmentation = highdicom.seg.Segmentation(
             source_images=[source.head for source in sources],
