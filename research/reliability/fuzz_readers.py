@@ -38,7 +38,7 @@ MOST_SECONDS = 30
 MOST_PIXELS = 2**18
 MOST_BYTES = 2**24
 PICTURES = (".png", ".jpg", ".tif", ".gif", ".bmp", ".npy", ".npz")
-VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".npy", ".npz", ".h5")
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".seg.nrrd", ".mha", ".mhd", ".npy", ".npz", ".h5")
 COUNTED = "readers.json"  # in FOLDER
 LIBRARIES = ["PIL", "yaml", "safetensors", "nibabel", "nrrd", "pydicom", "h5py"]
 
