@@ -47,8 +47,9 @@ def complete_headers(series: Path, slices: Sequence[Slice]) -> list[Source]:
     originals = []
     for file, head in zip(files, heads, strict=True):
         _name_instance(head, changes)
-        originals.append(str(head.SOPClassUID))
+        own = str(head.SOPClassUID)
         _choose_class(file, head, changes)
+        originals.append(own or str(head.SOPClassUID))
         _empty_tags(head, changes)
     _make_uids(heads, changes)
     _fill_geometry(series, slices, [first_slices[file] for file in files], heads, changes)
@@ -81,7 +82,8 @@ def _choose_class(file: Path, head: Any, changes: dict[str, None]) -> None:
     known = import_extra("highdicom._standard_utils", "dicom", file).get_sop_class_iod_map()
     modality = str(head.get("Modality") or "")
     if str(head.SOPClassUID) not in known:
-        changes[f"the SOP class {head.SOPClassUID or 'is missing'} read as an image's"] = None
+        own = f"{head.SOPClassUID} is unknown" if head.SOPClassUID else "is missing"
+        changes[f"the SOP class {own}: the tags of a usual image are copied"] = None
         has_place = head.get("ImagePositionPatient") is not None
         usual = MR if modality == "MR" else CT if has_place else SECONDARY_CAPTURE
         head.SOPClassUID = usual
@@ -144,9 +146,8 @@ def _fill_geometry(
     frames = {str(head.get("FrameOfReferenceUID") or "") for head in heads} - {""}
     made = min(frames) if frames else _make_uid("FrameOfReferenceUID", heads[0].SeriesInstanceUID)
     if any(str(head.get("FrameOfReferenceUID") or "") != made for head in heads):
-        changes["FrameOfReferenceUID made up" if not frames else "FrameOfReferenceUID shared"] = (
-            None
-        )
+        source = "taken from another slice" if frames else "made up"
+        changes[f"FrameOfReferenceUID {source}"] = None
     for head, slice in zip(heads, firsts, strict=True):
         head.FrameOfReferenceUID = made
         if slice.frame is None and not head.get("SliceThickness"):
