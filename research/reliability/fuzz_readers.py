@@ -220,7 +220,6 @@ def make_readers(place: Path) -> dict[str, Reader]:
     from hidiff.datasets.splits import read_lists
     from hidiff.images import (
         DataError,
-        PictureGeometry,
         find_format,
         read_field_of_view,
         read_geometry,
@@ -242,7 +241,7 @@ def make_readers(place: Path) -> dict[str, Reader]:
         read_planes,
         read_size,
         read_picture_mask,
-        lambda path: read_field_of_view(path, PictureGeometry(read_size(path)), path),
+        lambda path: read_field_of_view(path, read_geometry(path), path),
     ]
     volumes = [
         find_format,

@@ -109,3 +109,16 @@ def test_simpleitk_sees_both_in_one_place(tmp_path, format):
             atol=1e-4,
         )
         assert ours[corner] == theirs[corner]
+
+
+def test_simpleitk_reads_the_series_where_we_do(tmp_path):
+    sitk = pytest.importorskip("SimpleITK", reason="SimpleITK is not installed")
+    grid = Grid((4, 3, 5), np.diag([-2.0, -2.0, 3.0, 1.0]))
+    mask = make_mask(grid)
+    series = as_dicom(tmp_path, mask, grid)
+    [path] = write_prediction(Echo().predict(series), tmp_path / "out", formats=("nifti",))
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(series))
+    theirs, ours = sitk.ReadImage(names), sitk.ReadImage(str(path))
+    for corner in ((0, 0, 0), (3, 2, 4)):
+        place = theirs.TransformIndexToPhysicalPoint(corner)
+        assert ours[ours.TransformPhysicalPointToIndex(place)] == theirs[corner]
