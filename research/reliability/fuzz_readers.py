@@ -38,7 +38,7 @@ MOST_SECONDS = 30
 MOST_PIXELS = 2**18
 MOST_BYTES = 2**24
 PICTURES = (".png", ".jpg", ".tif", ".gif", ".bmp", ".npy", ".npz")
-VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".npy", ".npz", ".h5")
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".seg.nrrd", ".mha", ".mhd", ".npy", ".npz", ".h5")
 COUNTED = "readers.json"  # in FOLDER
 LIBRARIES = ["PIL", "yaml", "safetensors", "nibabel", "nrrd", "pydicom", "h5py"]
 
@@ -220,7 +220,6 @@ def make_readers(place: Path) -> dict[str, Reader]:
     from hidiff.datasets.splits import read_lists
     from hidiff.images import (
         DataError,
-        PictureGeometry,
         find_format,
         read_field_of_view,
         read_geometry,
@@ -242,7 +241,7 @@ def make_readers(place: Path) -> dict[str, Reader]:
         read_planes,
         read_size,
         read_picture_mask,
-        lambda path: read_field_of_view(path, PictureGeometry(read_size(path)), path),
+        lambda path: read_field_of_view(path, read_geometry(path), path),
     ]
     volumes = [
         find_format,

@@ -38,6 +38,8 @@ def good_files() -> Iterator[tuple[str, bytes]]:
     for name in ("slice.dcm", "series.dcm"):
         for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
             yield name, dicom(2, syntax)
+        yield name, dicom(2, ExplicitVRLittleEndian)[132:]  # without its preamble
+        yield name, dicom(2, ExplicitVRLittleEndian, frames=2)
     yield "recipe.yaml", yaml.safe_dump(RECIPE).encode()
     yield "train.txt", b"# a list\na\n\nb\n"
     for content in datasets():
@@ -101,6 +103,10 @@ def volumes() -> Iterator[tuple[str, bytes]]:
             yield "volume.nrrd", file.read_bytes()
         nrrd.write(str(file), VOXELS, {"spacings": [1, 2, 3], "encoding": "raw"})
         yield "volume.nrrd", file.read_bytes()
+        head |= {"encoding": "raw", "space units": ["um"] * 3}
+        head |= {"Segment0_ID": "a", "Segment0_Layer": "0", "Segment0_LabelValue": "1"}
+        nrrd.write(str(file), VOXELS % 2, head)
+        yield "volume.seg.nrrd", file.read_bytes()
     lines = (
         "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
         "CompressedData = {}\nTransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\n"
@@ -112,8 +118,8 @@ def volumes() -> Iterator[tuple[str, bytes]]:
     yield "volume.mhd", lines.format("False", "data.raw").encode()
 
 
-def dicom(z: float, syntax: str) -> bytes:
-    """A slice at the height z."""
+def dicom(z: float, syntax: str, frames: int = 0) -> bytes:
+    """A slice at the height z, or an enhanced file of that many frames above it."""
     head = pydicom.Dataset()
     head.file_meta = pydicom.dataset.FileMetaDataset()
     head.file_meta.TransferSyntaxUID = syntax
@@ -126,8 +132,22 @@ def dicom(z: float, syntax: str) -> bytes:
     head.SamplesPerPixel, head.PhotometricInterpretation = 1, "MONOCHROME2"
     head.BitsAllocated, head.BitsStored, head.HighBit, head.PixelRepresentation = 16, 16, 15, 1
     head.RescaleSlope, head.RescaleIntercept = 1, -9
-    head.PixelData = np.ascontiguousarray(VOXELS[..., 0]).tobytes()
+    head.PixelData = np.ascontiguousarray(VOXELS[..., 0]).tobytes() * max(frames, 1)
+    if frames:
+        add_frames(head, z, frames)
     return written(lambda to: head.save_as(to, enforce_file_format=True))
+
+
+def add_frames(head: pydicom.Dataset, z: float, frames: int) -> None:
+    """Move the place of a slice into the functional groups of an enhanced file."""
+    head.NumberOfFrames = frames
+    head.PerFrameFunctionalGroupsSequence = []
+    for number in range(frames):
+        frame, position = pydicom.Dataset(), pydicom.Dataset()
+        position.ImagePositionPatient = [0, 0, z + 2 * number]
+        frame.PlanePositionSequence = [position]
+        head.PerFrameFunctionalGroupsSequence.append(frame)
+    del head.ImagePositionPatient
 
 
 def datasets() -> list[dict]:

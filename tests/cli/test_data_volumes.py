@@ -69,6 +69,50 @@ def test_every_bad_volume_is_named_at_once(check, root):
     assert len(stops) == 7
 
 
+def test_what_headers_leave_open_is_said(check, root):
+    images, masks, affine = root / "imagesTr", root / "labelsTr", np.diag([1.5, 1.5, 8, 1])
+    image = nib.load(images / "p1_0000.nii.gz")
+    shifted = affine.astype(float)
+    shifted[0, 3] = 40
+    image.header.set_qform(shifted, code=1)
+    image.header.set_sform(affine, code=1)
+    nib.Nifti1Image(np.asarray(image.dataobj), None, image.header).to_filename(
+        images / "p1_0000.nii.gz"
+    )
+    for file in (images / "p2_0000.nii.gz", masks / "p2.nii.gz"):
+        opened = nib.load(file)
+        micrometres = nib.Nifti1Image(
+            np.asarray(opened.dataobj), np.diag([1000, 1000, 1000, 1]) @ opened.affine
+        )
+        micrometres.header.set_xyzt_units("micron")
+        nib.save(micrometres, file)
+    mask = nib.load(masks / "p3.nii.gz")
+    turned = mask.as_reoriented(np.array([[0, -1], [1, 1], [2, 1]]))
+    nib.save(turned, masks / "p3.nii.gz")
+    report = check(root)
+    assert report.go
+    assert report.spacings == {"1.5x1.5x8 mm": 10}
+    warnings = told(report, "warning")
+    said = {files: text for text, files in warnings.items()}
+    assert "qform and sform place the voxels differently" in said[("p1_0000.nii.gz",)]
+    assert "lengths in um" in said[("p2_0000.nii.gz", "p2.nii.gz")]
+    assert "the axes LAS are turned to those of the image, RAS" in said[("p3.nii.gz",)]
+    listed = [each["text"] for each in report.as_json()["findings"] if each["level"] == "warning"]
+    assert set(listed) == set(warnings)
+
+
+def test_nan_is_background_where_the_recipe_says_so(tmp_path):
+    from hidiff.datasets import Case
+    from hidiff.inspection.check import check_cases
+
+    values = np.ones(SHAPE, np.float32)
+    values[0] = np.nan
+    write(values, np.eye(4), tmp_path / "a.nii.gz")
+    case = Case("a", tmp_path / "a.nii.gz", None, None, "a")
+    assert not check_cases("here", {"train": [case]}).go
+    assert check_cases("here", {"train": [case]}, nan="background").go
+
+
 def test_the_same_volume_in_two_splits_is_no_go(check, root):
     for name in ("images", "labels"):
         (root / f"{name}Ts").mkdir()

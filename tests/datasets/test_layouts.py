@@ -1,6 +1,7 @@
 """Every official layout, on tiny files like its publisher's: who is where, and what is seen."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,6 +88,26 @@ def test_a_missing_sequence_is_named(tmp_path):
         load("brats", tmp_path, "train")
     (tmp_path / "BraTS2021_00003" / "BraTS2021_00003_seg.nii.gz").unlink()
     with pytest.raises(DataError, match=r"_t2\.nii\.gz, BraTS2021_00003_seg\.nii\.gz, but"):
+        load("brats", tmp_path, "train")
+
+
+def test_names_of_brats_2023_are_read_and_scans_of_a_patient_stay_together(tmp_path):
+    for patient in range(5):
+        for scan in range(2):
+            name = f"BraTS-GLI-{patient:05d}-{scan:03d}"
+            for kind in ("t1n", "t1c", "t2w", "t2f", "seg"):
+                values = np.zeros((4, 4, 2), np.uint8)
+                official.write_volume(tmp_path / name / f"{name}-{kind}.nii.gz", values)
+    cases = [case for split in SPLITS for case in load("brats", tmp_path, split)]
+    assert len(cases) == 10
+    for case in cases:
+        kinds = [Path(file).name.removeprefix(f"{case.name}-") for file in case.image]
+        assert kinds == ["t1n.nii.gz", "t1c.nii.gz", "t2w.nii.gz", "t2f.nii.gz"]
+        assert Path(case.masks[0]).name == f"{case.name}-seg.nii.gz"
+    groups = [{case.group for case in load("brats", tmp_path, split)} for split in SPLITS]
+    assert sum(map(len, groups)) == len(set().union(*groups)) == 5
+    (tmp_path / "BraTS-GLI-00003-001" / "BraTS-GLI-00003-001-t2f.nii.gz").unlink()
+    with pytest.raises(DataError, match=r"holds no BraTS-GLI-00003-001-t2f\.nii\.gz"):
         load("brats", tmp_path, "train")
 
 

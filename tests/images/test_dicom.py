@@ -107,6 +107,7 @@ def missing_slice(slices):
 
 def same_place_twice(slices):
     slices.append(copy.deepcopy(slices[0]))
+    slices[-1].SOPInstanceUID = generate_uid()
 
 
 def tilted(slices):
@@ -170,7 +171,7 @@ BAD = {
     another_size: "several Rows",
     another_spacing: "several PixelSpacing",
     no_position: "lacks ImagePositionPatient",
-    many_frames: r"multi-frame \(enhanced\) DICOM of 5 frames",
+    many_frames: "multi-frame DICOM of 5 frames that do not say where they lie",
     flat: "cannot be inverted",
     colour: "in colour",
     compressed: r"compressed \(JPEG Lossless.*no decoder",

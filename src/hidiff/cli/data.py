@@ -102,6 +102,7 @@ def look_at(target: Path, changes: list[str]) -> "DataReport":
             "channels": recipe.data.channels,
             "intensity": recipe.data.intensity,
             "grouped": recipe.data.splitting.group != EACH_FILE,
+            "nan": recipe.data.nan,
         }
     with progress_bar() as bar:
         task = bar.add_task("reading", total=sum(len(cases) for cases in splits.values()))

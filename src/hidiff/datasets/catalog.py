@@ -84,7 +84,9 @@ CATALOG: dict[str, CatalogEntry] = {
     "brats": CatalogEntry(
         title="BraTS 2021",
         modality="MRI of the brain: t1, t1ce, t2, flair",
-        layout="BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on, a folder a patient",
+        layout="BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on, a folder a patient; or, as "
+        "BraTS 2023, BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz and so on, where the "
+        "enhancing tumour has the value 3: set labels.classes",
         split=_BY_SEED,
         labels=Labels(
             kind="exclusive", classes={"necrosis": (1,), "edema": (2,), "enhancing": (4,)}

@@ -1,5 +1,6 @@
 """How each data set's folder is laid out: a function a layout, from files to a split's cases."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -137,11 +138,18 @@ def list_synapse(root: Path, split: Split, splitting: Splitting) -> list[Case]:
 
 
 def list_brats(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on: a folder a patient."""
+    """List a folder for each scan: BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on.
+
+    BraTS 2023 and later call them BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz, where the
+    last number counts the scans of one patient.
+    """
     cases = []
     for place in find_folders(root, r"BraTS.*\d"):
-        stems = [f"{place.name}_{name}" for name in _BRATS]
-        cases.append(_case_of(place, stems, place.name, place.name))
+        later = re.fullmatch(r"(BraTS-\w+-\d+)-\d+", place.name)
+        patient = later.group(1) if later else place.name
+        names = [f"-{name}" for name in _BRATS_2023] if later else [f"_{name}" for name in _BRATS]
+        stems = [place.name + name for name in names]
+        cases.append(_case_of(place, stems, place.name, patient))
     return _share_out(root, cases, splitting)[split]
 
 
@@ -165,6 +173,7 @@ def list_ms_lesions(root: Path, split: Split, splitting: Splitting) -> list[Case
 
 
 _BRATS = ("t1", "t1ce", "t2", "flair", "seg")
+_BRATS_2023 = ("t1n", "t1c", "t2w", "t2f", "seg")
 
 
 def _case_of(place: Path, stems: Sequence[str], name: str, group: str) -> Case:

@@ -7,7 +7,7 @@ always stated as one.
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hidiff.datasets.case import Case
 
@@ -78,7 +78,7 @@ def propose_patients(stems: Sequence[str]) -> Patients | None:
     return None
 
 
-def find_torn(splits: Mapping[str, Sequence[Case]]) -> tuple[Patients, tuple[str, ...]] | None:
+def find_torn(splits: Mapping[Any, Sequence[Case]]) -> tuple[Patients, tuple[str, ...]] | None:
     """Return the patients that names suggest, and those of them that lie in several splits.
 
     None where none does, or where somebody has said whose the cases are: some share a group.

@@ -1,6 +1,6 @@
 """Images: from files to arrays on their grids."""
 
-from hidiff.images.dicom import dicom_files
+from hidiff.images.dicom import dicom_slices
 from hidiff.images.files import (
     DataError,
     ImageFiles,
@@ -27,6 +27,7 @@ from hidiff.images.image import Format, Image
 from hidiff.images.intensity import Intensity, normalise
 from hidiff.images.mask_values import PictureTraits, picture_traits
 from hidiff.images.nifti import open_nifti
+from hidiff.images.nrrd import read_class_names
 from hidiff.images.priors import Priors, check_prior, find_prior, read_prior
 from hidiff.images.view import find_view
 
@@ -45,7 +46,7 @@ __all__ = [
     "Priors",
     "VolumeGeometry",
     "check_prior",
-    "dicom_files",
+    "dicom_slices",
     "find_format",
     "find_mixture",
     "find_prior",
@@ -59,6 +60,7 @@ __all__ = [
     "open_image",
     "open_nifti",
     "picture_traits",
+    "read_class_names",
     "read_field_of_view",
     "read_geometry",
     "read_image",

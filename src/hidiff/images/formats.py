@@ -4,6 +4,7 @@ To add a format, write its reader and one line in the table: VOLUMES, or PICTURE
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from hidiff.images.image import Format, Image, image_of_array, picture_of
 from hidiff.images.picture_format import PICTURE
 from hidiff.images.pictures import ARRAYS, PICTURES, read_open_picture
 from hidiff.images.volume_format import ARRAY, DICOM, VOLUMES, find_volume_format
+from hidiff.images.voxels import Nan, fill_nan
 
 # By ending. Arrays are pictures or volumes by what they hold; a folder, or a file of another
 # ending, is DICOM if it says so itself.
@@ -42,13 +44,17 @@ def format_of(image: ImageFiles) -> Format:
     return find_format(image) or PICTURE
 
 
-def read_image(files: ImageFiles, channels: int | None, plane: Plane = "axial") -> Image:
+def read_image(
+    files: ImageFiles, channels: int | None, plane: Plane = "axial", nan: Nan = "refused"
+) -> Image:
     """Read an image of one file, or of a file for each channel: raw values, slices first.
 
     Values are float32: 0..255 from 8 bits, 0..65535 from 16, scale factors of headers applied.
     Palettes are expanded, an alpha plane is dropped, the camera's orientation is applied. A grey
     picture becomes three equal channels if `channels` is 3, a coloured one becomes luma if it is 1.
     With `channels` None an image comes with as many as it has, in the file's own type of number.
+    A NIfTI over time becomes the slices of all its frames if `channels` is 1. NaN is refused, or
+    becomes background (`fill_nan`). Raises DataError for what does not read.
     """
     format = format_of(files)
     paths = [Path(file) for file in (files if isinstance(files, tuple) else (files,))]
@@ -56,17 +62,22 @@ def read_image(files: ImageFiles, channels: int | None, plane: Plane = "axial") 
     parts = [
         partner.read(path, "image", plane) for partner, path in zip(partners, paths, strict=True)
     ]
+    if nan == "background":
+        parts = [replace(part, values=fill_nan(part.values)) for part in parts]
     return format.join(parts, channels)
 
 
 def open_image(
-    image: "Image | np.ndarray | Pillow.Image | ImageFiles", channels: int, plane: Plane = "axial"
+    image: "Image | np.ndarray | Pillow.Image | ImageFiles",
+    channels: int,
+    plane: Plane = "axial",
+    nan: Nan = "refused",
 ) -> Image:
     """Return an image that may be given as files, as an array, or as open in Pillow."""
     if isinstance(image, Image):
         return image
     if isinstance(image, str | Path | tuple):
-        return read_image(image, channels, plane)
+        return read_image(image, channels, plane, nan)
     if isinstance(image, Pillow.Image):
         return picture_of(read_open_picture(image, channels))
     return image_of_array(np.asarray(image), channels)

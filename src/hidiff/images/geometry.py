@@ -71,6 +71,11 @@ class Geometry(ABC):
         """Put the axis of the slices back; the inverse of `spatial`."""
 
     @property
+    def frame_depth(self) -> int:
+        """Number of slices of one frame; of an image that is no film all slices."""
+        return self.shape[0]
+
+    @property
     def size(self) -> tuple[int, int]:
         """Rows and columns of a slice."""
         return self.shape[1:]

@@ -1,6 +1,6 @@
 """Where a volume's voxels lie in the patient, and how it is cut into slices and put back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Literal
 
@@ -17,6 +17,8 @@ PLANES: dict[Plane, tuple[str, str, str]] = {
     "sagittal": ("L", "I", "P"),
 }
 
+MOST_APART = 0.01  # of a voxel's side, between grids that count as the same
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -25,20 +27,29 @@ class Grid:
     shape: tuple[int, int, int]
     affine: Float[np.ndarray, "4 4"]
     """voxel -> mm in the patient, x to the right, y to the front, z up (RAS+)"""
+    remarks: tuple[str, ...] = field(default=(), compare=False)
+    """choices that the reader had to make, as the header leaves them open"""
+    over_time: bool = field(default=False, compare=False)
+    """whether the header says that a fourth axis is time"""
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Of the file's axes x, y, z."""
+        """Distance between voxels along the file's axes x, y, z."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return x, y, z
 
+    @property
+    def axes(self) -> str:
+        """Return where the axes x, y, z go to, such as RAS: right, front (anterior), up."""
+        return "".join(_orientations().aff2axcodes(self.affine))
+
     def slice_shape(self, plane: Plane) -> tuple[int, int, int]:
-        """Slices, rows and columns of a plane."""
+        """Return the number of slices, rows and columns of a plane."""
         d, h, w = (self.shape[axis] for axis in _axes(_turn(self.affine, plane)))
         return d, h, w
 
     def slice_spacing_mm(self, plane: Plane) -> tuple[float, float, float]:
-        """Between slices, rows and columns of a plane."""
+        """Return the distance between slices, rows and columns of a plane."""
         d, h, w = (self.spacing_mm[axis] for axis in _axes(_turn(self.affine, plane)))
         return d, h, w
 
@@ -46,36 +57,53 @@ class Grid:
 def to_slices(
     values: Shaped[np.ndarray, "*c x y z"], grid: Grid, plane: Plane
 ) -> Shaped[np.ndarray, "*c d h w"]:
-    """A file's values as slices of a plane; a view. Oblique volumes go by their nearest axes."""
+    """Return a file's values as slices of a plane; a view. Oblique axes count as the nearest."""
     return _apply(values, _turn(grid.affine, plane))
 
 
 def from_slices(
     values: Shaped[np.ndarray, "*c d h w"], grid: Grid, plane: Plane
 ) -> Shaped[np.ndarray, "*c x y z"]:
-    """The inverse of `to_slices`; a view."""
+    """Put slices of a plane back to the axes of the file; the inverse of `to_slices`; a view."""
     ornt = _orientations()
     back = ornt.ornt_transform(ornt.axcodes2ornt(PLANES[plane]), ornt.io_orientation(grid.affine))
     return _apply(values, back)
 
 
+def turn_axes(
+    values: Shaped[np.ndarray, "*c x y z"], grid: Grid, like: Grid
+) -> tuple[Shaped[np.ndarray, "*c u v w"], Grid]:
+    """Return a volume with its axes in the order and the directions of another's; a view."""
+    ornt = _orientations()
+    turn = ornt.io_orientation(np.linalg.inv(like.affine) @ grid.affine)
+    if np.isnan(turn).any():
+        return values, grid
+    turned = _apply(values, turn)
+    x, y, z = turned.shape[-3:]
+    affine = grid.affine @ ornt.inv_ornt_aff(turn, grid.shape)
+    return turned, Grid((x, y, z), affine, grid.remarks, grid.over_time)
+
+
 def same_place(left: Grid, right: Grid) -> bool:
-    """Whether two files' voxels lie in one place, to a hundredth of a voxel."""
-    if left.shape != right.shape:
-        return False
+    """Return whether two files' voxels lie in one place, to a hundredth of a voxel."""
+    return left.shape == right.shape and voxels_apart(left, right) <= MOST_APART
+
+
+def voxels_apart(left: Grid, right: Grid) -> float:
+    """Return how far apart the corners of two grids of one shape lie, in the smaller voxel side."""
     corners = np.array(np.meshgrid(*[(0, side) for side in left.shape], [1])).reshape(4, -1)
     apart = np.abs((left.affine - right.affine)[:3] @ corners).max()
-    return bool(apart <= 0.01 * min(left.spacing_mm))
+    return float(apart / min(*left.spacing_mm, *right.spacing_mm))
 
 
 def _turn(affine: Float[np.ndarray, "4 4"], plane: Plane) -> Num[np.ndarray, "3 2"]:
-    """Where each of the file's axes goes, and whether it is turned round, as nibabel writes it."""
+    """Return where each of the file's axes goes, and in which direction, in nibabel's form."""
     ornt = _orientations()
     return ornt.ornt_transform(ornt.io_orientation(affine), ornt.axcodes2ornt(PLANES[plane]))
 
 
 def _axes(turn: Num[np.ndarray, "3 2"]) -> list[int]:
-    """The file's axis that becomes d, h and w."""
+    """Return the file's axis that becomes d, h and w."""
     return np.argsort(turn[:, 0]).tolist()
 
 

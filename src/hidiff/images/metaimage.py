@@ -14,6 +14,7 @@ import numpy as np
 
 from hidiff.images.files import DataError
 from hidiff.images.grid import Grid
+from hidiff.images.units import read_unit
 from hidiff.images.voxels import (
     Holds,
     Volume,
@@ -110,10 +111,12 @@ def _grid(path: Path, header: Mapping[str, str]) -> Grid:
     directions = np.reshape(turn, (count, count))[:used, :used].T
     affine[:used, :used] = directions * np.array(spacing[:used])
     affine[:used, 3] = origin[:used]
+    factor, remarks = read_unit(header.get("DistanceUnits", ""))
+    affine[:3] *= factor
     affine = ras_of_lps(affine)
     check_affine(path, affine)
     x, y, z = (*sides[:3], 1)[:3]
-    return Grid((x, y, z), affine)
+    return Grid((x, y, z), affine, remarks)
 
 
 def _numbers(

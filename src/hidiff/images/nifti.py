@@ -6,15 +6,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hidiff.images.files import DataError
-from hidiff.images.grid import Grid
+from hidiff.images.grid import MOST_APART, Grid, voxels_apart
+from hidiff.images.units import read_unit
 from hidiff.images.voxels import Holds, Volume, check_affine, check_memory, check_numbers
 
 if TYPE_CHECKING:  # imported when a NIfTI comes: pictures do without nibabel
     import nibabel
 
+# The lowest three bits of xyzt_units: the unit of lengths. 0 means that the header has none.
+UNITS = {0: "", 1: "m", 2: "mm", 3: "um"}
+# The next three: the unit of a fourth axis that is time (s, ms, us).
+TIME, TIME_UNITS = 0x38, (8, 16, 24)
+
 
 def read_nifti(path: Path, holds: Holds) -> Volume:
-    """All of a file's voxels."""
+    """Return all voxels of a file."""
     opened = open_nifti(path)
     grid = _grid(path, opened)
     bytes_each = max(4, opened.header.get_data_dtype().itemsize)
@@ -30,12 +36,12 @@ def read_nifti(path: Path, holds: Holds) -> Volume:
 
 
 def read_nifti_grid(path: Path, holds: Holds) -> Grid:
-    """From the head alone."""
+    """Return the grid of a file, read from its header alone."""
     return _grid(path, open_nifti(path))
 
 
 def open_nifti(path: Path) -> "nibabel.Nifti1Pair":
-    """Open a file's head, with the voxels still in the file."""
+    """Open a file's header, with the voxels still in the file."""
     import nibabel as nib
 
     if not path.is_file():
@@ -60,6 +66,27 @@ def _grid(path: Path, opened: "nibabel.Nifti1Pair") -> Grid:
             f"{path} has the shape {shape}, but (x, y), (x, y, z) or (x, y, z, channels) is wanted."
         )
     x, y, z = (*used[:3], 1)[:3]
-    affine = np.asarray(opened.affine, dtype=np.float64)
+    code = int(opened.header["xyzt_units"]) & 7
+    factor, remarks = read_unit(UNITS.get(code, f"code {code}"))
+    scale = np.diag([factor, factor, factor, 1.0])
+    affine = scale @ np.asarray(opened.affine, dtype=np.float64)
     check_affine(path, affine)
-    return Grid((x, y, z), affine)
+    grid = Grid((x, y, z), affine)
+    remarks += _compare_forms(opened, grid, scale)
+    over_time = len(shape) == 4 and int(opened.header["xyzt_units"]) & TIME in TIME_UNITS
+    return Grid(grid.shape, affine, remarks, over_time)
+
+
+def _compare_forms(opened: "nibabel.Nifti1Pair", grid: Grid, scale: np.ndarray) -> tuple[str, ...]:
+    """Return a remark where the header's two affines place the voxels differently."""
+    header = opened.header
+    if not (int(header["qform_code"]) > 0 and int(header["sform_code"]) > 0):
+        return ()
+    try:
+        qform = Grid(grid.shape, scale @ np.asarray(header.get_qform(), dtype=np.float64))
+        apart = voxels_apart(grid, qform)
+    except Exception:  # nibabel has several for a quaternion that is none; the sform counts
+        apart = np.nan
+    if apart <= MOST_APART:
+        return ()
+    return ("qform and sform place the voxels differently: the sform is used",)

@@ -6,6 +6,7 @@ without an end) and the grid of the voxels.
 
 import bz2
 import io
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ import numpy as np
 from hidiff.extras import import_extra
 from hidiff.images.files import DataError
 from hidiff.images.grid import Grid
+from hidiff.images.slicer_segments import (
+    ENDING,
+    Segment,
+    join_layers,
+    label_values,
+    read_segments,
+)
+from hidiff.images.units import read_unit
 from hidiff.images.voxels import (
     Holds,
     Volume,
@@ -60,12 +69,31 @@ def read_nrrd(path: Path, holds: Holds) -> Volume:
         ) from None
     channel = [axis for axis in range(values.ndim) if axis not in _space_axes(path, header)]
     values = np.moveaxis(values, channel, range(len(channel))).reshape(-1, *grid.shape)
-    return Volume(check_numbers(path, values), grid, path)
+    values = check_numbers(path, values)
+    if holds == "mask" and path.name.lower().endswith(ENDING):
+        values = join_layers(path, values, _segments(path, header))
+    return Volume(values, grid, path)
 
 
 def read_nrrd_grid(path: Path, holds: Holds) -> Grid:
     """Return the grid of a file, read from its header alone."""
     return _grid(path, _read_header(path))
+
+
+def read_class_names(path: Path) -> dict[int, str]:
+    """Return the name of each label of a segmentation of 3D Slicer; none of other files."""
+    segments = _segments(path, _read_header(path))
+    names = [segment.name for segment in segments]
+    return dict(zip(label_values(segments), names, strict=True))
+
+
+def _segments(path: Path, header: dict[str, Any]) -> list[Segment]:
+    try:
+        return read_segments(header)
+    except ValueError as error:
+        raise DataError(
+            f"{path} has a segment whose layer or label is no number ({error}). Save it again."
+        ) from None
 
 
 def _read_values(path: Path, header: dict[str, Any]) -> np.ndarray:
@@ -141,9 +169,26 @@ def _grid_of(path: Path, header: dict[str, Any]) -> Grid:
         spacings = header.get("spacings", np.ones(len(header["sizes"])))
         affine[:3, :3] = np.diag([spacings[axis] for axis in axes])
     affine[:3, 3] = header.get("space origin", np.zeros(3))
-    affine = np.diag([*SPACES[space], 1.0]) @ affine
+    factors, remarks = _units(header, axes)
+    # each coordinate of space has its unit
+    affine = np.diag([*np.multiply(SPACES[space], factors), 1.0]) @ affine
     check_affine(path, affine)
-    return Grid((x, y, z), affine)
+    return Grid((x, y, z), affine, remarks)
+
+
+def _units(header: dict[str, Any], axes: list[int]) -> tuple[list[float], tuple[str, ...]]:
+    """Return the millimetres in the unit of each direction in space, with remarks."""
+    units = header.get("space units")
+    if units is None and "space directions" not in header:  # spacings have units of their own
+        units = header.get("units")
+        units = units if units is None else [units[axis] for axis in axes]
+    if isinstance(units, str):
+        units = re.findall(r'"([^"]*)"', units) or units.split()
+    read = [read_unit(str(unit)) for unit in (units or ["mm"] * 3)]
+    if len(read) != 3:
+        raise ValueError(f"3 space units are wanted, not {len(read)}")
+    remarks = dict.fromkeys(remark for _, found in read for remark in found)
+    return [factor for factor, _ in read], tuple(remarks)
 
 
 def _space_axes(path: Path, header: dict[str, Any]) -> list[int]:

@@ -1,5 +1,6 @@
 """Volumes as images of many slices: one class, and a table of what reads the voxels."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,17 +8,20 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Num
 
+from hidiff.images.alignment import lay_on, pad_onto
 from hidiff.images.arrays import HDF5, read_array_grid, read_array_volume
 from hidiff.images.dicom import is_dicom, read_dicom, read_dicom_grid
 from hidiff.images.files import DataError, ImageFiles, first_file
+from hidiff.images.film import FilmGeometry
 from hidiff.images.geometry import Geometry, VolumeGeometry
-from hidiff.images.grid import Grid, Plane, same_place
+from hidiff.images.grid import Grid, Plane
 from hidiff.images.image import Format, Image, as_floats
 from hidiff.images.mask_values import whole_numbers
 from hidiff.images.metaimage import read_metaimage, read_metaimage_grid
 from hidiff.images.nifti import read_nifti, read_nifti_grid
 from hidiff.images.nrrd import read_nrrd, read_nrrd_grid
 from hidiff.images.pictures import ARRAYS, PICTURES, read_array
+from hidiff.images.slicer_segments import ENDING
 from hidiff.images.voxels import Holds, Volume
 
 
@@ -53,18 +57,22 @@ class VolumeFormat(Format):
         """Take the channels of all files one after another; all must lie on one grid."""
         first = parts[0]
         path = first_file(first.path or "the volume")
-        for part in parts[1:]:
-            _check_same_place(part, first.geometry, path)
+        assert isinstance(first.geometry, VolumeGeometry)
+        parts = [first, *(lay_on(part, first.geometry, path) for part in parts[1:])]
         values = first.values
         if len(parts) > 1:
             values = np.concatenate([part.values for part in parts])
+        grid = first.geometry.grid
+        if channels == 1 and len(parts) == 1 and len(values) > 1 and grid.over_time:
+            _check_finite(path, values, "image")
+            return as_floats(_as_film(first, path))
         if channels not in (None, len(values)):
             beside = f" and the {len(parts) - 1} beside it" if len(parts) > 1 else ""
             raise DataError(
                 f"{path}{beside}: {len(values)} channels came, but {channels} are wanted. Set "
                 "data.channels to what the files hold, or give a file for every channel."
             )
-        _check_finite(path, values)
+        _check_finite(path, values, "image")
         files = tuple(first_file(part.path or "a channel") for part in parts)
         image = Image(values, first.geometry, files if len(parts) > 1 else path)
         return image if channels is None else as_floats(image)
@@ -104,7 +112,7 @@ class VolumeFormat(Format):
                 "wanted. Write overlapping regions as values of one volume."
             )
         values = mask.values[0]
-        _check_finite(path, values)
+        _check_finite(path, values, "mask")
         return np.ascontiguousarray(whole_numbers(path, values))
 
     def read_maps(
@@ -117,7 +125,7 @@ class VolumeFormat(Format):
         """
         if path.suffix.lower() not in ARRAYS:
             maps = self._read_on_grid(path, "image", geometry, image)
-            _check_finite(path, maps.values)
+            _check_finite(path, maps.values, "mask")
             return geometry.native(maps.values)
         values = read_array(path)
         if not self.reversed_arrays or values.ndim < 3:
@@ -126,19 +134,28 @@ class VolumeFormat(Format):
 
     def stem(self, path: Path) -> str:
         """Return the name without its ending, .nii.gz as a whole; of a folder the whole name."""
+        if path.name in ("", ".."):  # of ".", and of the folder above: their own names
+            path = path.resolve()
         name = path.name.lower()
         endings = [ending for ending in (*VOLUMES, *ARRAYS) if name.endswith(ending)]
         if path.is_dir() or not endings:
-            return path.name
+            return path.name or "volume"
         return path.name[: -len(max(endings, key=len))]
 
     def _read_on_grid(
         self, path: Path, holds: Holds, geometry: Geometry, image: ImageFiles
     ) -> Image:
+        if isinstance(geometry, FilmGeometry):
+            raise DataError(
+                f"{first_file(image)} is a film of {geometry.num_frames} frames: each is predicted "
+                "by itself, but masks and priors are read for volumes alone. Write its frames as "
+                "volumes."
+            )
         assert isinstance(geometry, VolumeGeometry)
         partner = self.partner(path).read(path, holds, geometry.plane)
-        _check_same_place(partner, geometry, first_file(image))
-        return partner
+        if path.name.lower().endswith(ENDING):  # 3D Slicer saves the box around its segments
+            partner = pad_onto(partner, geometry)
+        return lay_on(partner, geometry, first_file(image))
 
 
 NIFTI = VolumeFormat(read_nifti, read_nifti_grid)
@@ -150,6 +167,7 @@ DICOM = VolumeFormat(read_dicom, read_dicom_grid, own_outputs=("dicom",), number
 VOLUMES: dict[str, VolumeFormat] = {
     ".nii.gz": NIFTI,
     ".nii": NIFTI,
+    ENDING: NRRD,
     ".nrrd": NRRD,
     ".nhdr": NRRD,
     ".mha": METAIMAGE,
@@ -178,33 +196,28 @@ def _check_exists(path: Path) -> None:
         raise DataError(f"{path} is not there. Check the data folder's path.")
 
 
-def _check_same_place(ours: Image, theirs: Geometry, image: Path) -> None:
-    left, right = ours.grid, theirs.grid
-    assert left is not None and right is not None
-    if same_place(left, right):
-        return
-    if left.shape != right.shape:
-        came, wanted = ("x".join(map(str, grid.shape)) for grid in (left, right))
-    else:
-        came, wanted = (_describe(grid) for grid in (left, right))
-    raise DataError(
-        f"{first_file(ours.path or 'the volume')} lies on another grid than {image}: {came} "
-        f"against {wanted}. Resample one onto the other's grid (masks by nearest neighbour)."
+def _as_film(image: Image, path: Path) -> Image:
+    """Return an image whose channels are moments as the slices of all its frames."""
+    frames, depth, height, width = image.values.shape
+    geometry = image.geometry
+    assert isinstance(geometry, VolumeGeometry)
+    warnings.warn(
+        f"{path} is a film of {frames} frames (its header says that the fourth axis is time): "
+        "each frame is predicted by itself.",
+        stacklevel=2,
     )
+    film = FilmGeometry(geometry.grid, geometry.plane, frames)
+    return Image(image.values.reshape(1, frames * depth, height, width), film, path)
 
 
-def _describe(grid: Grid) -> str:
-    spacing = ", ".join(f"{side:.4g}" for side in grid.spacing_mm)
-    origin = ", ".join(f"{side:.4g}" for side in grid.affine[:3, 3])
-    return f"spacing ({spacing}) mm from ({origin}) mm"
-
-
-def _check_finite(path: Path, values: np.ndarray) -> None:
+def _check_finite(path: Path, values: np.ndarray, holds: Holds) -> None:
     if values.dtype.kind != "f":
         return
     bad = int(values.size - np.count_nonzero(np.isfinite(values)))
     if bad:
+        outside = " If NaN marks what lies outside the body, set data.nan: background."
         raise DataError(
             f"{path} has {bad} voxels that are NaN or infinite, but only finite numbers are "
             "wanted. Mend the file, or take it out."
+            + (outside if holds == "image" and np.isnan(values).any() else "")
         )

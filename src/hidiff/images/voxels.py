@@ -12,6 +12,8 @@ from hidiff.images.grid import Grid
 
 Holds = Literal["image", "mask"]
 """what is wanted of a file that may hold both"""
+Nan = Literal["refused", "background"]
+"""what becomes of NaN in an image"""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def check_memory(path: Path, count: int) -> None:
 
 
 def data_beside(path: Path, name: str) -> Path:
-    """The file that a head at `path` names for its voxels: beside it, and nowhere else."""
+    """Return the file that a header names for its voxels: beside it, and nowhere else."""
     file = path.parent / name
     try:
         there = Path(name).name == name and file.is_file()
@@ -61,8 +63,11 @@ def check_affine(path: Path, affine: np.ndarray) -> None:
     # Brings all of nibabel, which pictures do without.
     from nibabel.orientations import io_orientation
 
-    flat = abs(np.linalg.det(affine[:3, :3])) < 1e-12
-    if flat or np.isnan(io_orientation(affine)).any():  # or nearly so, of sides in kilometres
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    # by directions alone: a voxel of a microscope has a volume of 1e-15 cubic millimetres
+    flat = not (np.isfinite(sides) & (sides > 0)).all()
+    flat = flat or abs(np.linalg.det(affine[:3, :3] / sides)) < 1e-12
+    if flat or np.isnan(io_orientation(affine)).any():
         raise DataError(
             f"{path} has an affine that cannot be inverted: two of its axes are the same, or a "
             "voxel's side is 0. Mend its header (e.g. copy it from the original image)."
@@ -70,7 +75,7 @@ def check_affine(path: Path, affine: np.ndarray) -> None:
 
 
 def check_numbers(path: Path, values: np.ndarray) -> np.ndarray:
-    """One number a voxel, no larger than float32. Raises DataError for what is none."""
+    """Return one number a voxel, no larger than float32. Raises DataError for other types."""
     if values.dtype.kind not in "buif":
         raise DataError(
             f"{path} holds {values.dtype}, but one number a voxel is wanted. Convert it."
@@ -79,6 +84,20 @@ def check_numbers(path: Path, values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32) if values.dtype == np.float64 else values
 
 
+def fill_nan(values: Num[np.ndarray, "c *space"]) -> Num[np.ndarray, "c *space"]:
+    """Return values with the background in place of NaN: the lowest number of the channel, or 0.
+
+    The lower of the two counts: air in CT, 0 around a head in MRI. Infinite numbers stay.
+    """
+    if values.dtype.kind != "f" or not np.isnan(values).any():
+        return values
+    finite = np.where(np.isfinite(values), values, 0)
+    lowest = finite.reshape(len(values), -1).min(axis=1)
+    return np.where(np.isnan(values), lowest.reshape(-1, *[1] * (values.ndim - 1)), values).astype(
+        values.dtype
+    )
+
+
 def ras_of_lps(affine: np.ndarray) -> np.ndarray:
-    """DICOM and MetaImage count to the left and back, nibabel and we to the right and front."""
+    """Return the affine in nibabel's directions (right, front) from DICOM's (left, back)."""
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

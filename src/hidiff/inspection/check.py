@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hidiff.datasets.case import Case
 from hidiff.datasets.patients import find_torn
 from hidiff.images.intensity import Intensity
+from hidiff.images.voxels import Nan
 from hidiff.inspection.findings import DataReport, Finding, MaskValue
 from hidiff.inspection.mask_values import BOTH_WAYS, propose_labels
 from hidiff.inspection.tally import Tally
@@ -21,6 +22,7 @@ def check_cases(
     intensity: Intensity | None = None,
     ignore: tuple[int, ...] = (),
     grouped: bool = False,
+    nan: Nan = "refused",
     done: Callable[[], object] = lambda: None,
 ) -> DataReport:
     """Read every image and mask once, and report what they hold.
@@ -30,7 +32,7 @@ def check_cases(
     somebody has said whose the cases are. `done` is called after each case.
     """
     report = DataReport(place)
-    tally = Tally(labels, channels, intensity, ignore)
+    tally = Tally(labels, channels, intensity, ignore, nan)
     for split, cases in splits.items():
         report.cases[split] = len(cases)
         report.groups[split] = len({case.group for case in cases})

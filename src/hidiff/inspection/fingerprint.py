@@ -122,7 +122,8 @@ def _read_image(case: Case) -> Image:
     """Read a case's image with the channels and type of number that it has."""
     if not case.masks:
         raise DataError(f"case {case.name} has no mask, but a plan rests on masks. Add it.")
-    return read_image(case.image, None)
+    # Training refuses NaN unless the recipe says what it means; measuring does not depend on it.
+    return read_image(case.image, None, nan="background")
 
 
 def _read_mask(

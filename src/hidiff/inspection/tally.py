@@ -1,5 +1,6 @@
 """Counts of a data set's images and masks, and what is wrong with them."""
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable
@@ -21,9 +22,11 @@ from hidiff.images import (
     read_image,
     read_mask,
 )
+from hidiff.images.voxels import Nan
 from hidiff.inspection.findings import LOST_SPACING, Finding
 from hidiff.inspection.mask_values import MaskValues
 from hidiff.inspection.neighbours import Neighbours
+from hidiff.inspection.remarks import Remarks
 from hidiff.labels import Labels
 
 
@@ -36,11 +39,13 @@ class Tally:
         channels: int | None,
         intensity: Intensity | None,
         ignore: tuple[int, ...] = (),
+        nan: Nan = "refused",
     ) -> None:
         self.labels = labels
         self.ignore = labels.ignore if labels else ignore
         self.wanted_channels = channels
         self.intensity = intensity
+        self.nan: Nan = nan
         self.sizes: Counter[str] = Counter()
         self.spacings: Counter[str] = Counter()
         self.channels: Counter[int] = Counter()
@@ -56,6 +61,7 @@ class Tally:
         self.undecided: Counter[str] = Counter()  # mask -> pixels with an ignored value
         self.lost_spacing = True  # as long as every volume is 1 x 1 x 1 mm
         self.neighbours = Neighbours()
+        self.remarks = Remarks()
         self.seen: dict[bytes, list[tuple[str, str]]] = {}  # content -> (split, file)
 
     def look_at(self, case: Case, split: str) -> None:
@@ -69,6 +75,8 @@ class Tally:
         if case.field_of_view is not None:
             path = Path(case.field_of_view)
             self._try(path, lambda: read_field_of_view(path, geometry, case.image))
+        with contextlib.suppress(ValueError):  # a file that does not read is a problem already
+            self.remarks.look_at(case, geometry)
 
     def _try(self, path: Path | str, look: Callable[[], Any]) -> Any:
         try:
@@ -81,7 +89,7 @@ class Tally:
             return None
 
     def _count_image(self, case: Case, split: str) -> Image:
-        image = read_image(case.image, None)
+        image = read_image(case.image, None, nan=self.nan)
         geometry, values = image.geometry, image.values
         self.sizes["x".join(map(str, geometry.native_shape))] += 1
         self.channels[len(values)] += 1
@@ -131,6 +139,7 @@ class Tally:
         found = [Finding("stop", text, (name,)) for name, text in self.problems]
         found += self._of_channels()
         found += self._of_repeats()
+        found += self.remarks.findings()
         if self.intensity is None and len(self.spacings) > 1:
             text = (
                 f"voxels have {len(self.spacings)} sizes: set data.spacing_mm, as the recipe of "

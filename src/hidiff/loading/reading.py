@@ -27,6 +27,7 @@ from hidiff.images import (
     read_prior,
 )
 from hidiff.images.grid import Plane
+from hidiff.images.voxels import Nan
 from hidiff.labels import Labels
 from hidiff.loading.resize import resize_image
 
@@ -40,6 +41,8 @@ class Slicing:
     """slices above and below that are seen too, as channels (2.5-D)"""
     spacing_mm: tuple[float, float] | None = None
     """spacing of rows and columns that slices are resampled to"""
+    nan: Nan = "refused"
+    """what becomes of NaN in an image"""
 
     def size_of(self, geometry: Geometry) -> tuple[int, int] | None:
         """Return rows and columns that slices are resized to; None where they stay as they are."""
@@ -89,7 +92,8 @@ class CaseFiles:
     @cached_property
     def image(self) -> Float[Tensor, "c d h w"]:
         """The normalised image."""
-        image = read_image(self.case.image, self.reading.channels, self.reading.slicing.plane)
+        slicing = self.reading.slicing
+        image = read_image(self.case.image, self.reading.channels, slicing.plane, slicing.nan)
         self.geometry = image.geometry
         return normalise_image(image, self.reading.intensity)
 
@@ -160,7 +164,7 @@ def normalise_image(image: Image, intensity: Intensity) -> Float[Tensor, "c d h 
 
 def load_image(files: ImageFiles, reading: Reading) -> Float[Tensor, "c d h w"]:
     """Return an image's files as the networks see them: read, normalised as a whole, resized."""
-    image = read_image(files, reading.channels, reading.slicing.plane)
+    image = read_image(files, reading.channels, reading.slicing.plane, reading.slicing.nan)
     size = reading.size_of(image.geometry)
     values = normalise_image(image, reading.intensity)
     return values if size is None else resize_image(values, size)
@@ -185,11 +189,15 @@ def most_raters(raters: Bool[Tensor, "r k *space"], labels: Labels) -> Bool[Tens
 
 
 def show_slice(
-    image: Float[Tensor, "c d h w"], number: int, neighbours: int
+    image: Float[Tensor, "c d h w"], number: int, neighbours: int, depth: int | None = None
 ) -> Float[Tensor, "channels h w"]:
-    """Return a slice and its neighbours as channels; end slices stand in for those beyond."""
+    """Return a slice and its neighbours as channels; end slices stand in for those beyond.
+
+    `depth` is the number of slices of one frame, where the image has several frames.
+    """
     if neighbours == 0:
         return image[:, number]
-    depth = image.shape[1]
+    depth = depth or image.shape[1]
+    first = number - number % depth
     wanted = range(number - neighbours, number + neighbours + 1)
-    return image[:, [min(max(z, 0), depth - 1) for z in wanted]].flatten(0, 1)
+    return image[:, [min(max(z, first), first + depth - 1) for z in wanted]].flatten(0, 1)

@@ -12,6 +12,7 @@ from hidiff.images.files import DataError
 from hidiff.images.grid import PLANES, Plane
 from hidiff.images.intensity import Intensity
 from hidiff.images.priors import Priors
+from hidiff.images.voxels import Nan
 from hidiff.loading.augmentation import PRESETS, Augmentation, check_square
 from hidiff.loading.cache import Cache
 from hidiff.loading.reading import Slicing
@@ -43,6 +44,11 @@ class DataSettings(BaseModel):
     spacing_mm: tuple[PositiveFloat, PositiveFloat] | None = Field(
         default=None,
         description="volumes: resample slices to this (row, column) spacing; left out: as they are",
+    )
+    nan: Nan = Field(
+        default="refused",
+        description="NaN in images: refused, or background, which puts the lowest value of the "
+        "channel there, or 0 if that is lower (some tools write NaN outside the body)",
     )
     intensity: Intensity = Intensity()
     priors: Priors = Priors()
@@ -118,8 +124,8 @@ class DataSettings(BaseModel):
 
     @property
     def slicing(self) -> Slicing:
-        """How volumes are looked at."""
-        return Slicing(self.plane, self.neighbours, self.spacing_mm)
+        """Return how images are read and cut into slices."""
+        return Slicing(self.plane, self.neighbours, self.spacing_mm, self.nan)
 
     @property
     def image_channels(self) -> int:

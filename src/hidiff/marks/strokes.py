@@ -44,7 +44,8 @@ def draw_contour(
     """Draw a line along the rim of a mask, at a random depth in its outer half."""
     depths = depth(mask)
     inner = depths > rng.uniform(0, 0.5) * depths.max()
-    return inner & ~np.asarray(ndimage.binary_erosion(inner))
+    core = np.asarray(ndimage.binary_erosion(inner), dtype=bool)
+    return inner & ~core
 
 
 STROKES: dict[str, Draw] = {

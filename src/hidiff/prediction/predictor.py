@@ -111,7 +111,7 @@ class Predictor:
         """
         refine = self.refines if refine is None else refine
         settings = self._changed(changes)
-        opened = open_image(image, self.channels, self.slicing.plane)
+        opened = open_image(image, self.channels, self.slicing.plane, self.slicing.nan)
         if name is None:
             name = "" if opened.path is None else image_stem(opened.path)
         slices = _Slices(
@@ -119,6 +119,7 @@ class Predictor:
             self._read_prior(prior, opened),
             self.slicing.neighbours,
             self.reading.size_of(opened.geometry),
+            opened.geometry.frame_depth,
         )
         geometry, source = opened.geometry, opened.path
         numbers = range(geometry.shape[0])
@@ -246,10 +247,12 @@ class _Slices:
     prior: Float[Tensor, "k d h w"] | None
     neighbours: int
     size: tuple[int, int] | None
+    frame_depth: int
+    """slices of one frame: those of others are no neighbours"""
 
     def seen(self, number: int) -> Float[Tensor, "1 channels h w"]:
         """Return one slice, with its neighbours and its prior, resized."""
-        planes = {"image": show_slice(self.image, number, self.neighbours)[None]}
+        planes = {"image": show_slice(self.image, number, self.neighbours, self.frame_depth)[None]}
         if self.prior is not None:
             planes["prior"] = self.prior[None, :, number]
         together = segmentor_input(planes)

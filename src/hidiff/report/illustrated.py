@@ -103,7 +103,9 @@ def case_picture(
     """
     scores = case_scores(rows, "dice")[case.name]
     refined = "refined" in scores
-    image = read_image(case.image, predictor.channels, predictor.slicing.plane)
+    image = read_image(
+        case.image, predictor.channels, predictor.slicing.plane, predictor.slicing.nan
+    )
     labels, inside = (
         image.geometry.from_spatial(maps)[..., number, :, :]
         for maps in (truth.labels, truth.inside)

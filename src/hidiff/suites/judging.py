@@ -77,7 +77,7 @@ def look_at(predictor: Predictor, case: Case, evaluation: Evaluation):
             "them out for this recipe."
         )
     scale = FULL / predictor.intensity.full_scale
-    raw = read_image(case.image, predictor.channels, predictor.slicing.plane)
+    raw = read_image(case.image, predictor.channels, predictor.slicing.plane, predictor.slicing.nan)
     slices = [
         corrupt(
             raw.slice(number) * scale,

@@ -1,6 +1,5 @@
 """DICOM SEG: masks as a DICOM object that refers to the series they belong to."""
 
-import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -11,9 +10,10 @@ from jaxtyping import UInt8
 
 from hidiff._version import __version__
 from hidiff.extras import import_extra
-from hidiff.images import DataError, dicom_files, first_file
+from hidiff.images import DataError, dicom_slices, first_file
 from hidiff.prediction.prediction import Prediction
 from hidiff.prediction.writers.common import Files, PredictionFormat
+from hidiff.prediction.writers.dicom_tags import complete_headers
 
 SCHEME = "99HIDIFF"  # of codes: the user's class names stand in no terminology that we know of
 
@@ -32,25 +32,29 @@ def write_dicom_seg(
     class_names: Sequence[str],
     series: Path,
 ) -> None:
-    """Write one binary segment for each class; `labels` are on the series' own grid."""
+    """Write one binary segment for each class; `labels` are on the series' own grid.
+
+    Raises DataError for a series that lacks more than `complete_headers` can fill in.
+    """
     highdicom = import_extra("highdicom", "dicom", series)
-    pydicom = import_extra("pydicom", "dicom", series)
-    heads = [pydicom.dcmread(file, stop_before_pixels=True) for file in dicom_files(series)]
-    sources = _fill_in(pydicom, series, heads)
-    # frames, rows, columns (, segments), as highdicom wants them
-    frames = np.moveaxis(labels, 0, -1) if labels.ndim == 4 else labels
-    frames = np.ascontiguousarray(np.moveaxis(frames, (2, 1, 0), (0, 1, 2)))
+    slices = dicom_slices(series)
+    sources = complete_headers(series, slices)
+    # slices, rows, columns (, segments), as highdicom wants them
+    planes = np.moveaxis(labels, 0, -1) if labels.ndim == 4 else labels
+    planes = np.moveaxis(planes, (2, 1, 0), (0, 1, 2))
+    if slices[0].frame is not None:  # in the order of the file's frames
+        planes = planes[np.argsort([int(slice.frame or 0) for slice in slices])]
     try:
         segmentation = highdicom.seg.Segmentation(
-            source_images=sources,
-            pixel_array=frames,
+            source_images=[source.head for source in sources],
+            pixel_array=np.ascontiguousarray(planes),
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[
                 _describe(highdicom, number, name)
                 for number, name in enumerate(class_names, start=1)
             ],
             series_instance_uid=highdicom.UID(),
-            series_number=int(sources[0].get("SeriesNumber") or 0) + 1000,
+            series_number=int(sources[0].head.get("SeriesNumber") or 0) + 1000,
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
             manufacturer="HiDiff",
@@ -62,31 +66,18 @@ def write_dicom_seg(
         raise DataError(
             f"no DICOM SEG can be made for {series} ({error}). Use the format nifti."
         ) from error
+    _restore_classes(segmentation, {each.instance: each.sop_class for each in sources})
     segmentation.save_as(path)
 
 
-def _fill_in(pydicom: Any, series: Path, heads: Sequence[Any]) -> Sequence[Any]:
-    """Fill in identifiers that were emptied to hide the patient.
+def _restore_classes(segmentation: Any, sop_classes: dict[str, str]) -> None:
+    """Let references name the files' own SOP classes, for which highdicom was given others."""
 
-    A slice's own is in the meta head of its file. Those of study and series are made from the first
-    slice's, so that all SEGs of a series agree.
-    """
-    for head in heads:
-        head.SOPClassUID = head.get("SOPClassUID") or head.file_meta.MediaStorageSOPClassUID
-        head.SOPInstanceUID = (
-            head.get("SOPInstanceUID") or head.file_meta.MediaStorageSOPInstanceUID
-        )
-    emptied = [name for name in ("StudyInstanceUID", "SeriesInstanceUID") if not heads[0].get(name)]
-    if emptied:
-        warnings.warn(
-            f"{series} has no {' and no '.join(emptied)}: its DICOM SEG bears one that is made up.",
-            stacklevel=2,
-        )
-    for name in emptied:
-        made = pydicom.uid.generate_uid(entropy_srcs=[name, str(heads[0].SOPInstanceUID)])
-        for head in heads:
-            setattr(head, name, made)
-    return heads
+    def restore(dataset: Any, element: Any) -> None:
+        if element.keyword == "ReferencedSOPInstanceUID" and str(element.value) in sop_classes:
+            dataset.ReferencedSOPClassUID = sop_classes[str(element.value)]
+
+    segmentation.walk(restore)
 
 
 def _describe(highdicom: Any, number: int, name: str) -> Any:

@@ -26,7 +26,7 @@ def nifti_files(prediction: Prediction, uncertainty: bool) -> Files:
     """Write labels, probability where it was kept, and uncertainty where it is asked for."""
     header = _header(prediction)
 
-    def write(values: Shaped[np.ndarray, "x y z"]) -> Callable[[Path], None]:
+    def write(values: Shaped[np.ndarray, "x y z *time"]) -> Callable[[Path], None]:
         return lambda path: _write_nifti(path, values, header)
 
     labels, probability = prediction.labels, prediction.probability
@@ -42,7 +42,8 @@ def nifti_files(prediction: Prediction, uncertainty: bool) -> Files:
     if uncertainty:
         maps = prediction.uncertainty
         endings = [f"_uncertainty_{plane}" for plane in planes]
-        named = zip(endings, maps, strict=True) if maps.ndim == 4 else [("_uncertainty", maps)]
+        each_plane = maps.ndim > len(prediction.geometry.native_shape)
+        named = zip(endings, maps, strict=True) if each_plane else [("_uncertainty", maps)]
         for ending, values in named:
             yield f"{ending}.nii.gz", write(values)
 
@@ -64,12 +65,12 @@ def _header(prediction: Prediction) -> "nibabel.Nifti1Header":
         header.set_data_shape(grid.shape)
         header.set_qform(grid.affine, code="scanner")
         header.set_sform(grid.affine, code="scanner")
-    header.set_data_shape(grid.shape)
+    header.set_data_shape(prediction.geometry.native_shape)
     return header
 
 
 def _write_nifti(
-    path: Path, values: Shaped[np.ndarray, "x y z"], header: "nibabel.Nifti1Header"
+    path: Path, values: Shaped[np.ndarray, "x y z *time"], header: "nibabel.Nifti1Header"
 ) -> None:
     """Write labels as they are, floats as 16 bits, which nibabel scales to their range."""
     import nibabel as nib
