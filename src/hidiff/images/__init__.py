@@ -8,7 +8,6 @@ from hidiff.images.formats import (
     find_mixture,
     format_of,
     image_stem,
-    open_image,
     read_field_of_view,
     read_geometry,
     read_image,
@@ -19,7 +18,9 @@ from hidiff.images.grid import Grid, from_slices, to_slices
 from hidiff.images.image import Format, Image
 from hidiff.images.intensity import Intensity, normalise
 from hidiff.images.nifti import open_nifti
+from hidiff.images.opening import GivenImage, name_of, open_image
 from hidiff.images.priors import Priors, check_prior, find_prior, read_prior
+from hidiff.images.value_range import check_range, rescale
 from hidiff.images.view import find_view
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "DataError",
     "Format",
     "Geometry",
+    "GivenImage",
     "Grid",
     "Image",
     "ImageFiles",
@@ -36,6 +38,7 @@ __all__ = [
     "Priors",
     "VolumeGeometry",
     "check_prior",
+    "check_range",
     "dicom_files",
     "find_format",
     "find_mixture",
@@ -45,6 +48,7 @@ __all__ = [
     "format_of",
     "from_slices",
     "image_stem",
+    "name_of",
     "normalise",
     "open_image",
     "open_nifti",
@@ -53,5 +57,6 @@ __all__ = [
     "read_image",
     "read_mask",
     "read_prior",
+    "rescale",
     "to_slices",
 ]

@@ -4,20 +4,20 @@ To add a format, write its reader and one line in the table: VOLUMES, or PICTURE
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Num
-from PIL import Image as Pillow
 
 from hidiff.images.arrays import is_array_volume
 from hidiff.images.dicom import is_dicom
 from hidiff.images.files import DataError, ImageFiles, first_file
 from hidiff.images.geometry import Geometry
 from hidiff.images.grid import Plane
-from hidiff.images.image import Format, Image, image_of_array, picture_of
+from hidiff.images.image import Format, Image
 from hidiff.images.picture_format import PICTURE
-from hidiff.images.pictures import ARRAYS, PICTURES, read_open_picture
+from hidiff.images.pictures import ARRAYS, PICTURES
 from hidiff.images.volume_format import ARRAY, DICOM, VOLUMES, find_volume_format
 
 # By ending. Arrays are pictures or volumes by what they hold; a folder, or a file of another
@@ -56,20 +56,8 @@ def read_image(files: ImageFiles, channels: int | None, plane: Plane = "axial") 
     parts = [
         partner.read(path, "image", plane) for partner, path in zip(partners, paths, strict=True)
     ]
-    return format.join(parts, channels)
-
-
-def open_image(
-    image: "Image | np.ndarray | Pillow.Image | ImageFiles", channels: int, plane: Plane = "axial"
-) -> Image:
-    """Return an image that may be given as files, as an array, or as open in Pillow."""
-    if isinstance(image, Image):
-        return image
-    if isinstance(image, str | Path | tuple):
-        return read_image(image, channels, plane)
-    if isinstance(image, Pillow.Image):
-        return picture_of(read_open_picture(image, channels))
-    return image_of_array(np.asarray(image), channels)
+    stored = np.result_type(*(part.values.dtype for part in parts))
+    return replace(format.join(parts, channels), stored=stored)
 
 
 def read_geometry(files: ImageFiles, plane: Plane = "axial") -> Geometry:
