@@ -21,8 +21,8 @@ from hidiff.images.grid import Plane
 from hidiff.images.image import Image
 from hidiff.images.in_memory import COLOUR, image_of_array, image_of_nibabel, image_of_picture
 
-# Files (a tuple: a file a channel), an array or tensor, bytes, an open file, a picture of Pillow, an
-# image of nibabel, or an Image. Any, as neither torch nor nibabel is imported here.
+# Files (a tuple: a file a channel), an array or tensor, bytes, an open file, a picture of Pillow,
+# an image of nibabel, or an Image. Any, as neither torch nor nibabel is imported here.
 GivenImage = Any
 
 # The first bytes of a file -> an ending by which its reader is found.
