@@ -32,7 +32,7 @@ def save_model(folder, **changes):
     tensors = {f"segmentor.{k}": v for k, v in hybrid.segmentor.state_dict().items()}
     tensors |= {f"refiner.{k}": v for k, v in hybrid.refiner.state_dict().items()}
     path = folder / "model.safetensors"
-    weights.save(tensors, path, {**checkpoint_metadata(recipe), "stage": IN_TURNS.name})
+    weights.save(path, tensors, {**checkpoint_metadata(recipe), "stage": IN_TURNS.name})
     return path
 
 
@@ -121,7 +121,7 @@ def test_a_list_gives_a_list_and_an_error_says_which(colour):
     found = colour.predict(images, name=["a", "b"])
     assert [each.name for each in found] == ["a", "b"]
     assert same(found[1], colour.predict(images[1], name="b"))
-    with pytest.raises(ValueError, match="image 2 of 2: .*grey"):
+    with pytest.raises(ValueError, match=r"image 2 of 2: .*grey"):
         colour.predict([images[0], images[1][..., 0]])
     with pytest.raises(ValueError, match="a list of 2 is wanted"):
         colour.predict(images, name="a")
