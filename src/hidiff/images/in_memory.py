@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Num, Shaped
 from PIL import Image as Pillow
 
 from hidiff.images.arrays import AFFINE
@@ -41,7 +41,7 @@ def image_of_array(
     array: Any,
     channels: int,
     *,
-    spacing_mm: Sequence[float] | None = None,
+    spacing_mm: Sequence[float | int] | None = None,
     affine: Num[np.ndarray, "4 4"] | None = None,
     plane: Plane = "axial",
 ) -> Image:
@@ -63,7 +63,7 @@ def image_of_array(
     return Image(floats, geometry, stored=values.dtype)
 
 
-def _to_numbers(array: Any) -> Num[np.ndarray, "..."]:
+def _to_numbers(array: Any) -> Shaped[np.ndarray, "..."]:
     if hasattr(array, "detach"):  # a tensor of torch
         array = array.detach().cpu()
         array = array.float() if array.is_floating_point() else array  # numpy has no bfloat16
@@ -76,7 +76,7 @@ def _to_numbers(array: Any) -> Num[np.ndarray, "..."]:
     return values
 
 
-def _picture_planes(values: np.ndarray, channels: int) -> Num[np.ndarray, "c 1 h w"]:
+def _picture_planes(values: np.ndarray, channels: int) -> Shaped[np.ndarray, "c 1 h w"]:
     wanted = f"(height, width, {channels})" + (" or (height, width)" if channels == 1 else "")
     came = f"the image has the shape {values.shape}"
     if 0 in values.shape:
@@ -98,7 +98,7 @@ def _picture_planes(values: np.ndarray, channels: int) -> Num[np.ndarray, "c 1 h
     return np.moveaxis(values, -1, 0)[:, None]
 
 
-def _volume_planes(values: np.ndarray, channels: int) -> Num[np.ndarray, "c x y z"]:
+def _volume_planes(values: np.ndarray, channels: int) -> Shaped[np.ndarray, "c x y z"]:
     wanted = f"(slices, rows, columns, {channels})"
     wanted += " or (slices, rows, columns)" if channels == 1 else ""
     if values.ndim == 3 and channels == 1:
@@ -138,7 +138,7 @@ def _check_channels(values: np.ndarray, channels: int, wanted: str) -> None:
 
 
 def _affine_of(
-    spacing_mm: Sequence[float] | None, affine: Num[np.ndarray, "4 4"] | None
+    spacing_mm: Sequence[float | int] | None, affine: Num[np.ndarray, "4 4"] | None
 ) -> Float[np.ndarray, "4 4"]:
     if affine is not None:
         if spacing_mm is not None:

@@ -48,7 +48,7 @@ def open_image(
     channels: int,
     plane: Plane = "axial",
     *,
-    spacing_mm: Sequence[float] | None = None,
+    spacing_mm: Sequence[float | int] | None = None,
     affine: Num[np.ndarray, "4 4"] | None = None,
 ) -> Image:
     """Return an image of that many channels, in whatever form it is given.

@@ -16,7 +16,7 @@ from hidiff.images.intensity import Intensity, range_error
 DARKEST = 1 / 16
 NARROW = 4  # scales up to this one are too near to 0..1 to tell the two apart
 TOLERANCE = 1e-3  # of the whole range: rounding errors of a rescaled image
-SCALES = (1, 255, 4095, 65535)
+SCALES = (1.0, 255.0, 4095.0, 65535.0)
 
 
 def check_range(image: Image, intensity: Intensity) -> None:
@@ -68,10 +68,12 @@ def guess_scale(low: float, high: float) -> tuple[float, float] | None:
     """Return the usual scale that values from `low` to `high` seem to be on, or None."""
     if low < 0:
         return (-1, 1) if low >= -1 and high <= 1 else None
-    return 0, next((scale for scale in SCALES if high <= scale), high)
+    return 0.0, next((scale for scale in SCALES if high <= scale), high)
 
 
-def rescale(image: Image, value_range: tuple[float, float], intensity: Intensity) -> Image:
+def rescale(
+    image: Image, value_range: tuple[float | int, float | int], intensity: Intensity
+) -> Image:
     """Return the image with `value_range`, its (black, white), stretched to the model's scale.
 
     Raises ValueError for values outside `value_range`.
@@ -94,5 +96,5 @@ def rescale(image: Image, value_range: tuple[float, float], intensity: Intensity
 
 def _scale_of(intensity: Intensity) -> tuple[float, float]:
     if intensity.kind == "unit":
-        return 0, intensity.full_scale
-    return intensity.window or (0, 1)
+        return 0.0, intensity.full_scale
+    return intensity.window or (0.0, 1.0)
