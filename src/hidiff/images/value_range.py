@@ -67,7 +67,7 @@ def _off_window(
 def guess_scale(low: float, high: float) -> tuple[float, float] | None:
     """Return the usual scale that values from `low` to `high` seem to be on, or None."""
     if low < 0:
-        return (-1, 1) if low >= -1 and high <= 1 else None
+        return (-1.0, 1.0) if low >= -1 and high <= 1 else None
     return 0.0, next((scale for scale in SCALES if high <= scale), high)
 
 
