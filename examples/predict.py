@@ -1,6 +1,6 @@
-"""A trained model in three lines of Python, and what its answer holds.
+"""Segment an image with a trained model, write its masks, and show what a prediction holds.
 
-python examples/predict.py runs/drive eye.png
+python examples/predict.py vessels eye.png masks
 """
 
 import sys
@@ -8,7 +8,9 @@ import sys
 import hidiff
 
 model = hidiff.load(sys.argv[1])
-result = model.predict(sys.argv[2], samples=4)
+print(f"{model.name} takes {model.takes}")
+output = sys.argv[3] if len(sys.argv) > 3 else None
+result = hidiff.segment(sys.argv[2], model, output, samples=4)
 print(f"labels       {result.labels.shape}, {(result.labels > 0).mean():.1%} not background")
 
 # All arrays are of the image's size; planes come first.

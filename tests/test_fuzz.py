@@ -92,7 +92,7 @@ def test_every_recipe_that_holds_trains_two_steps_and_predicts(changes, tmp_path
     run = tmp_path_factory.mktemp("run")
     experiment.train(recipe, run, cpu=True, validate=False, budget=COSTS)
     (case, *_) = experiment.list_cases(recipe, "test")
-    prediction = experiment.load(run).predict(case.image)
+    prediction = experiment.load_predictor(run).predict(case.image)
     assert prediction.labels.shape[-2:] == (64, 64)
     assert np.isfinite(prediction.probability).all()
 

@@ -1,5 +1,6 @@
 """Recipes: YAML in and out, and what is said of a wrong one."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hidiff.datasets.catalog import CATALOG
+from hidiff.images import Intensity
 from hidiff.recipe import (
     RETIRED,
     Recipe,
@@ -79,6 +82,52 @@ def test_any_recipe_comes_back_to_the_last_bit(tmp_path_factory, seed, width, si
 @pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
 def test_the_recipes_we_ship_hold(path):
     assert read_recipe(path).name
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
+def test_the_recipes_we_ship_resolve_to_the_settings_they_always_had(path):
+    golden = json.loads((Path(__file__).parent / "golden" / "recipes.json").read_text())
+    resolved = flatten(read_recipe(path).model_dump(mode="json"))
+    assert flatten(golden[path.stem]).items() <= resolved.items()
+
+
+def flatten(settings, above=""):
+    """Return each setting by its whole name, with its value as text."""
+    found = {}
+    for name, value in settings.items():
+        inner = isinstance(value, dict) and value
+        found |= flatten(value, f"{above}{name}.") if inner else {above + name: repr(value)}
+    return found
+
+
+# What the catalog knows
+
+
+def test_labels_channels_and_intensity_come_from_the_catalog_unless_the_recipe_says_them(tmp_path):
+    content = {"name": "a", "data": {"source": "brats", "path": "x"}}
+    recipe, entry = make_recipe(content), CATALOG["brats"]
+    assert (recipe.labels, recipe.data.channels) == (entry.labels, 4)
+    assert recipe.data.intensity.kind == "zscore"
+    labels = {"kind": "regions", "classes": {"WT": [1, 2, 4], "ET": [4]}}
+    own = {"source": "brats", "path": "x", "channels": 2, "intensity": {"kind": "percentile"}}
+    recipe = make_recipe({"name": "a", "data": own, "labels": labels})
+    assert (recipe.labels.class_names, recipe.data.channels) == (("WT", "ET"), 2)
+    assert recipe.data.intensity.kind == "percentile"
+
+
+def test_a_change_goes_into_what_the_catalog_fills_in(tmp_path):
+    path = write(tmp_path, {"name": "a", "data": {"source": "kvasir_seg", "path": "x"}})
+    changed = read_recipe(path, ["labels.threshold=100", "data.intensity.full_scale=65535"])
+    assert (changed.labels.threshold, changed.labels.class_names) == (100, ("polyp",))
+    assert changed.data.intensity == Intensity(full_scale=65535)
+    other = read_recipe(path, ["data.channels=2", "data.source=acdc"])
+    assert (other.labels, other.data.channels) == (CATALOG["acdc"].labels, 2)
+
+
+@pytest.mark.parametrize("source", ["folder", "nnunet", "msd"])
+def test_labels_that_only_the_user_knows_are_asked_for(source):
+    said = refusal({"name": "a", "data": {"source": source, "path": "x"}})
+    assert said == "the recipe: labels is missing, and has no default."
 
 
 def test_every_setting_is_written_defaults_too(tmp_path):

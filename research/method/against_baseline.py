@@ -107,7 +107,9 @@ def judge_arms(args: argparse.Namespace, cases: list[Case]) -> dict[str, dict[st
         models = {"stage 1": args.stage1, **models}
     found: dict[str, dict[str, list[Row]]] = {rule: {} for rule in RULES}
     for name, path in models.items():
-        for rule, rows in judge_model(experiment.load(path), cases, work_of(args)).items():
+        for rule, rows in judge_model(
+            experiment.load_predictor(path), cases, work_of(args)
+        ).items():
             if name == "hybrid":
                 found[rule]["hybrid's prior"] = [r for r in rows if r["source"] == "prior"]
                 found[rule]["refined"] = [r for r in rows if r["source"] == "refined"]

@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("recipe", type=Path, help="whose test images have fields of view")
     args = parser.parse_args()
-    predictor, recipe = experiment.load(args.model), read_recipe(args.recipe)
+    predictor, recipe = experiment.load_predictor(args.model), read_recipe(args.recipe)
     cases = [
         case for case in experiment.list_cases(recipe, "test") if case.field_of_view is not None
     ]

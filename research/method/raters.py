@@ -59,7 +59,9 @@ def main() -> None:
 
     recipe = experiment.load_recipe(args.hybrid)
     loaded = experiment.load_cases(recipe, experiment.list_cases(recipe, args.split))
-    hybrid, baseline = (experiment.load(path).hybrid for path in (args.hybrid, args.baseline))
+    hybrid, baseline = (
+        experiment.load_predictor(path).hybrid for path in (args.hybrid, args.baseline)
+    )
     steps = args.steps or hybrid.schedule.num_steps
     count = min(args.cases or len(loaded), len(loaded))
     rows: dict[str, list[Row]] = {}

@@ -104,8 +104,8 @@ def main() -> None:
 
 def ensemble(models: Sequence[Path], cases: Sequence[Case]) -> dict[str, Any]:
     """The mean of all models' probabilities less the single ones' mean score."""
-    apart = [judge(experiment.load(model), cases, refine=False) for model in models]
-    together = judge(experiment.load(models), cases, refine=False)
+    apart = [judge(experiment.load_predictor(model), cases, refine=False) for model in models]
+    together = judge(experiment.load_predictor(models), cases, refine=False)
     return told(summarise(pair_arms([average_seeds(apart)], [together])).entry(MEAN, "dice"))
 
 

@@ -40,7 +40,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     recipe = experiment.load_recipe(args.model)
-    predictor = experiment.load(args.model)
+    predictor = experiment.load_predictor(args.model)
     cases = experiment.list_cases(recipe, args.split)[: args.cases]
     rows, points = [], []
     for temperature, samples, steps in product(args.temperatures, args.samples, args.steps):

@@ -47,7 +47,7 @@ def main() -> None:
     recipes = [experiment.load_recipe(model) for model in args.models]
     names = args.names or [recipe.data.source for recipe in recipes]
     for model, recipe, name in zip(args.models, recipes, names, strict=True):
-        predictor = experiment.load(model)
+        predictor = experiment.load_predictor(model)
         found: dict[str, Any] = {"priors": own_images(predictor, recipe)}
         if predictor.refines:
             found["average"] = without_average(predictor, model, recipe)

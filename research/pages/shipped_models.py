@@ -83,7 +83,10 @@ def make(args: argparse.Namespace, words: Facts, folder: Path) -> None:
     }
     file = folder / f"{args.name}.safetensors"
     write_packed(file, model, words, storages)
-    loaded = {"packed": experiment.load(file), "float": experiment.load(model.path)}
+    loaded = {
+        "packed": experiment.load_predictor(file),
+        "float": experiment.load_predictor(model.path),
+    }
     splits = json.loads((args.run / SPLITS_FILE).read_text(encoding="utf-8"))["splits"]
     facts: Facts = {
         "name": args.name,

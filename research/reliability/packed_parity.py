@@ -38,7 +38,7 @@ SETTINGS = {
 def predictors(path: str) -> dict[str, Predictor]:
     """The float model, the same in NCHW, and packed ones, each with one choice of its own."""
     model = experiment.open_model(path)
-    found = {"float": experiment.load(path), "layout": experiment.load(path)}
+    found = {"float": experiment.load_predictor(path), "layout": experiment.load_predictor(path)}
     found["layout"].hybrid.to(memory_format=torch.contiguous_format)
     hybrid = found["float"].hybrid
     steps = subset(hybrid.schedule.num_steps, hybrid.schedule.num_steps)
@@ -53,7 +53,7 @@ def predictors(path: str) -> dict[str, Predictor]:
             file = Path(folder) / f"{name}.safetensors"
             refiner = export.pack_refiner(hybrid.refiner, steps, compute)
             export.save_packed(file, hybrid.segmentor, refiner, model.metadata, storage)
-            return experiment.load(file, segmentor_runtime=runtime)
+            return experiment.load_predictor(file, segmentor_runtime=runtime)
 
         for name, choice in choices.items():
             try:

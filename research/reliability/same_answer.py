@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, help="left out: the default")
     parser.add_argument("--window", type=int, help="a side; left out: the model's own")
     args = parser.parse_args()
-    predictor = experiment.load(args.model)
+    predictor = experiment.load_predictor(args.model)
     cases = experiment.list_cases(experiment.load_recipe(args.model), args.split)[: args.cases]
     found = {}
     work = {"samples": args.samples, "temperature": args.temperature, "steps": args.steps}

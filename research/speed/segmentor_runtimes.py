@@ -30,7 +30,7 @@ def load_all(path: str) -> tuple[dict[str, Predictor], dict[str, float]]:
     for name in (export.TORCH, *export.RUNTIMES):
         start = time.perf_counter()
         try:
-            found[name] = experiment.load(path, segmentor_runtime=name)
+            found[name] = experiment.load_predictor(path, segmentor_runtime=name)
         except ValueError as error:
             print(f"{name}: left out, {error}")
             continue

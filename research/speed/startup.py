@@ -38,7 +38,7 @@ from pathlib import Path
 from hidiff import experiment
 from hidiff.prediction.writers.picture import write_prediction
 
-predictor = experiment.load("vessels")
+predictor = experiment.load_predictor("vessels")
 image, folder = map(Path, sys.argv[1:])
 start = time.process_time()
 prediction = predictor.predict(image)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hidiff.datasets.catalog import CATALOG
 from hidiff.hybrid import DiffusionSettings
 from hidiff.labels import Labels
 from hidiff.loading import DataSettings
@@ -61,7 +62,10 @@ class RecipeError(ValueError):
 
 
 def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
-    """Read a YAML recipe; `changes` are settings like "training.batch_size=4", values in YAML."""
+    """Read a YAML recipe; `changes` are settings like "training.batch_size=4", values in YAML.
+
+    Labels, channels and intensity that it leaves out are those of the data set in the catalog.
+    """
     import yaml  # deferred: a checkpoint's recipe is JSON
 
     path = Path(path)
@@ -76,13 +80,18 @@ def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path} holds no settings; a recipe begins with name: and data:")
     # "training:" with nothing under it is None in YAML
     content = {name: value for name, value in content.items() if value is not None}
+    # What is changed in a setting that the catalog fills in is changed in the catalog's value.
+    sources = [change for change in changes if change.startswith("data.source=")]
+    for change in sources:
+        _set(content, change)
+    content = _fill_from_catalog(content)
     for change in changes:
         _set(content, change)
     return make_recipe(content, str(path))
 
 
 def change_recipe(recipe: Recipe, changes: Sequence[str]) -> Recipe:
-    """The recipe with settings changed as by `read_recipe`."""
+    """Return the recipe with settings changed, as `read_recipe` changes them."""
     content = recipe.model_dump(mode="json", exclude_unset=True)
     for change in changes:
         _set(content, change)
@@ -100,10 +109,12 @@ def read_changes(changes: Sequence[str]) -> dict[str, Any]:
 def make_recipe(content: Mapping[str, Any], source: str = "the recipe") -> Recipe:
     """Make a recipe of plain settings. Raises RecipeError with a line for each wrong one.
 
+    Labels, channels and intensity that are left out are those of the data set in the catalog.
     Retired settings that are at their default are left out: recipes and checkpoints of the
     versions that had them name every setting.
     """
     content, lines = _drop_retired(content)
+    content = _fill_from_catalog(content)
     cause = None
     try:
         recipe = Recipe.model_validate(content)
@@ -133,8 +144,34 @@ def _drop_retired(content: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]
     return kept, lines
 
 
+def _fill_from_catalog(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with what the catalog knows of the data set and the recipe leaves out."""
+    data = content.get("data")
+    source = data.get("source") if isinstance(data, Mapping) else None
+    entry = CATALOG.get(source) if isinstance(source, str) else None
+    if entry is None:
+        return content
+    known = {"channels": entry.channels, "intensity": entry.intensity}
+    filled = {**content, "data": {**_dump_known(known), **content["data"]}}
+    return {**_dump_known({"labels": entry.labels}), **filled}
+
+
+def _dump_known(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are not None as plain values."""
+    return {
+        name: value.model_dump(mode="json", exclude_unset=True)
+        if isinstance(value, BaseModel)
+        else value
+        for name, value in settings.items()
+        if value is not None
+    }
+
+
 def choose_fold(recipe: Recipe, fold: int | None) -> Recipe:
-    """The recipe of one run of a cross-validation, called NAME_foldK; None: the recipe itself."""
+    """Return the recipe of one run of a cross-validation, called NAME_foldK.
+
+    Without a fold it is the recipe itself.
+    """
     if fold is None:
         return recipe
     content = recipe.model_dump(mode="json")
@@ -172,7 +209,7 @@ def _set(content: dict[str, Any], change: str) -> None:
 
 
 def _explain(error: ValidationError) -> list[str]:
-    """A line for each wrong setting, whatever of its type's alternatives it was tried as."""
+    """Return a line for each wrong setting, whatever of its type's alternatives was tried."""
     found: dict[tuple[str, ...], Any] = {}
     for each in error.errors():
         found.setdefault(_place(each["loc"])[0], each)
@@ -195,7 +232,7 @@ def _explain_one(error: Mapping[str, Any]) -> str:
 
 
 def _place(location: Sequence[int | str]) -> tuple[tuple[str, ...], type[BaseModel]]:
-    """Where pydantic found an error: the setting's names, and the group that the last lies in.
+    """Return the names of the setting with an error, and the group that the last lies in.
 
     For a setting of several types (data.augmentation) pydantic's place also says which was tried.
     """

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-import hidiff
 from hidiff import experiment
 from hidiff.evaluation import evaluate, read_truth
 from hidiff.images import to_slices
@@ -88,7 +87,7 @@ def test_its_items_hold_every_plane_slice_by_slice(run):
 
 def test_its_refined_masks_are_judged_in_view_with_the_truth_of_most_raters(run):
     recipe, folder, drawn = run
-    predictor, cases = hidiff.load(folder), experiment.list_cases(recipe, "test")
+    predictor, cases = experiment.load_predictor(folder), experiment.list_cases(recipe, "test")
     (case,) = cases
     mask, _ = drawn[case.name]
     truth = read_truth(case, predictor)
@@ -103,7 +102,7 @@ def test_its_refined_masks_are_judged_in_view_with_the_truth_of_most_raters(run)
 
 def test_its_prior_and_steps_come_back_on_its_own_grid(run):
     recipe, folder, drawn = run
-    predictor, (case,) = hidiff.load(folder), experiment.list_cases(recipe, "test")
+    predictor, (case,) = experiment.load_predictor(folder), experiment.list_cases(recipe, "test")
     mask, prior = drawn[case.name]
     options = {"prior": case.prior, "steps": 2, "keep_probability": True}
     found = predictor.predict(case.image, trace=True, **options)
@@ -121,7 +120,7 @@ def test_its_prior_and_steps_come_back_on_its_own_grid(run):
 
 def test_its_lit_view_is_found_slice_by_slice(run, tmp_path):
     recipe, folder, _ = run
-    predictor, (case,) = hidiff.load(folder), experiment.list_cases(recipe, "test")
+    predictor, (case,) = experiment.load_predictor(folder), experiment.list_cases(recipe, "test")
     image = np.full(GRID.shape, 100, np.float32)
     for number in range(3):
         image[: 15 + 5 * number, :, number] = 0
@@ -147,5 +146,5 @@ def test_the_command_refines_its_prior(run, tmp_path):
     assert done.exit_code == 0, done.output
     (file,) = (tmp_path / "out").iterdir()
     assert file.name == f"{case.name}.nii.gz"
-    predicted = hidiff.load(folder).predict(case.image, prior=case.prior)
+    predicted = experiment.load_predictor(folder).predict(case.image, prior=case.prior)
     np.testing.assert_array_equal(read_volume_mask(file, GRID, case.image), predicted.labels)

@@ -131,7 +131,7 @@ def test_prediction_is_the_float_models(tmp_path, hybrid):
     hybrid, metadata = hybrid
     path = write(tmp_path / "a.safetensors", hybrid, metadata)
     float_model = experiment.make_predictor(hybrid, experiment.load_recipe(path))
-    packed = experiment.load(path)
+    packed = experiment.load_predictor(path)
     assert packed.refines
     image = np.random.default_rng(0).integers(0, 255, (80, 70, 3)).astype(np.uint8)
     for changes in ({}, {"steps": 4}, {"samples": 3, "temperature": 0.0, "steps": 2}):
@@ -147,7 +147,7 @@ def test_computed_in_int8_it_says_the_same_before_and_after_the_file(tmp_path, h
     packed = pack_refiner(hybrid.refiner, (4, 3, 2, 1), "int8")
     before = HybridSegmentor(hybrid.segmentor, packed, hybrid.labels, hybrid.settings)
     models = (
-        experiment.load(path),
+        experiment.load_predictor(path),
         experiment.make_predictor(before, experiment.load_recipe(path)),
     )
     image = np.random.default_rng(0).integers(0, 255, (80, 70, 3)).astype(np.uint8)
@@ -161,7 +161,7 @@ def test_a_file_for_int8_is_refused_where_that_cannot_be_computed(tmp_path, hybr
     weights.save(path, tensors, {**words, "condition_compute": "int8"})
     monkeypatch.setattr(int8, "int8_problem", lambda: "this processor has none")
     with pytest.raises(ValueError, match=r"a\.safetensors: int8 is asked for, but this processor"):
-        experiment.load(path)
+        experiment.load_predictor(path)
 
 
 def test_an_unknown_compute_is_refused(hybrid):
@@ -172,10 +172,10 @@ def test_an_unknown_compute_is_refused(hybrid):
 def test_asked_for_on_a_gpu_it_warns_and_runs_on_the_processor(tmp_path, hybrid):
     path = write(tmp_path / "a.safetensors", *hybrid)
     with pytest.warns(UserWarning, match=r"a\.safetensors is packed, so it runs on the CPU"):
-        predictor = experiment.load(path, "cuda")
+        predictor = experiment.load_predictor(path, "cuda")
     assert predictor.device.type == "cpu"
     image = np.zeros((64, 64, 3), np.uint8)
-    again = experiment.load(path).predict(image)
+    again = experiment.load_predictor(path).predict(image)
     assert np.array_equal(predictor.predict(image).probability, again.probability)
 
 
@@ -187,7 +187,7 @@ def test_one_that_refines_priors_from_files_predicts_as_the_float_model(tmp_path
     )
     hybrid = shake(experiment.make_hybrid(recipe)).eval()
     path = write(tmp_path / "a.safetensors", hybrid, experiment.checkpoint_metadata(recipe))
-    packed, float_model = experiment.load(path), experiment.make_predictor(hybrid, recipe)
+    packed, float_model = experiment.load_predictor(path), experiment.make_predictor(hybrid, recipe)
     assert packed.hybrid.refiner.image_encoder is not None
     draws = np.random.default_rng(0)
     image = draws.integers(0, 255, (80, 70, 3)).astype(np.uint8)
@@ -201,13 +201,13 @@ def test_one_that_refines_priors_from_files_predicts_as_the_float_model(tmp_path
 def test_a_step_that_is_not_in_the_file_is_told(tmp_path, hybrid):
     path = write(tmp_path / "a.safetensors", *hybrid, steps=(4, 2))
     with pytest.raises(ValueError, match="packed for the steps 4, 2, but step 3 is asked for"):
-        experiment.load(path).predict(np.zeros((64, 64, 3), np.uint8), steps=4)
+        experiment.load_predictor(path).predict(np.zeros((64, 64, 3), np.uint8), steps=4)
 
 
 def test_a_packed_model_is_not_compiled_further(tmp_path, hybrid):
     path = write(tmp_path / "a.safetensors", *hybrid)
     with pytest.raises(ValueError, match=r"a\.safetensors is packed: its kernels are compiled"):
-        experiment.load(path, compiled=True)
+        experiment.load_predictor(path, compiled=True)
 
 
 def test_a_packed_model_is_not_trained_further(tmp_path, hybrid):
@@ -227,7 +227,7 @@ def test_a_file_that_lacks_a_part_is_named(tmp_path, hybrid, lacking):
     words.pop(lacking, None)
     weights.save(path, tensors, words)
     with pytest.raises(ValueError, match=r"a\.safetensors.*Pack the model again"):
-        experiment.load(path)
+        experiment.load_predictor(path)
 
 
 def test_at_width_128_the_sizes_are_as_promised():

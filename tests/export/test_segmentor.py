@@ -62,8 +62,8 @@ def test_logits_and_features_are_those_of_torch(runtime, saved, exported):
 def test_a_model_predicts_the_same_with_it(runtime, saved, exported):
     need(RUNTIMES[runtime][0])
     image = np.random.default_rng(0).integers(0, 255, (80, 70, 3)).astype(np.uint8)
-    ours = experiment.load(saved[0], segmentor_runtime=runtime).predict(image, steps=2)
-    theirs = experiment.load(saved[0]).predict(image, steps=2)
+    ours = experiment.load_predictor(saved[0], segmentor_runtime=runtime).predict(image, steps=2)
+    theirs = experiment.load_predictor(saved[0]).predict(image, steps=2)
     assert_close(ours.prior, theirs.prior, rtol=0, atol=1e-4)
     # a 1-bit refiner turns a sign within rounding of zero
     assert (ours.labels == theirs.labels).mean() > 0.995
@@ -73,14 +73,14 @@ def test_a_model_predicts_the_same_with_it(runtime, saved, exported):
 def test_a_missing_extra_is_told_in_a_line(runtime, saved, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ValueError, match=rf"onnx is not installed.*hidiff\[{runtime}\]"):
-        experiment.load(saved[0], segmentor_runtime=runtime)
+        experiment.load_predictor(saved[0], segmentor_runtime=runtime)
 
 
 def test_another_device_or_name_is_refused(saved):
     with pytest.raises(ValueError, match="on the CPU only, but cuda is asked for"):
-        experiment.load(saved[0], "cuda", segmentor_runtime="onnx")
+        experiment.load_predictor(saved[0], "cuda", segmentor_runtime="onnx")
     with pytest.raises(ValueError, match="'tensorrt', but must be one of torch, onnx, openvino"):
-        experiment.load(saved[0], segmentor_runtime="tensorrt")
+        experiment.load_predictor(saved[0], segmentor_runtime="tensorrt")
 
 
 def test_a_segmentor_that_cannot_be_exported_is_told(saved):
@@ -101,5 +101,5 @@ def test_the_steps_of_a_float_refiner_are_compiled_on_request(saved, monkeypatch
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or function)
     image = np.zeros((80, 100, 3), dtype=np.uint8)
-    experiment.load(saved[0], compiled=True).predict(image, steps=2)
+    experiment.load_predictor(saved[0], compiled=True).predict(image, steps=2)
     assert [each.__name__ for each in compiled] == ["denoise"]

@@ -129,7 +129,7 @@ def test_16_bits_against_a_full_scale_of_255_is_no_go_and_unasked_a_note(folder)
     save(deep, folder / "images" / "case-000.png")
     assert "full_scale: 65535" in told(check(folder), "note")[0].text
     stop = told(check(folder, channels=3, intensity=Intensity()), "stop")[0]
-    assert stop.files == ("case-000.png",) and "Set full_scale" in stop.text
+    assert stop.files == ("case-000.png",) and "full_scale 65535" in stop.text
 
 
 def test_channels_that_cannot_be_matched_are_no_go(folder):

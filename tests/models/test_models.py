@@ -66,7 +66,9 @@ def test_the_file_says_of_itself_where_it_comes_from(name):
 
 
 def test_its_weights_are_floats_of_32_bits_again(model):
-    tensors = [each for each in model.hybrid.state_dict().values() if each.is_floating_point()]
+    tensors = [
+        each for each in model.predictor.hybrid.state_dict().values() if each.is_floating_point()
+    ]
     assert {each.dtype for each in tensors} == {torch.float32}
 
 
@@ -134,7 +136,7 @@ def test_on_drive_it_does_what_its_card_says(data_root):
     )
     case = experiment.list_cases(recipe, "test")[0]
     made = model.predict(case.image, name=case.name)
-    rows = judge(made, read_truth(case, model), case, model, tolerance=1.0)
+    rows = judge(made, read_truth(case, model.predictor), case, model.predictor, tolerance=1.0)
     [dice] = [row["dice"] for row in rows if row["source"] == "refined"]
     [test] = [test for test in SHIPPED["vessels"].facts["tests"] if "DRIVE" in test["name"]]
     assert dice == pytest.approx(test["dice"][case.name], abs=0.01)

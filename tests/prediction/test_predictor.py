@@ -293,11 +293,13 @@ def test_a_file_a_picture_and_an_array_are_one_image(predictor, tmp_path):
     assert same(from_array, predictor.predict(path, **changes))
 
 
-def test_grey_is_spread_over_the_channels(predictor):
-    grey = make_image(40, 50)[..., 0]
-    first = predictor.predict(grey, steps=1)
-    for other in (grey[..., None], np.stack([grey] * 3, axis=-1), Image.fromarray(grey)):
-        assert same(first, predictor.predict(other, steps=1))
+def test_a_grey_picture_is_spread_over_the_channels_with_a_warning(predictor, tmp_path):
+    grey, path = make_image(40, 50)[..., 0], tmp_path / "grey.png"
+    Image.fromarray(grey).save(path)
+    first = predictor.predict(np.stack([grey] * 3, axis=-1), name="grey", steps=1)
+    for other in (Image.fromarray(grey), path, path.read_bytes()):
+        with pytest.warns(UserWarning, match="the picture is grey"):
+            assert same(first, predictor.predict(other, name="grey", steps=1))
 
 
 def test_pictures_are_read_like_their_files(predictor, tmp_path):
@@ -325,14 +327,15 @@ def test_pictures_are_read_like_their_files(predictor, tmp_path):
     [
         (np.zeros((8, 8, 2), np.uint8), "2 channels, but the model was trained on 3"),
         (np.zeros((8, 8, 5), np.uint8), "5 channels"),
-        (np.zeros((3, 64, 64), np.uint8), "64 channels.*same order"),
-        (np.full((8, 8), np.nan), "NaN or infinite"),
-        (np.array([[0.0, np.inf]]), "NaN or infinite"),
+        (np.zeros((3, 64, 64), np.uint8), r"channels come first.*np\.moveaxis"),
+        (np.zeros((8, 8), np.uint8), r"grey.*3 channels.*np\.stack"),
+        (np.full((8, 8, 3), np.nan), "192 NaN and 0 infinite"),
+        (np.array([[[0.0, np.inf, 1.0]]]), "0 NaN and 1 infinite"),
         (np.zeros((2, 8, 8, 3), np.uint8), r"shape \(2, 8, 8, 3\).*height, width"),
         (np.zeros((0, 8, 3), np.uint8), r"shape \(0, 8, 3\)"),
         (np.zeros(8, np.uint8), r"shape \(8,\)"),
-        (np.full((8, 8), 1000, np.uint16), r"1000.*0\.\.255.*full_scale"),
-        (np.full((8, 8), -1), "-1"),
+        (np.full((8, 8, 3), 1000, np.uint16), r"1000.*0\.\.255.*full_scale"),
+        (np.full((8, 8, 3), -1), "-1"),
     ],
 )
 def test_an_image_that_does_not_fit_is_refused(predictor, image, words):

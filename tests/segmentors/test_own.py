@@ -63,7 +63,7 @@ def run(tmp_path_factory):
 def test_a_module_of_a_users_own_is_trained_itself_and_loads_into_another(run):
     folder, trained = run
     found = hidiff.load(folder / "last.safetensors", segmentor=Mine())
-    assert same_tensors(found.hybrid.segmentor.network.state_dict(), trained.state_dict())
+    assert same_tensors(found.predictor.hybrid.segmentor.network.state_dict(), trained.state_dict())
     wrapped = hidiff.load(folder / "last.safetensors", segmentor=hidiff.wrap(Mine()))
     left, right = found.predict(IMAGE), wrapped.predict(IMAGE)
     assert np.array_equal(left.probability, right.probability)
@@ -81,7 +81,7 @@ def test_the_recipe_says_how_it_was_wrapped(run, tmp_path):
     )
     settings = experiment.load_recipe(tmp_path / "run").segmentor
     assert settings.options == {"features": {"4": "stem"}, "logits": "mask", "size": [64, 64]}
-    again = hidiff.load(tmp_path / "run", segmentor=Mine()).hybrid.segmentor
+    again = hidiff.load(tmp_path / "run", segmentor=Mine()).predictor.hybrid.segmentor
     assert (again.features, again.logits, again.input_size) == ({4: "stem"}, "mask", (64, 64))
 
 
@@ -114,7 +114,7 @@ def test_a_class_that_is_a_segmentor_already_is_taken_as_it_is(tmp_path):
     )
     settings = experiment.load_recipe(tmp_path / "run").segmentor
     assert (settings.options, settings.own_class) == ({}, "tests.segmentors.test_own.Ready")
-    found = hidiff.load(tmp_path / "run", segmentor=Ready()).hybrid.segmentor
+    found = hidiff.load(tmp_path / "run", segmentor=Ready()).predictor.hybrid.segmentor
     assert same_tensors(found.state_dict(), ready.state_dict())
 
 

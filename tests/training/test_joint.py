@@ -121,7 +121,7 @@ def test_a_run_killed_again_and_again_equals_one_that_never_was(tmp_path):
     assert [row["stage"] for row in rows if row["kind"] == "plan"] == ["stage1", "joint"]
     assert "dice_refined" in rows[-1]
     assert weights.load(again)[1]["stage"] == "joint"
-    assert experiment.load(tmp_path / "run").refines
+    assert experiment.load_predictor(tmp_path / "run").refines
 
 
 def test_a_run_in_turns_cannot_go_on_jointly(tmp_path):

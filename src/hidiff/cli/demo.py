@@ -54,7 +54,7 @@ def demo(
     folder = output / recipe.name
     train_into(recipe, folder, shlex.join(words), resume=False, overwrite=overwrite, device=device)
     trained = time.monotonic()
-    predictor = experiment.load(folder, choose_device(device))
+    predictor = experiment.load_predictor(folder, choose_device(device))
     cases = experiment.list_cases(recipe, "test")
     facts = describe(experiment.open_model(folder), predictor, None, "test", cases, {})
     judge_into(output, predictor, cases, "Demo, tissues of a brain", facts, {}, report=True)

@@ -117,7 +117,7 @@ def load_model(
     ):
         say(notice)
     start = time.perf_counter()
-    predictor = experiment.load(
+    predictor = experiment.load_predictor(
         path,
         choose_device(device),
         segmentor_runtime=segmentor_runtime.value,

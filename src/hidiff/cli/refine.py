@@ -59,7 +59,7 @@ def refine(
     from hidiff.images import DataError, find_prior
 
     use_threads(threads)
-    predictor = experiment.load(model, choose_device(device))
+    predictor = experiment.load_predictor(model, choose_device(device))
     priors = predictor.priors
     if priors is None:
         raise Mistake(

@@ -48,7 +48,7 @@ class CatalogEntry:
         return ", ".join(self.labels.class_names) if self.labels else "yours"
 
 
-_VESSEL = Labels(kind="one_class", classes={"vessel": (1, 255)})
+_VESSEL = Labels(kind="one_class", classes={"vessel": (255,)})
 _POLYP = Labels(kind="one_class", classes={"polyp": (255,)}, threshold=127)
 _BY_SEED = "lists, else 70, 10, 20 % by seed"
 

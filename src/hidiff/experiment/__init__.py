@@ -1,8 +1,9 @@
-"""Recipe -> objects: the one package that knows every part."""
+"""From a recipe or a checkpoint to objects: the one package that knows every part."""
 
 from hidiff.experiment.cases import batches, list_cases, list_splits, load_cases
 from hidiff.experiment.experiment import RECIPE_FILE, RUN_FILES, Experiment
 from hidiff.experiment.memory import check_memory, estimate_memory
+from hidiff.experiment.model import Model, load
 from hidiff.experiment.models import (
     FORMAT,
     MODELS,
@@ -14,7 +15,8 @@ from hidiff.experiment.models import (
     open_model,
 )
 from hidiff.experiment.networks import make_hybrid, warn_of_intensity
-from hidiff.experiment.predictor import load, load_hybrid, make_predictor
+from hidiff.experiment.predictor import load_hybrid, load_predictor, make_predictor
+from hidiff.experiment.segment import segment
 from hidiff.experiment.training import make_trainer, prepare_training, train, train_experiment
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "RECIPE_FILE",
     "RUN_FILES",
     "Experiment",
+    "Model",
     "ModelFile",
     "batches",
     "check_memory",
@@ -35,12 +38,14 @@ __all__ = [
     "load",
     "load_cases",
     "load_hybrid",
+    "load_predictor",
     "load_recipe",
     "make_hybrid",
     "make_predictor",
     "make_trainer",
     "open_model",
     "prepare_training",
+    "segment",
     "train",
     "train_experiment",
     "warn_of_intensity",

@@ -1,4 +1,4 @@
-"""Checkpoint -> trained networks -> Predictor."""
+"""From a checkpoint to trained networks, and to the predictor that runs them."""
 
 import warnings
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from hidiff.segmentors import OWN
 from hidiff.training import load_model
 
 
-def load(
+def load_predictor(
     path: str | Path | Sequence[str | Path],
     device: torch.device | str = "cpu",
     *,
@@ -26,27 +26,43 @@ def load(
     segmentor_runtime: str = export.TORCH,
     compiled: bool = False,
 ) -> Predictor:
-    """A trained model: a checkpoint (.safetensors), a run's folder (its best one), or one that
-    comes with HiDiff, by its name (hidiff models lists them).
+    """Return the predictor inside a model; the arguments are those of `hidiff.load`."""
+    models = open_models(path)
+    return join_predictors(models, device, segmentor, segmentor_runtime, compiled)
 
-    `.predict(image)` of what comes back gives labels, probability, uncertainty and prior. A model
-    without a trained refiner (stage 1, or arm segmentor_only) gives its prior as the answer. Of
-    several paths, such as the folds of a cross-validation, the mean of all is the answer.
-    `segmentor` is for a model that was trained with your own module: one of the same class, which
-    gets the trained weights; wrapped or not. `segmentor_runtime` is torch, onnx or openvino (on the
-    CPU alone, and after an export that takes a while). `compiled` runs a float refiner's steps
-    through torch.compile, which needs a C++ compiler (on a GPU: Triton) and takes a minute at the
-    first window of each size. Raises ValueError, naming the file, for one that is not a HiDiff
-    model.
-    """
-    if not isinstance(path, str | Path):
-        if segmentor is not None:
-            raise ValueError("segmentor= is for one model: load each, and pass them to Ensemble.")
-        options = {"segmentor_runtime": segmentor_runtime, "compiled": compiled}
-        return Ensemble([load(each, device, **options) for each in path])
-    model = open_model(path)
+
+def open_models(path: str | Path | Sequence[str | Path]) -> list[ModelFile]:
+    """Open one checkpoint or several."""
+    paths = [path] if isinstance(path, str | Path) else path
+    return [open_model(each) for each in paths]
+
+
+def join_predictors(
+    models: Sequence[ModelFile],
+    device: torch.device | str,
+    segmentor: nn.Module | None,
+    segmentor_runtime: str,
+    compiled: bool,
+) -> Predictor:
+    """Return the predictor of one checkpoint, or an ensemble of several."""
+    if len(models) == 1:
+        return _predictor_of(models[0], device, segmentor, segmentor_runtime, compiled)
+    if segmentor is not None:
+        raise ValueError("segmentor= is for one model: load each, and pass them to Ensemble.")
+    return Ensemble(
+        [_predictor_of(model, device, None, segmentor_runtime, compiled) for model in models]
+    )
+
+
+def _predictor_of(
+    model: ModelFile,
+    device: torch.device | str,
+    segmentor: nn.Module | None,
+    segmentor_runtime: str,
+    compiled: bool,
+) -> Predictor:
     if model.packed and torch.device(device).type != "cpu":
-        warnings.warn(f"{model.path} is packed, so it runs on the CPU.", stacklevel=2)
+        warnings.warn(f"{model.path} is packed, so it runs on the CPU.", stacklevel=4)
         device = "cpu"
     if segmentor_runtime != export.TORCH and torch.device(device).type != "cpu":
         raise ValueError(
@@ -69,7 +85,7 @@ def load(
 
 
 def load_hybrid(model: ModelFile, segmentor: nn.Module | None = None) -> HybridSegmentor:
-    """The trained networks of a checkpoint. Raises ValueError, naming the file."""
+    """Return the trained networks of a checkpoint. Raises ValueError, naming the file."""
     settings = model.recipe.segmentor.without_start()
     model = model._replace(recipe=model.recipe.model_copy(update={"segmentor": settings}))
     try:
@@ -102,7 +118,7 @@ def make_predictor(
     device: torch.device | str = "cpu",
     refines: bool = True,
 ) -> Predictor:
-    """The networks, ready for images as the recipe describes them."""
+    """Return the networks, ready for images as the recipe describes them."""
     return Predictor(
         hybrid,
         channels=recipe.data.channels,

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,13 @@ def _start_openvino(openvino: Any, model: bytes) -> Run:
     }
     core = openvino.Core()
     compiled = core.compile_model(core.read_model(model), "CPU", settings)
-    return lambda images: compiled(images).to_tuple()
+    one_at_a_time = Lock()  # a compiled model has one request, which threads would share
+
+    def run(images: np.ndarray) -> Sequence[np.ndarray]:
+        with one_at_a_time:
+            return compiled(images).to_tuple()
+
+    return run
 
 
 RUNTIMES: dict[str, tuple[str, Callable[[Any, bytes], Run]]] = {

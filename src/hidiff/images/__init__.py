@@ -15,7 +15,6 @@ from hidiff.images.formats import (
     find_mixture,
     format_of,
     image_stem,
-    open_image,
     read_field_of_view,
     read_geometry,
     read_image,
@@ -28,7 +27,9 @@ from hidiff.images.intensity import Intensity, normalise
 from hidiff.images.mask_values import PictureTraits, picture_traits
 from hidiff.images.nifti import open_nifti
 from hidiff.images.nrrd import read_class_names
+from hidiff.images.opening import GivenImage, name_of, open_image
 from hidiff.images.priors import Priors, check_prior, find_prior, read_prior
+from hidiff.images.value_range import check_range, rescale
 from hidiff.images.view import find_view
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "DataError",
     "Format",
     "Geometry",
+    "GivenImage",
     "Grid",
     "Image",
     "ImageFiles",
@@ -46,6 +48,7 @@ __all__ = [
     "Priors",
     "VolumeGeometry",
     "check_prior",
+    "check_range",
     "dicom_slices",
     "find_format",
     "find_mixture",
@@ -56,6 +59,7 @@ __all__ = [
     "from_slices",
     "image_stem",
     "is_hidden",
+    "name_of",
     "normalise",
     "open_image",
     "open_nifti",
@@ -66,6 +70,7 @@ __all__ = [
     "read_image",
     "read_mask",
     "read_prior",
+    "rescale",
     "to_slices",
     "visible_files",
 ]

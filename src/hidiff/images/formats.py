@@ -9,16 +9,15 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Num
-from PIL import Image as Pillow
 
 from hidiff.images.arrays import is_array_volume
 from hidiff.images.dicom import is_dicom
 from hidiff.images.files import DataError, ImageFiles, first_file
 from hidiff.images.geometry import Geometry
 from hidiff.images.grid import Plane
-from hidiff.images.image import Format, Image, image_of_array, picture_of
+from hidiff.images.image import Format, Image
 from hidiff.images.picture_format import PICTURE
-from hidiff.images.pictures import ARRAYS, PICTURES, read_open_picture
+from hidiff.images.pictures import ARRAYS, PICTURES
 from hidiff.images.volume_format import ARRAY, DICOM, VOLUMES, find_volume_format
 from hidiff.images.voxels import Nan, fill_nan
 
@@ -64,23 +63,8 @@ def read_image(
     ]
     if nan == "background":
         parts = [replace(part, values=fill_nan(part.values)) for part in parts]
-    return format.join(parts, channels)
-
-
-def open_image(
-    image: "Image | np.ndarray | Pillow.Image | ImageFiles",
-    channels: int,
-    plane: Plane = "axial",
-    nan: Nan = "refused",
-) -> Image:
-    """Return an image that may be given as files, as an array, or as open in Pillow."""
-    if isinstance(image, Image):
-        return image
-    if isinstance(image, str | Path | tuple):
-        return read_image(image, channels, plane, nan)
-    if isinstance(image, Pillow.Image):
-        return picture_of(read_open_picture(image, channels))
-    return image_of_array(np.asarray(image), channels)
+    stored = np.result_type(*(part.values.dtype for part in parts))
+    return replace(format.join(parts, channels), stored=stored)
 
 
 def read_geometry(files: ImageFiles, plane: Plane = "axial") -> Geometry:

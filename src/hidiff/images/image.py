@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ class Image:
     geometry: Geometry
     path: ImageFiles | None = None
     """the file, or a file for each channel; None for an image that is in memory alone"""
+    stored: np.dtype | None = None
+    """type of number in the file or array; None where the scale of the values is certain"""
 
     @property
     def grid(self) -> Grid | None:
@@ -88,30 +90,6 @@ class Format(ABC):
         """Return a file's name without its ending: patient1 of patient1.nii.gz."""
 
 
-def image_of_array(array: np.ndarray, channels: int) -> Image:
-    """Return an array (h, w) or (h, w, c) as a picture of that many channels.
-
-    Raises ValueError for an array that does not fit.
-    """
-    values = array[:, :, None] if array.ndim == 2 else array
-    if values.ndim != 3 or 0 in values.shape:
-        raise ValueError(
-            f"the image has the shape {array.shape}, but (height, width) or (height, width, "
-            "channels) is wanted. Give a volume as a file, or as a hidiff.images.Image."
-        )
-    if values.shape[2] == 1 and channels == 3:
-        values = values.repeat(3, axis=2)
-    if values.shape[2] != channels:
-        raise ValueError(
-            f"the image has {values.shape[2]} channels, but the model was trained on "
-            f"{channels}. Give it the same channels in the same order."
-        )
-    planes = np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32)
-    if not np.isfinite(planes).all():
-        raise ValueError("the image holds NaN or infinite pixels. Mend it before prediction.")
-    return picture_of(planes)
-
-
 def picture_of(planes: Num[np.ndarray, "c h w"], path: ImageFiles | None = None) -> Image:
     """Return the planes of a picture as an image of one slice."""
     height, width = planes.shape[1:]
@@ -121,7 +99,7 @@ def picture_of(planes: Num[np.ndarray, "c h w"], path: ImageFiles | None = None)
 def as_floats(image: Image) -> Image:
     """Return the image with values in float32, in memory order."""
     values: Float[np.ndarray, "c d h w"] = np.ascontiguousarray(image.values, dtype=np.float32)
-    return Image(values, image.geometry, image.path)
+    return replace(image, values=values)
 
 
 def check_size(

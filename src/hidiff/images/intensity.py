@@ -1,4 +1,4 @@
-"""Raw values to what the networks see: the same function in training and at prediction."""
+"""Turn raw values into what the networks see, by the same function in training and prediction."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -44,7 +44,7 @@ class Intensity(BaseModel):
 def normalise(
     image: Float[np.ndarray, "c *space"], intensity: Intensity
 ) -> Float[np.ndarray, "c *space"]:
-    """The raw values of a whole image or volume -> what the networks see.
+    """Return what the networks see, for the raw values of a whole image or volume.
 
     Statistics (zscore, percentile) are taken over the pixels that are not 0 in every channel, so
     that the black around an eye or a stripped skull does not count; they are applied to all.
@@ -53,15 +53,29 @@ def normalise(
     return _KINDS[intensity.kind](image, intensity)
 
 
+def range_error(
+    low: float, high: float, intensity: Intensity, guess: tuple[float, float] | None = None
+) -> DataError:
+    """Return the error for values on another scale; `guess` is the scale they seem to be on."""
+    if intensity.window is None:
+        wanted = f"0..{intensity.full_scale:g} (kind unit, full_scale {intensity.full_scale:g})"
+    else:
+        bottom, top = intensity.window
+        wanted = f"the window {bottom:g}..{top:g}, in Hounsfield units for CT (kind window)"
+    example = "(black, white)" if guess is None else "({:g}, {:g})".format(*guess)
+    return DataError(
+        f"the image's values run from {low:g} to {high:g}, but data.intensity wants {wanted}. In "
+        f"Python pass value_range={example}. Convert files to the scale of the training images; "
+        "for a new training change data.intensity (full_scale 65535 for 16 bits, or kind zscore)."
+    )
+
+
 def _unit(
     image: Float[np.ndarray, "c *space"], intensity: Intensity
 ) -> Float[np.ndarray, "c *space"]:
     low, high = float(image.min()), float(image.max())
     if low < 0 or high > intensity.full_scale:
-        raise DataError(
-            f"the image's values run from {low:g} to {high:g}, but intensity kind unit wants "
-            f"0..{intensity.full_scale:g}. Set full_scale (65535 for 16 bits), or use kind zscore."
-        )
+        raise range_error(low, high, intensity)
     return image * np.float32(2 / intensity.full_scale) - np.float32(1)
 
 
@@ -100,7 +114,7 @@ def _shift_and_scale(
     centre: Float[np.ndarray, " c"],
     spread: Float[np.ndarray, " c"],
 ) -> Float[np.ndarray, "c *space"]:
-    """A constant channel has no spread: it becomes 0."""
+    """Shift and scale each channel; a constant one, which has no spread, becomes 0."""
     spread = np.where(spread > 1e-6 * np.abs(centre).clip(1e-6), spread, np.inf)
     shape = (-1, *[1] * (image.ndim - 1))
     shifted = (image - centre.reshape(shape)) / spread.reshape(shape)

@@ -17,6 +17,7 @@ from hidiff.images import (
     ImageFiles,
     Intensity,
     Priors,
+    check_range,
     first_file,
     normalise,
     picture_traits,
@@ -155,6 +156,7 @@ class CaseFiles:
 def normalise_image(image: Image, intensity: Intensity) -> Float[Tensor, "c d h w"]:
     """Return an image as the networks see it, before any resizing; normalised as a whole."""
     try:
+        check_range(image, intensity)
         return torch.from_numpy(normalise(image.values, intensity))
     except ValueError as error:
         if image.path is None:

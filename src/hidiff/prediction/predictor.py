@@ -1,28 +1,28 @@
-"""Predicts images of any size, slice by slice: labels, probability and uncertainty of each."""
+"""Predict images of any size, slice by slice: labels, probability and uncertainty of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from PIL import Image as Pillow
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from hidiff.hybrid import HybridSegmentor
 from hidiff.images import (
+    GivenImage,
     Image,
-    ImageFiles,
     Intensity,
     PictureGeometry,
     Priors,
     check_prior,
     find_view,
-    image_stem,
+    name_of,
     open_image,
     read_prior,
+    rescale,
 )
 from hidiff.loading import (
     Reading,
@@ -82,8 +82,11 @@ class Predictor:
 
     def predict(
         self,
-        image: np.ndarray | Pillow.Image | Image | ImageFiles,
+        image: GivenImage,
         *,
+        spacing_mm: Sequence[float | int] | None = None,
+        affine: Num[np.ndarray, "4 4"] | None = None,
+        value_range: tuple[float | int, float | int] | None = None,
         prior: np.ndarray | Path | str | None = None,
         name: str | None = None,
         refine: bool | None = None,
@@ -94,11 +97,13 @@ class Predictor:
         done: Callable[[float], object] = lambda share: None,
         **changes: Any,
     ) -> Prediction:
-        """Refine the masks of an image: files, an array (h, w) or (h, w, c), a PIL image or Image.
+        """Refine the masks of an image, given in any form that `open_image` takes.
 
-        Several files are the channels of one image. Values are raw, as in the file (0..255 for 8
-        bits); an image is normalised as a whole, and refined slice by slice. Maps come back in the
-        form of the file. Random draws depend on `name` (left out: the file's) and the slice.
+        Several files in a tuple are the channels of one image. Values are raw, as in the file
+        (0..255 for 8 bits), unless `value_range`, (black, white), says on which scale they are. An
+        array with `spacing_mm` or `affine` is a volume. An image is normalised as a whole, and
+        refined slice by slice; maps come back in the form it was given in. Random draws depend on
+        `name` (left out: the file's) and the slice.
 
         `changes` are PredictionSettings, such as samples=4, steps=5, seed=1. Without `refine` (left
         out: as the model was trained) the prior stands in for the refined probability. `prior` is
@@ -107,13 +112,21 @@ class Predictor:
         that of a picture. A volume keeps probabilities, and the steps of `trace`, only with
         `keep_probability`; they take 2 bytes a voxel and map, below the folder `scratch` as files
         mapped into memory. `done` is called with the share that is done. Raises ValueError for an
-        image that does not fit.
+        image that does not fit. Safe to call from several threads at once.
         """
         refine = self.refines if refine is None else refine
         settings = self._changed(changes)
-        opened = open_image(image, self.channels, self.slicing.plane, self.slicing.nan)
-        if name is None:
-            name = "" if opened.path is None else image_stem(opened.path)
+        opened = open_image(
+            image,
+            self.channels,
+            self.slicing.plane,
+            self.slicing.nan,
+            spacing_mm=spacing_mm,
+            affine=affine,
+        )
+        if value_range is not None:
+            opened = rescale(opened, value_range, self.intensity)
+        name = name_of(image) if name is None else name
         slices = _Slices(
             normalise_image(opened, self.intensity),
             self._read_prior(prior, opened),

@@ -1,7 +1,8 @@
-"""Runs a module once and tells which of its layers give features, at which strides."""
+"""Run a module once and find which of its layers give features, at which strides."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import torch
@@ -24,15 +25,18 @@ class Found(NamedTuple):
 
 @contextmanager
 def catching(network: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The outputs of the named layers, in the order they ended, of what runs in the block.
+    """Catch the outputs of the named layers in the block, in the order in which they ended.
 
-    Of a layer that is called more than once the last one. Hooks live for one block, so that a copy
-    of the network catches its own layers.
+    If a layer is called more than once, its last output counts. Hooks live for one block, so that
+    a copy of the network catches its own layers, and hear their own thread alone.
     """
     caught: dict[str, Any] = {}
+    thread = get_ident()
 
     def catch_as(name: str):
         def catch(module: nn.Module, args: object, output: Any) -> None:
+            if get_ident() != thread:  # another thread predicts with the same network
+                return
             caught.pop(name, None)
             caught[name] = output
 

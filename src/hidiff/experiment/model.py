@@ -1,0 +1,173 @@
+"""A trained model for Python: what it is, and its predictions."""
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import nn
+
+from hidiff import export
+from hidiff.experiment.models import ModelFile
+from hidiff.experiment.predictor import join_predictors, open_models
+from hidiff.images import GivenImage
+from hidiff.labels import Labels
+from hidiff.models import ShippedModel, shipped_models
+from hidiff.prediction import Prediction, Predictor
+from hidiff.recipe import Recipe
+
+
+class Model:
+    """A trained model, as `hidiff.load` returns it.
+
+    It pickles as its path and the arguments of `hidiff.load`, so another process loads it anew.
+    `predict` may be called from several threads at once.
+    """
+
+    def __init__(self, files: Sequence[ModelFile], predictor: Predictor, options: dict[str, Any]):
+        self.predictor = predictor
+        """the engine, for research: networks, windows, settings"""
+        self.paths = tuple(file.path.resolve() for file in files)
+        """the checkpoint, or all of those that are averaged"""
+        self.recipe: Recipe = files[0].recipe
+        """every setting of its training; that of the first, of several"""
+        self.notice: str = files[0].metadata.get("notice", "")
+        """data, limits and licence in a sentence, where the file has one"""
+        self._options = options
+
+    @property
+    def path(self) -> Path:
+        """The checkpoint; of several the first."""
+        return self.paths[0]
+
+    @property
+    def name(self) -> str:
+        """The name of a model that comes with HiDiff; of another one that of its recipe."""
+        return self.recipe.name if self._shipped is None else self.path.stem
+
+    @property
+    def card(self) -> str:
+        """The model card in Markdown: data, results, limits. Empty for your own models."""
+        return "" if self._shipped is None else self._shipped.card.read_text(encoding="utf-8")
+
+    @property
+    def labels(self) -> Labels:
+        """The classes."""
+        return self.predictor.labels
+
+    @property
+    def channels(self) -> int:
+        """The channels of an image: 1 grey, 3 colour."""
+        return self.predictor.channels
+
+    @property
+    def refines(self) -> bool:
+        """Whether its refiner was trained; without one the prior is the answer."""
+        return self.predictor.refines
+
+    @property
+    def takes(self) -> str:
+        """What images it takes, in a phrase: channels and values."""
+        intensity = self.recipe.data.intensity
+        values = {
+            "unit": f"values of 0..{intensity.full_scale:g}",
+            "window": f"values of {intensity.window}, what lies beyond is cut",
+        }.get(intensity.kind, "values on any scale, 0 for the background")
+        return f"{self.channels} channel{'s' if self.channels > 1 else ''}, {values}"
+
+    @overload
+    def predict(self, image: list, **options: Any) -> list[Prediction]: ...
+
+    @overload
+    def predict(self, image: GivenImage, **options: Any) -> Prediction: ...
+
+    def predict(self, image: Any, **options: Any) -> Prediction | list[Prediction]:
+        """Predict an image, or each image of a list.
+
+        An image is a path (a tuple of paths: a file a channel; a folder: a DICOM series), an array
+        or tensor (h, w) or (h, w, channels), the bytes of a file or an open file, a picture of
+        Pillow, or an image of nibabel. Arrays become volumes with `spacing_mm=` or `affine=`. The
+        values are those of the training images (see `takes`); `value_range=(0, 1)` rescales
+        others, (black, white) to the model's range.
+
+        All other options are those of `Predictor.predict`, such as samples=4, seed=1,
+        keep_probability=True. For a list, `name` and `prior` are lists too, one of each image, and
+        the other options hold for all. Raises ValueError for an image that does not fit; of a list
+        it says which one.
+        """
+        if not isinstance(image, list):
+            return self.predictor.predict(image, **options)
+        single = {key: options.pop(key, None) for key in ("name", "prior")}
+        columns = {key: _one_each(key, values, len(image)) for key, values in single.items()}
+        predictions = []
+        for number, each in enumerate(image):
+            own = {key: values[number] for key, values in columns.items()}
+            try:
+                predictions.append(self.predictor.predict(each, **own, **options))
+            except ValueError as error:
+                raise ValueError(f"image {number + 1} of {len(image)}: {error}") from error
+        return predictions
+
+    def __repr__(self) -> str:
+        classes = ", ".join(self.labels.class_names)
+        return f"<hidiff.Model {self.name}: {classes}; takes {self.takes}; {self.path}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._options["segmentor"] is not None:
+            raise pickle.PicklingError(
+                "a model with a segmentor of your own does not pickle, as its code is yours. "
+                "Call hidiff.load(path, segmentor=...) in the other process."
+            )
+        return _load_again, (self.paths, self._options)
+
+    @property
+    def _shipped(self) -> ShippedModel | None:
+        known = {shipped.file.resolve(): shipped for shipped in shipped_models().values()}
+        return known.get(self.path) if len(self.paths) == 1 else None
+
+
+def load(
+    path: str | Path | Sequence[str | Path],
+    device: torch.device | str = "cpu",
+    *,
+    segmentor: nn.Module | None = None,
+    segmentor_runtime: str = export.TORCH,
+    compiled: bool = False,
+) -> Model:
+    """Load a trained model: a checkpoint (.safetensors), a run's folder (its best checkpoint), or a
+    model that comes with HiDiff, by its name (`hidiff models` lists them).
+
+    `.predict(image)` returns labels, probability, uncertainty and prior. A model without a trained
+    refiner (stage 1, or arm segmentor_only) gives its prior as the answer. Several paths, such as
+    the folds of a cross-validation, give the mean of all. `segmentor` is for a model that was
+    trained with your own module: one of the same class, which gets the trained weights; wrapped or
+    not. `segmentor_runtime` is torch, onnx or openvino (on the CPU only, and after an export that
+    takes a while). `compiled` runs a float refiner's steps through torch.compile, which needs a C++
+    compiler (on a GPU: Triton) and takes a minute at the first window of each size. Raises
+    ValueError, naming the file, for one that is not a HiDiff model.
+    """
+    options = {
+        "device": str(device),
+        "segmentor": segmentor,
+        "segmentor_runtime": segmentor_runtime,
+        "compiled": compiled,
+    }
+    files = open_models(path)
+    predictor = join_predictors(files, device, segmentor, segmentor_runtime, compiled)
+    return Model(files, predictor, options)
+
+
+def _load_again(paths: tuple[Path, ...], options: dict[str, Any]) -> Model:
+    """Load a model of which only the path and the options were pickled."""
+    return load(paths, **options)
+
+
+def _one_each(name: str, values: Any, count: int) -> list[Any]:
+    """Return the option's value for each image of a list."""
+    if values is None:
+        return [None] * count
+    if isinstance(values, str | Path | np.ndarray) or len(values) != count:
+        raise ValueError(f"{name} is {values!r:.100}, but a list of {count} is wanted, as images.")
+    return list(values)
