@@ -89,6 +89,8 @@ def predict(
     extras = Extras(probability, uncertainty, overlay)
     choices = Choices(output, formats or (), extras, overwrite, go_on)
     batch = prepare_batch(head, inputs, choices)
+    if batch.is_finished:
+        return
     if batch.writes_soft_maps_as_nifti:
         say("A DICOM SEG holds labels only: the soft maps are written beside it as NIfTI.")
 

@@ -68,6 +68,18 @@ class Batch:
     """stems that another run holds"""
     failures: list[str] = field(default_factory=list)
 
+    @property
+    def is_finished(self) -> bool:
+        """Return whether --continue finds nothing to do; then what it found is printed."""
+        if not self.choices.go_on:
+            return False
+        names = file_names(self.choices.output)
+        if not all(self._is_finished(image, names) for image in self.images):
+            return False
+        self.num_before = len(self.images)
+        self._report()
+        return True
+
     def run(
         self,
         predictor: "Predictor",

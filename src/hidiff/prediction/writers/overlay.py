@@ -1,7 +1,7 @@
 """A picture to look a result over: contours of the classes, and the uncertainty in colour.
 
-Two panels a slice: on the left the image with the contours, on the right with the uncertainty,
-which runs from invisible (none) over red to yellow (the most there can be). Of a volume the slices
+Two panels a slice: on the left the image with the contours, on the right in greys with the
+uncertainty, which runs from invisible (none) over red to yellow (the most there can be). Of a volume the slices
 that hold most are shown. Small images are enlarged, large ones made smaller.
 """
 
@@ -29,6 +29,7 @@ CLASSES = (
     (0, 114, 178),  # blue
     (213, 94, 0),  # vermillion
 )
+CONTOURS = (*CLASSES[1:], CLASSES[0])  # the eye and the bowel are orange themselves
 RED, YELLOW = np.array([215.0, 30.0, 50.0]), np.array([255.0, 235.0, 60.0])
 DARK = (22, 24, 29)
 MOST_SLICES = 6
@@ -59,10 +60,10 @@ def draw_overlay(prediction: Prediction) -> Rgb:
     for number in fullest_slices(list(masks.values())):
         picture = _resize(shown[:, number].transpose(1, 2, 0), size, smooth=True)
         doubt = _resize(share[number], size, smooth=True)
-        outlined, tinted = picture.copy(), tint(picture, doubt)
+        outlined, tinted = picture.copy(), tint(grey_of(picture), doubt)
         for index, mask in enumerate(masks.values()):
-            edge = outline(_resize(mask[number], size, smooth=False), max(1, max(size) // 500))
-            outlined[edge] = CLASSES[index % len(CLASSES)]
+            edge = outline(_resize(mask[number], size, smooth=False), max(1, max(size) // 400))
+            outlined[edge] = CONTOURS[index % len(CONTOURS)]
         caption = prediction.geometry.slice_title(prediction.name, number)
         rows.append(_with_caption(_beside([outlined, tinted]), caption))
     columns = 1 if len(rows) < 4 else 2
@@ -94,6 +95,11 @@ def visible(values: Num[np.ndarray, "c d h w"]) -> UInt8[np.ndarray, "3 d h w"]:
         scaled = (values.astype(np.float32) - low) / max(high - low, 1e-6)
         values = (np.nan_to_num(scaled).clip(0, 1) * 255).astype(np.uint8)
     return np.broadcast_to(values, (3, *values.shape[1:]))
+
+
+def grey_of(picture: Rgb) -> Rgb:
+    """Return a picture in greys, so that colour on it means uncertainty alone."""
+    return np.array(Pillow.fromarray(picture).convert("L").convert("RGB"))
 
 
 def tint(picture: Rgb, share: Float[np.ndarray, "h w"]) -> Rgb:
@@ -153,8 +159,12 @@ def _legend(names: tuple[str, ...], width: int, most_bits: float) -> Rgb:
     """Return a strip with the colour of each class, and the scale of the uncertainty."""
     font = ImageFont.load_default(13)
     lines: list[list[tuple[str, tuple[int, int, int]]]] = [[]]
-    entries = [(name, CLASSES[index % len(CLASSES)]) for index, name in enumerate(names)]
-    entries += [("uncertain", _colour(RED)), (f"{most_bits:.2g} bits, the most", _colour(YELLOW))]
+    entries = [(name, CONTOURS[index % len(CONTOURS)]) for index, name in enumerate(names)]
+    unit = "bit" if most_bits == 1 else "bits"
+    entries += [
+        ("a little uncertain", _colour(RED)),
+        (f"as uncertain as can be ({most_bits:.3g} {unit})", _colour(YELLOW)),
+    ]
     used = 6.0
     for name, colour in entries:
         needed = font.getlength(name) + 34
