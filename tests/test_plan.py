@@ -42,7 +42,6 @@ def volumes(*spacings: tuple[float, float, float], **changes) -> Fingerprint:
     known = {
         "cases": len(spacings),
         "groups": len(spacings),
-        "volumes": True,
         "channels": Counter({1: len(spacings)}),
         "types": Counter({"int16": len(spacings)}),
         "grids": [grid(spacing) for spacing in spacings],

@@ -125,13 +125,14 @@ def test_a_folder_of_volumes_tells_what_its_values_would_be(check, tmp_path, roo
     assert "class_1: [1], class_2: [2]" in report.reading
 
 
-def test_what_is_read_of_pictures_only_is_told(check, tmp_path, root):
+def test_the_masks_of_several_raters_are_read(check, tmp_path, root):
     mine = tmp_path / "mine"
     shutil.copytree(root / "labelsTr", mine / "masks" / "anna")
     shutil.copytree(root / "labelsTr", mine / "masks" / "ben")
     shutil.copytree(root / "labelsTr", mine / "images")
     report = check(mine)
-    assert sum("of volumes one is read" in text for text in told(report, "stop")) == 10
+    assert not [text for text in told(report, "stop") if "rater" in text]
+    assert sum(report.mask_types.values()) == 20  # two of each of ten images
 
 
 def test_the_decathlons_layout_is_known(check, root):

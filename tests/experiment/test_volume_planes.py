@@ -73,7 +73,7 @@ def run(tmp_path_factory):
 
 def test_its_items_hold_every_plane_slice_by_slice(run):
     recipe, _, _ = run
-    loaded = experiment.load_cases(recipe, "train")
+    loaded = experiment.load_cases(recipe, experiment.list_cases(recipe, "train"))
     assert len(loaded) == 2 * 3
     for number in range(3):
         item = loaded[number]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from hidiff.images import DataError, Grid, voxels
+from hidiff.images import DataError, Grid
 from tests.volumes import grids, is_volume, make_grid, read_grid, read_volume
 
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
@@ -191,7 +191,7 @@ def test_a_folder_that_is_no_volume_is_refused_in_a_line(tmp_path, slices, spoil
 
 def test_a_series_larger_than_memory_is_refused_before_it_is_read(folder, slices, monkeypatch):
     series = write_slices(folder / "large", slices)
-    monkeypatch.setattr(voxels.psutil, "virtual_memory", lambda: type("", (), {"total": 50}))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("", (), {"total": 50}))
     with pytest.raises(DataError, match="this machine has"):
         read_volume(series, 1)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hidiff.images import DataError, Grid, image_stem, voxels
+from hidiff.images import DataError, Grid, image_stem
 from tests.volumes import (
     grids,
     is_volume,
@@ -160,7 +160,7 @@ def test_a_bad_volume_is_refused_in_a_line_that_names_it(folder, write):
 
 def test_a_volume_larger_than_memory_is_refused_before_it_is_read(folder, monkeypatch):
     file = write_nifti(folder / "large.nii.gz", np.zeros(GRID.shape, np.uint8), GRID)
-    monkeypatch.setattr(voxels.psutil, "virtual_memory", lambda: type("", (), {"total": 50}))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("", (), {"total": 50}))
     with pytest.raises(DataError, match="this machine has"):
         read_volume(file, 1)
 

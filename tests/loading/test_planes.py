@@ -21,9 +21,9 @@ from hidiff.loading import (
     collate,
     count_cache,
     segmentor_input,
-    training_transform,
 )
 from hidiff.loading.cache import CACHE_VARIABLE
+from hidiff.loading.transforms import training_transform
 from tests.volumes import make_grid, write_nifti
 
 LABELS = Labels(kind="one_class", classes={"a": (1,)})

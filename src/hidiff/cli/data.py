@@ -131,7 +131,8 @@ def share_out(
 ) -> "tuple[dict[str, list[Case]], list[Finding]]":
     """The splits of a known data set, and what is in the way."""
     from hidiff.datasets import MissingSplit, load_split
-    from hidiff.datasets.catalog import CATALOG, WRITERS
+    from hidiff.datasets.catalog import CATALOG
+    from hidiff.datasets.listing import WRITERS
     from hidiff.datasets.splits import SPLITS
     from hidiff.images import DataError
     from hidiff.inspection.findings import Finding

@@ -1,7 +1,8 @@
 """Data sets: which cases there are, and which split each one is in."""
 
 from hidiff.datasets.case import Case, MissingSplit
-from hidiff.datasets.catalog import CATALOG, CatalogEntry, Contents, load_split
+from hidiff.datasets.catalog import CATALOG, CatalogEntry, Contents
+from hidiff.datasets.listing import load_split
 from hidiff.datasets.record import SPLITS_FILE, record_splits, write_splits
 from hidiff.datasets.sets.brain import BRAIN_LABELS, write_brain
 from hidiff.datasets.sets.prepare import PREPARERS, Prepared, prepare

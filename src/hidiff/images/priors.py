@@ -137,6 +137,9 @@ def soften(
 
 
 def _soften_slice(mask: Bool[np.ndarray, "h w"], priors: Priors) -> Float[np.ndarray, "h w"]:
+    # SciPy takes a while to import, and most models take no priors from files.
+    from scipy.ndimage import distance_transform_edt
+
     if mask.all() or not mask.any():
         distance = np.where(mask, np.inf, -np.inf)
     else:

@@ -52,14 +52,16 @@ class LoadedCases(Dataset[Item]):
         self._items = cached(self.cases, _ReadItem(reading), cache)
         self._slices: list[tuple[int, int]] = []
         """case and slice of each number"""
+        self._names: list[str] = []
         self._first: list[int] = []
         """number of each case's first slice"""
         self._shown: dict[int, list[int]] = {}
         for number, case in enumerate(self.cases):
-            file, plane = first_file(case.image), reading.slicing.plane
-            depth = format_of(case.image).count_slices(file, plane)
+            format, plane = format_of(case.image), reading.slicing.plane
+            depth = format.count_slices(first_file(case.image), plane)
             self._first.append(len(self._slices))
             self._slices += [(number, z) for z in range(depth)]
+            self._names += [format.geometry_type.slice_key(case.name, z) for z in range(depth)]
 
     def __len__(self) -> int:
         return len(self._slices)
@@ -72,9 +74,8 @@ class LoadedCases(Dataset[Item]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"slice {index} of {len(self)}")
         number, z = self._slices[index]
-        case = self.cases[number]
-        name = format_of(case.image).geometry_type.slice_key(case.name, z)
-        return slice_item(self._items[number], z, self.reading.slicing.neighbours, name)
+        neighbours = self.reading.slicing.neighbours
+        return slice_item(self._items[number], z, neighbours, self._names[index])
 
     def showing_a_class(self, index: int) -> Sequence[int]:
         """Return the slices of the same case that show a class, in place of an empty one.

@@ -65,8 +65,7 @@ def _header(prediction: Prediction) -> "nibabel.Nifti1Header":
     import nibabel as nib
 
     grid = prediction.geometry.grid
-    if grid is None:
-        raise ValueError("NIfTI wants a grid, but a picture has none. Use png, tiff or npz.")
+    assert grid is not None  # pictures cannot become NIfTI (Geometry.outputs)
     file = Path() if prediction.source is None else first_file(prediction.source)
     if file.name.lower().endswith((".nii", ".nii.gz")):
         header = open_nifti(file).header.copy()
