@@ -19,6 +19,7 @@ from hidiff.evaluation.studies import CalibrationStudy, SizeStudy
 from hidiff.metrics import Summary, write_review
 from hidiff.metrics.table import MEAN
 from hidiff.prediction import Prediction, Predictor
+from hidiff.report.files import REVIEW_FILE, SIZE_FILES, result_files
 from hidiff.report.format import (
     format_interval,
     format_mean,
@@ -28,9 +29,6 @@ from hidiff.report.format import (
     shown_classes,
 )
 from hidiff.report.results import (
-    REVIEW_FILE,
-    SIZE_FILES,
-    result_files,
     review_cases,
     write_reliability,
     write_sizes,
@@ -57,15 +55,6 @@ def find_cases(file: experiment.ModelFile, data: Path | None, split: str) -> Seq
     if recipe.data.source == "folder":
         splitting = splitting.model_copy(update={"group": recipe.data.splitting.group})
     return load_split("folder", data, split, splitting=splitting)
-
-
-def check_free(folder: Path, overwrite: bool) -> None:
-    """Raise FileExistsError if the results of another evaluation would be lost."""
-    if result_files(folder) and not overwrite:
-        raise FileExistsError(
-            f"{folder} holds an evaluation already. Replace it with --overwrite, or write beside "
-            "it with --output."
-        )
 
 
 def describe(

@@ -32,7 +32,8 @@ def refine(
         list[Path], typer.Argument(metavar="INPUT...", help="Images, and folders of images.")
     ],
     prior: Annotated[
-        Path, typer.Option("--prior", help="The folder of the priors, which have the images' names.")
+        Path,
+        typer.Option("--prior", help="The folder of the priors, which have the images' names."),
     ],
     output: Annotated[Path, typer.Option("--output", help="The folder to write to.")],
     formats: Annotated[

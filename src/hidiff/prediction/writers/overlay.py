@@ -1,8 +1,8 @@
 """A picture to look a result over: contours of the classes, and the uncertainty in colour.
 
 Two panels a slice: on the left the image with the contours, on the right in greys with the
-uncertainty, which runs from invisible (none) over red to yellow (the most there can be). Of a volume the slices
-that hold most are shown. Small images are enlarged, large ones made smaller.
+uncertainty, which runs from invisible (none) over red to yellow (the most there can be). Of a
+volume the slices that hold most are shown. Small images are enlarged, large ones made smaller.
 """
 
 from pathlib import Path

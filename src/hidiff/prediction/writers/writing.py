@@ -44,8 +44,8 @@ def write_prediction(
 
     Left out, the stem is the prediction's name, and the format the usual one of its image: png of
     pictures, dicom beside DICOM, nifti of other volumes. Probabilities are written where they were
-    kept; `uncertainty` is for nifti and dicom, the others always have it. All files appear, or none if
-    one cannot be written, or if one is in the way (FileExistsError) and `overwrite` is False.
+    kept; `uncertainty` is for nifti and dicom, the others always have it. All files appear, or none
+    if one cannot be written, or if one is in the way (FileExistsError) and `overwrite` is False.
     """
     stem = prediction.name if stem is None else stem
     if not stem or Path(stem).name != stem:
