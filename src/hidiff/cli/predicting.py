@@ -1,4 +1,4 @@
-"""Predict a batch of images, each by itself: what fails is named in the end, all others are done."""
+"""Predict a batch of images, each by itself: those that fail are named in the end."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ from hidiff.cli.progress import progress_bar
 from hidiff.cli.say import error_console, say, warn
 from hidiff.cli.stopping import INTERRUPTED, TERMINATED, Terminated, terminate_by_exception
 from hidiff.models import ModelHead
-from hidiff.prediction.endings import Extras, file_names, is_finished
+from hidiff.prediction.endings import NOTHING_MORE, Extras, file_names, is_finished
 
 if TYPE_CHECKING:
     from hidiff.prediction import Predictor
@@ -46,7 +46,7 @@ class Choices:
 
     output: Path
     formats: Sequence[Format] = ()
-    extras: Extras = Extras()
+    extras: Extras = NOTHING_MORE
     overwrite: bool = False
     go_on: bool = False
 

@@ -23,6 +23,9 @@ class Extras(NamedTuple):
     overlay: bool = False
 
 
+NOTHING_MORE = Extras()
+
+
 def file_names(folder: Path) -> list[str]:
     """Return the names of the files in a folder; none if it is not there."""
     return sorted(os.listdir(folder)) if folder.is_dir() else []
@@ -36,7 +39,7 @@ def stems_of(names: Iterable[str], format: str) -> set[str]:
 
 
 def is_finished(
-    names: Iterable[str], stem: str, formats: Sequence[str], extras: Extras = Extras()
+    names: Iterable[str], stem: str, formats: Sequence[str], extras: Extras = NOTHING_MORE
 ) -> bool:
     """Return whether all that is asked for of a case is among the names of files.
 
