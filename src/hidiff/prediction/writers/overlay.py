@@ -17,6 +17,7 @@ from hidiff.prediction.prediction import Prediction
 from hidiff.weights import atomic_write
 
 Rgb = UInt8[np.ndarray, "h w 3"]
+Joined = UInt8[np.ndarray, "rows columns 3"]
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart
 # (https://jfly.uni-koeln.de/color/).
@@ -44,7 +45,7 @@ def write_overlay(prediction: Prediction, path: Path) -> None:
         Pillow.fromarray(image).save(temporary, "PNG")
 
 
-def draw_overlay(prediction: Prediction) -> Rgb:
+def draw_overlay(prediction: Prediction) -> Joined:
     """Return the overlay: a row for each slice shown, of two panels, and a legend below."""
     source = prediction.source
     if source is None:
@@ -143,13 +144,13 @@ def _resize(
     return resized.astype(values.dtype)
 
 
-def _beside(panels: list[Rgb]) -> Rgb:
+def _beside(panels: list[Rgb]) -> Joined:
     gap = np.zeros((panels[0].shape[0], GAP, 3), np.uint8)
     parts = [part for panel in panels for part in (panel, gap)]
     return np.concatenate(parts[:-1], axis=1)
 
 
-def _with_caption(picture: Rgb, text: str) -> Rgb:
+def _with_caption(picture: Rgb, text: str) -> Joined:
     strip = Pillow.new("RGB", (picture.shape[1], 22), DARK)
     ImageDraw.Draw(strip).text((6, 3), text, fill=(230, 230, 230), font=ImageFont.load_default(13))
     return np.concatenate([np.array(strip), picture])
