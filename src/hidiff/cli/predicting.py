@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -60,6 +61,8 @@ class Batch:
     """formats to write, by the image's stem"""
     choices: Choices
     channels: int = 1
+    takes: str = ""
+    """a phrase about the images that the model takes; empty where its file does not say"""
     num_done: int = 0
     """of this run"""
     num_before: int = 0
@@ -151,7 +154,7 @@ class Batch:
             except Exception as error:
                 if _ends_all(error, choices.output) or os.environ.get(DEBUG_VARIABLE):
                     raise
-                self.failures.append(_describe(image, error))
+                self.failures.append(_describe(image, error, self.takes))
 
     def _is_finished(self, image: Input, names: Sequence[str]) -> bool:
         return is_finished(names, image.stem, self.formats[image.stem], self.choices.extras)
@@ -186,7 +189,7 @@ def prepare_batch(head: ModelHead, inputs: Sequence[Path], choices: Choices) -> 
     check_output(choices.output)
     images = find_inputs(inputs, channels)
     formats = {image.stem: choose_formats(image, choices.formats) for image in images}
-    batch = Batch(images, formats, choices, channels)
+    batch = Batch(images, formats, choices, channels, head.takes)
     if choices.overwrite and choices.go_on:
         raise Mistake("--continue keeps what is done and --overwrite replaces it: give one only.")
     if not choices.overwrite and not choices.go_on:
@@ -255,9 +258,16 @@ def _ends_all(error: Exception, output: Path) -> bool:
     return full or str(error.filename or "").startswith(str(output))
 
 
-def _describe(image: Input, error: Exception) -> str:
-    """Return one line about a failed image, with its file's name."""
+def _describe(image: Input, error: Exception, takes: str) -> str:
+    """Return one line about a failed image: its file's name, and what the model takes instead."""
     text = " ".join(str(error).split())
     if not isinstance(error, ValueError | OSError | MemoryError | RuntimeError) or not text:
         text = f"{type(error).__name__}: {text}"
+    # the reader's message is for somebody who trains a model, and this one is trained already
+    values = re.match(r"the image's values run from \S+ to \S+(?=,)", text)
+    if values and takes:
+        text = (
+            f"{values[0]}, but this model takes {takes}. Convert the image to that scale (of CT, "
+            "as its model card says), or use a model that was trained on such images."
+        )
     return text if str(image.file) in text else f"{image.file}: {text}"

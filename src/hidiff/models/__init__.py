@@ -62,6 +62,17 @@ class ModelHead:
         return self.recipe.get("diffusion", {}).get("num_steps")
 
     @property
+    def takes(self) -> str:
+        """Return a phrase about the images it takes; empty where their values may be any."""
+        data = self.recipe.get("data", {})
+        intensity = data.get("intensity") or {}
+        if intensity.get("kind") != "unit" or self.channels is None:
+            return ""
+        colours = {1: "grey images", 3: "colour images"}
+        kind = colours.get(self.channels, f"images of {self.channels} channels")
+        return f"{kind} with values from 0 to {intensity.get('full_scale', 255):g}"
+
+    @property
     def takes_priors(self) -> bool:
         """Return whether the model refines the masks of another model, which come as files."""
         return self.recipe.get("segmentor", {}).get("name") == "files"

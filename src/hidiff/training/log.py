@@ -114,7 +114,8 @@ class RunLog:
         """Stop the bar and close the files."""
         if self.silent:
             return
-        self._bar.stop()
+        if self._bar.console.is_terminal:
+            self._bar.stop()
         if self._file is not None:
             self._file.close()
         if self._board is not None:
