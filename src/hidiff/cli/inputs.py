@@ -59,10 +59,7 @@ def find_inputs(places: Sequence[Path], channels: int = 1) -> list[Input]:
         stem_of=lambda file: formats[file].stem(file),
         holds_all=lambda file: _is_whole(file, formats[file], channels),
     )
-    inputs = []
-    for case in cases:
-        image = case.files if len(case.files) > 1 else case.files[0]
-        inputs.append(Input(case.stem, image, formats[case.files[0]], case.missing))
+    inputs = [Input(case.stem, case.image, formats[case.files[0]], case.missing) for case in cases]
     check_stems(inputs)
     joined = [each for each in inputs if isinstance(each.image, tuple)]
     if joined:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from rich.table import Table
 
+from hidiff.cli.changed_plan import changed_choices
 from hidiff.cli.progress import progress_bar
 from hidiff.cli.recipes import find_recipe
 from hidiff.cli.say import console, say
 from hidiff.datasets import Splitting
 from hidiff.experiment import RECIPE_FILE
-from hidiff.plan import Plan, look_at, run_name
+from hidiff.plan import Choice, Plan, look_at, run_name
 from hidiff.recipe import Recipe, change_recipe, read_recipe, write_recipe
 
 
@@ -37,8 +38,9 @@ def plan_folder(folder: Path, changes: Sequence[str]) -> Recipe:
             return lambda: bar.advance(task)
 
         plan = look_at(folder, Splitting(), begin)
-    console.print(plan_table(plan))
-    return change_recipe(plan.recipe, changes)
+    recipe = change_recipe(plan.recipe, changes)
+    console.print(plan_table(plan, changed_choices(plan, recipe, changes)))
+    return recipe
 
 
 def save_recipe(recipe: Recipe, output: Path, *, overwrite: bool) -> None:
@@ -52,8 +54,9 @@ def save_recipe(recipe: Recipe, output: Path, *, overwrite: bool) -> None:
     say(f"Train:  hidiff train {shlex.quote(str(file))}")
 
 
-def plan_table(plan: Plan) -> Table:
+def plan_table(plan: Plan, choices: Sequence[Choice]) -> Table:
+    """Return the table of a plan's choices, with the reason of each."""
     table = Table("setting", "value", "because", title=f"Plan for {plan.recipe.data.path}")
-    for choice in plan.choices:
+    for choice in choices:
         table.add_row(choice.setting, choice.value, choice.reason)
     return table

@@ -264,10 +264,10 @@ def _describe(image: Input, error: Exception, takes: str) -> str:
     if not isinstance(error, ValueError | OSError | MemoryError | RuntimeError) or not text:
         text = f"{type(error).__name__}: {text}"
     # the reader's message is for somebody who trains a model, and this one is trained already
-    values = re.match(r"the image's values run from \S+ to \S+(?=,)", text)
+    values = re.search(r"the image's values run from \S+ to \S+(?=,)", text)
     if values and takes:
         text = (
-            f"{values[0]}, but this model takes {takes}. Convert the image to that scale (of CT, "
-            "as its model card says), or use a model that was trained on such images."
+            f"{values[0]}, but this model takes {takes}. Convert the image to that scale, as "
+            "its training images were, or use a model that was trained on images like this one."
         )
     return text if str(image.file) in text else f"{image.file}: {text}"

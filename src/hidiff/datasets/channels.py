@@ -36,9 +36,8 @@ def join_channels(images: Mapping[str, Path], cases: Mapping[str, object]) -> di
         )
     joined: dict[str, ImageFiles] = {}
     for case in named:
-        files = case.files if len(case.files) > 1 else case.files[0]
         match = CHANNEL.fullmatch(case.stem)
         # one channel each, under nnU-Net's number: the mask says that it is one
         only = match is not None and match.group(2) == "0000" and match.group(1) in cases
-        joined[match.group(1) if match is not None and only else case.stem] = files
+        joined[match.group(1) if match is not None and only else case.stem] = case.image
     return joined

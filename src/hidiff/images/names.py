@@ -24,6 +24,12 @@ class NamedFiles:
     files: tuple[Path, ...]
     missing: tuple[str, ...] = ()
 
+    @property
+    def image(self) -> Path | tuple[Path, ...]:
+        """Return the one file, or a file for each channel."""
+        first, *others = self.files
+        return self.files if others else first
+
 
 def is_system_file(path: Path) -> bool:
     """Return whether a file or folder is hidden, or was put there by an operating system."""

@@ -140,7 +140,9 @@ def _resize(
 ) -> np.ndarray:
     method = Pillow.Resampling.BILINEAR if smooth else Pillow.Resampling.NEAREST
     byte = values.astype(np.uint8) if values.dtype == bool else values
-    resized = np.array(Pillow.fromarray(np.ascontiguousarray(byte)).resize(size[::-1], method))
+    resized = np.array(
+        Pillow.fromarray(np.ascontiguousarray(byte)).resize((size[1], size[0]), method)
+    )
     return resized.astype(values.dtype)
 
 
