@@ -147,7 +147,7 @@ def test_a_case_that_cannot_be_written_is_named_and_the_others_done(
         (("predict", "vessels", "eye.png", "--output", "file"), "is a file. Choose a folder."),
         (("predict", "vessels", "nowhere.png", "--output", "out"), "nothing lies at nowhere.png"),
         (("evaluate", "vessels", "--output", "judged"), "holds an evaluation already"),
-        (("evaluate", "vessels", "--output", "new", "--data", "no"), "--data no is no folder"),
+        (("evaluate", "vessels", "--output", "new", "--data", "no"), "no folder at no (--data)"),
         (("refine", "vessels", "eye.png", "--prior", ".", "--output", "out"), "Use hidiff predict"),
         (("train", "nothing"), "no recipe at nothing"),
     ],

@@ -92,7 +92,7 @@ def evaluate(
     folder = output or (model if folds or model.is_dir() else model.parent) / split
     check_free(folder, overwrite)
     if data is not None and not data.is_dir():
-        raise FileNotFoundError(f"--data {data} is no folder. Check the path.")
+        raise FileNotFoundError(f"no folder at {data} (--data). Check the path.")
 
     from hidiff import experiment
     from hidiff.cli.judging import describe, find_cases, judge_into
