@@ -8,8 +8,11 @@ every file as it was.
 import io
 import os
 import shutil
+import signal
 import struct
 import subprocess
+import sys
+import time
 import warnings
 import zipfile
 import zlib
@@ -27,7 +30,7 @@ from hidiff import experiment, weights
 from hidiff.cli import app
 from hidiff.datasets import write_synthetic
 from hidiff.recipe import make_recipe, write_recipe
-from hidiff.training import save_model
+from hidiff.training import Trainer, save_model
 from tests.tiny import make_tiny, shake, skip_counting
 
 
@@ -582,6 +585,95 @@ def test_of_many_images_one_bad_is_reported_and_the_others_done(place):
     assert len(list(place.out.glob("*_labels.png"))) == 99
 
 
+# Runs that meet each other, or are stopped
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from hidiff.prediction import Predictor
+predict = Predictor.predict
+def slow(self, *args, **kwargs):
+    Path(sys.argv[-1]).touch()
+    time.sleep(0.5)
+    return predict(self, *args, **kwargs)
+Predictor.predict = slow
+from hidiff.cli.app import app
+app(sys.argv[1:-1])
+"""
+
+
+def begin(words: list[object], started: Path) -> subprocess.Popen:
+    """Start a slow `predict` in a process of its own; `started` appears with its first image."""
+    command = [sys.executable, "-c", SLOW, *map(str, words), str(started)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(file: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not file.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def six_images(place: Place) -> list[object]:
+    folder = place.folder / "six"
+    folder.mkdir()
+    for number in range(6):
+        Image.fromarray(NOISE).save(folder / f"{number}.png")
+    return place.predict("six", None, "--format", "npz")
+
+
+def test_two_runs_at_once_share_the_images(place):
+    words = six_images(place)
+    runs = [begin(words, place.folder / f"started{number}") for number in range(2)]
+    outputs = [run.communicate(timeout=200) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    assert len(list(place.out.glob("*.npz"))) == 6
+    assert not list(place.out.glob(".*"))
+    assert "overwrite=True" not in str(outputs)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_prediction_that_is_stopped_goes_on_and_leaves_nothing(place, number, code):
+    words = [*six_images(place), "--probability"]
+    started = place.folder / "started"
+    process = begin(words, started)
+    wait_for(started, process)
+    time.sleep(0.2)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    if number == signal.SIGTERM:
+        assert "with --continue does the others" in errors and "Traceback" not in errors
+        assert not list(place.out.glob(".*"))
+    else:
+        assert list(place.out.glob(".*"))  # nothing can be removed then
+    result = run([*words, "--continue"])
+    assert result.exit_code == 0, result.output
+    assert len(list(place.out.glob("*.npz"))) == 6
+    assert not list(place.out.glob(".*"))
+
+
+def test_a_training_that_is_stopped_saves_and_says_how_to_go_on(place, monkeypatch):
+    step = Trainer.step
+
+    def stopped(self, *args):
+        losses = step(self, *args)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return losses
+
+    words = place.train("training.stage1_steps=3")
+    monkeypatch.setattr(Trainer, "step", stopped)
+    result = run(words)
+    assert result.exit_code == 143, result.output
+    assert "Stopped by SIGTERM after stage1 step 1" in result.stderr
+    assert "--resume" in result.stderr
+    monkeypatch.undo()
+    skip_counting(monkeypatch)
+    assert run([*words, "--resume"]).exit_code == 0
+    _, metadata = weights.load(place.out / "tiny" / "stage1.safetensors")
+    assert metadata["step"] == "3"
+
+
 # Places that cannot be written to
 
 
@@ -621,7 +713,8 @@ def test_a_full_disk_ends_a_prediction_and_leaves_whole_files_only(place, mount)
     result = run(words)
     assert result.exit_code == 2, result.output
     assert "No space left on device. Free some space" in result.stderr
-    assert not files(out)
+    assert "0 of 1 images are done" in result.stdout
+    assert not list(out.iterdir())
 
 
 def test_a_full_disk_ends_a_run_and_its_last_checkpoint_reads(place, mount):

@@ -6,14 +6,18 @@ a softmax. Overlapping regions (BraTS: whole tumour, core, enhancing): one plane
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Num, Shaped, UInt8
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from torch import Tensor
 
 from hidiff.noise import few, is_noise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+else:
+    Tensor = Any  # torch takes seconds to import; files are found, and mistakes refused, without it
 
 BACKGROUND = "background"
 # what result rows call the mean over the classes

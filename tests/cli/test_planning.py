@@ -81,3 +81,14 @@ def test_a_folder_of_volumes_is_trained_too(hidiff, tmp_path):
     assert result.exit_code == 0, result.output
     splits = json.loads((tmp_path / "runs/mine/splits.json").read_text())["splits"]
     assert set(splits) >= {"train", "validation"}
+
+
+def test_the_plan_shows_what_will_run(hidiff, data, tmp_path):
+    changes = ("training.stage1_steps=120", "data.patch_size=[96, 96]", "seed=7")
+    words = [word for change in changes for word in ("--set", change)]
+    result = hidiff("train", data, "--recipe-only", *words, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    lines = [" ".join(line.replace("│", " ").split()) for line in result.stdout.splitlines()]
+    assert any(line.startswith("training 120 + ") and "set on the" in line for line in lines), lines
+    assert any(line.startswith("patch_size 96 x 96 set on") for line in lines), lines
+    assert any(line.startswith("seed 7 set on") for line in lines), lines

@@ -2,6 +2,8 @@
 
 import errno
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -91,6 +93,78 @@ def test_results_are_not_overwritten_unasked(hidiff, trained, images, tmp_path, 
     assert again.exit_code == 2
     assert "--overwrite" in again.stderr
     assert hidiff("predict", *words, "--overwrite").exit_code == 0
+
+
+def test_only_what_is_missing_or_unfinished_is_done_with_continue(
+    hidiff, trained, images, tmp_path
+):
+    out = tmp_path / "out"
+    words = ("predict", trained, images, "--output", out, "--steps", "1")
+    assert hidiff(*words).exit_code == 0
+    before = {file.name: file.stat().st_mtime_ns for file in out.iterdir()}
+    (out / "case-001_labels.png").unlink()  # as a run leaves it that is killed while it writes
+    (out / ".case-001_labels.png.abcd1234").mkdir()
+    assert hidiff(*words).exit_code == 2
+    result = hidiff(*words, "--continue")
+    assert result.exit_code == 0, result.output
+    assert "3 of 3 images are done, 2 of them before" in result.stdout
+    after = {file.name: file.stat().st_mtime_ns for file in out.iterdir()}
+    assert after.keys() == before.keys()
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed and all(name.startswith("case-001") for name in changed)
+    assert "3 of them before" in hidiff(*words, "--continue").stdout
+
+
+def test_a_case_that_cannot_be_written_is_named_and_the_others_done(
+    hidiff, trained, images, tmp_path, monkeypatch
+):
+    write = writers.write_prediction
+
+    def refuse_one(prediction, *args, **kwargs):
+        if prediction.name == "case-001":
+            raise AttributeError("no birth date")  # as libraries do, of tags that are missing
+        return write(prediction, *args, **kwargs)
+
+    monkeypatch.setattr(writers, "write_prediction", refuse_one)
+    out = tmp_path / "out"
+    result = hidiff("predict", trained, images, "--output", out, "--steps", "1")
+    assert result.exit_code == 1
+    assert "2 of 3 images are done" in result.stdout
+    assert "case-001.png: AttributeError: no birth date" in result.stderr
+    assert len(list(out.glob("*_labels.png"))) == 2
+    assert not list(out.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("predict", "vessel", "nowhere.png"), "Did you mean vessels?"),
+        (("refine", "vessel", "nowhere.png", "--prior", "x", "--output", "y"), "mean vessels?"),
+        (("evaluate", "vessel"), "Did you mean vessels?"),
+        (("info", "vessel"), "Did you mean vessels?"),
+        (("pack", "vessel"), "Did you mean vessels?"),
+        (("predict", "vessels", "eye.png", "--output", "masks"), "holds results of 1 of these 1"),
+        (("predict", "vessels", "eye.png", "--output", "file"), "is a file. Choose a folder."),
+        (("predict", "vessels", "nowhere.png", "--output", "out"), "nothing lies at nowhere.png"),
+        (("evaluate", "vessels", "--output", "judged"), "holds an evaluation already"),
+        (("evaluate", "vessels", "--output", "new", "--data", "no"), "no folder at no (--data)"),
+        (("refine", "vessels", "eye.png", "--prior", ".", "--output", "out"), "Use hidiff predict"),
+        (("train", "nothing"), "no recipe at nothing"),
+    ],
+)
+def test_mistakes_are_told_without_torch(tmp_path, words, said):
+    Image.new("RGB", (64, 64)).save(tmp_path / "eye.png")
+    for file in ("masks/eye_labels.png", "file", "judged/rows.csv"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    # an import of torch is an error there
+    code = "import sys; sys.modules['torch'] = None; from hidiff.cli.app import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.returncode == 2, result.stderr
+    assert said in " ".join(result.stderr.split())
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_two_images_of_one_name_are_refused(hidiff, trained, images, data, tmp_path):

@@ -14,13 +14,22 @@ GRID = make_grid(6, 5, 3)
 @pytest.fixture
 def echo(monkeypatch):
     """The command, with a model that answers with the image itself."""
+    import importlib
+
     from hidiff import experiment, weights
+    from hidiff.models import ModelHead
 
     model = Echo()
     schedule = type("", (), {"num_steps": 3})
     model.hybrid = type("", (), {"schedule": schedule})
     monkeypatch.setattr(experiment, "load", lambda *_, **__: model)
     monkeypatch.setattr(experiment, "find_model", Path)
+
+    def read_head(path):
+        return ModelHead(Path(path), {}, {"data": {"channels": model.channels}})
+
+    command = importlib.import_module("hidiff.cli.predict")
+    monkeypatch.setattr(command, "read_head", read_head)
     monkeypatch.setattr(weights, "load_metadata", lambda _: {})
     return model
 
@@ -61,7 +70,80 @@ def test_a_missing_modality_and_a_bad_volume_are_named(hidiff, echo, tmp_path):
     result = hidiff("predict", "model", images, "--output", tmp_path / "out")
     assert result.exit_code == 1
     assert "1 of 2 images are done" in result.stdout
-    assert "b_0000.nii.gz: 1 channels came, but 2 are wanted" in " ".join(result.stderr.split())
+    assert "b lacks b_0001" in " ".join(result.stderr.split())
+
+
+def test_patients_whose_names_end_in_four_digits_stay_apart(hidiff, echo, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in (1, 2):
+        write_nifti(images / f"amos_000{number}.nii.gz", make_mask(GRID, seed=number), GRID)
+    result = hidiff("predict", "model", images, "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    for number in (1, 2):
+        came = np.asarray(nib.load(tmp_path / "out" / f"amos_000{number}.nii.gz").dataobj)
+        np.testing.assert_array_equal(came, make_mask(GRID, seed=number))
+    one = images / "amos_0001.nii.gz"
+    assert hidiff("predict", "model", one, "--output", tmp_path / "one").exit_code == 0
+    assert [file.name for file in (tmp_path / "one").iterdir()] == ["amos_0001.nii.gz"]
+    echo.channels = 2  # each is refused for its own channels, none is a channel of the other
+    result = hidiff("predict", "model", images, "--output", tmp_path / "two")
+    assert result.exit_code == 2
+    assert result.stderr.count("1 channels came, but 2 are wanted") == 2
+
+
+def test_a_lost_channel_is_named_before_the_model_is_loaded(hidiff, echo, tmp_path, monkeypatch):
+    from hidiff import experiment
+
+    echo.channels = 2
+    for number in (0, 2):
+        write_nifti(tmp_path / f"p_000{number}.nii.gz", make_mask(GRID), GRID)
+    monkeypatch.setattr(experiment, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    result = hidiff("predict", "model", tmp_path, "--output", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "p lacks p_0001" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_is_named_as_it_is_called_from_inside(hidiff, echo, tmp_path, monkeypatch):
+    pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    pytest.importorskip("highdicom", reason="the extra dicom is not installed")
+    from tests.dicom_series import make_slices, write_slices
+
+    grid = type(GRID)(GRID.shape, np.diag([-2.0, -2.0, 3.0, 1.0]))
+    series = write_slices(tmp_path / "ct", make_slices(make_mask(grid).astype(int), grid))
+    (series / "inner").mkdir()
+    for start, place in ((series, "."), (series / "inner", "..")):
+        monkeypatch.chdir(start)
+        out = tmp_path / f"out{len(place)}"
+        result = hidiff(
+            "predict", "model", place, "--output", out, "--probability", "--uncertainty"
+        )
+        assert result.exit_code == 0, result.output
+        assert "written beside it as NIfTI" in result.stdout
+        names = sorted(file.name for file in out.iterdir())
+        assert names[0] == "ct.dcm" and "ct_uncertainty.nii.gz" in names
+        assert sum("_probability_" in name for name in names) == 4
+        assert "ct.nii.gz" not in names
+
+
+@pytest.mark.parametrize("depth", [1, 9])
+def test_an_overlay_shows_the_fullest_slices(hidiff, echo, tmp_path, depth):
+    from PIL import Image
+
+    grid = make_grid(20, 16, depth)
+    mask = make_mask(grid)
+    mask[..., 1:-1] = 0  # the first and the last slice hold all
+    file = write_nifti(tmp_path / "a.nii.gz", mask, grid)
+    result = hidiff("predict", "model", file, "--output", tmp_path / "out", "--overlay")
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "out" / "a_overlay.png") as overlay:
+        pixels = np.asarray(overlay.convert("RGB"))
+    from hidiff.prediction.writers.overlay import CONTOURS, fullest_slices
+
+    assert all((pixels == colour).all(axis=2).any() for colour in CONTOURS[:3])
+    full = [np.moveaxis(mask == value, -1, 0) for value in (1, 2, 4)]
+    assert fullest_slices(full) == sorted({0, depth - 1})
 
 
 def test_more_is_written_on_request(hidiff, echo, tmp_path):

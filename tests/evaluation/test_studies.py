@@ -7,7 +7,8 @@ from hidiff.evaluation import evaluate
 from hidiff.evaluation.studies import KINDS, CalibrationStudy, SizeStudy
 from hidiff.experiment import list_cases, make_hybrid, make_predictor
 from hidiff.metrics import expected_calibration_error
-from hidiff.report.results import SIZE_FILES, write_reliability, write_sizes
+from hidiff.report.files import SIZE_FILES
+from hidiff.report.results import write_reliability, write_sizes
 from tests.tiny import make_tiny, shake
 
 

@@ -1,6 +1,6 @@
 """The files of an evaluation."""
 
-from hidiff.report.results import result_files
+from hidiff.report.files import result_files
 
 
 def test_only_the_files_of_an_evaluation_are_found(tmp_path):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from hidiff.training import log
 from hidiff.training.log import RunLog
 from hidiff.training.state import Progress
 
@@ -69,3 +70,20 @@ def test_a_silent_log_writes_nothing(tmp_path):
     log.say("hello")
     log.close()
     assert not (tmp_path / "none").exists()
+
+
+def test_without_a_terminal_a_line_comes_every_half_minute(tmp_path, monkeypatch, capsys):
+    clock = [0.0]
+    monkeypatch.setattr(log.time, "monotonic", lambda: clock[0])
+    run = log.RunLog(tmp_path)
+    run.begin("stage1", 0, 300)
+    for step in range(150):
+        clock[0] += 1.0
+        run.advance({"segmentor": 0.5} if step == 10 else {})
+    run.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "stage1: step 0 of 300"
+    assert lines[1] == "stage1: step 31 of 300, segmentor 0.500, 1 s a step, " + (
+        "about 4 min left in this stage"
+    )
+    assert len(lines) == 1 + 4  # at 31, 62, 93 and 124 s

@@ -38,9 +38,10 @@ def demo(
     downloaded. The table shows prior and refined masks, whether the refinement helps or not.
     """
     from hidiff import experiment
-    from hidiff.cli.judging import check_free, describe, judge_into
+    from hidiff.cli.judging import describe, judge_into
     from hidiff.cli.run import train_into
     from hidiff.recipe import read_recipe
+    from hidiff.report.files import check_free
 
     started = time.monotonic()
     use_threads(threads)

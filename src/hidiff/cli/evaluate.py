@@ -21,6 +21,8 @@ from hidiff.cli.options import (
     use_threads,
 )
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
+from hidiff.models import FOLDER, find_folds, read_head
+from hidiff.report.files import check_free
 
 
 class Sizes(StrEnum):
@@ -87,24 +89,27 @@ def evaluate(
     hidiff evaluate runs/drive --data other_eyes --output other_eyes_judged
     hidiff evaluate vessels --data my_eyes --output my_eyes_judged[/dim]
     """
-    from hidiff import experiment
-    from hidiff.cli.judging import check_free, describe, find_cases, judge_into
-    from hidiff.models import FOLDER
-
-    use_threads(threads)
+    models = find_folds(model) if folds else [model]
+    head = read_head(models[0])
+    check_steps(changes, head.num_steps)
     if folds and split != "test":
         raise Mistake(
             f"--folds with the split {split}: each case of it trained some of the folds, so scores "
             "would be too good. Judge them on test."
         )
-    models = experiment.find_folds(model) if folds else [model]
-    file = experiment.open_model(models[0])
-    check_steps(changes, file.recipe.diffusion.num_steps)
-    if output is None and file.path.parent == FOLDER:
+    if output is None and head.path.parent == FOLDER:
         raise Mistake(f"{model} comes with HiDiff: say with --output where the results shall go.")
-    cases = find_cases(file, data, split, group)
     folder = output or (model if folds or model.is_dir() else model.parent) / split
     check_free(folder, overwrite)
+    if data is not None and not data.is_dir():
+        raise FileNotFoundError(f"no folder at {data} (--data). Check the path.")
+
+    from hidiff import experiment
+    from hidiff.cli.judging import describe, find_cases, judge_into
+
+    use_threads(threads)
+    file = experiment.open_model(models[0])
+    cases = find_cases(file, data, split, group)
     predictor = load_model(models if folds else model, device, segmentor_runtime, compiled)
     facts = describe(file, predictor, data, split, cases, changes)
     judge_into(

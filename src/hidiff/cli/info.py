@@ -12,7 +12,7 @@ from hidiff._version import __version__
 from hidiff.cli.models import format_dice
 from hidiff.cli.recipes import shipped_recipes
 from hidiff.cli.say import console, say
-from hidiff.models import FOLDER, ShippedModel, shipped_models
+from hidiff.models import FOLDER, ShippedModel, find_model, shipped_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +54,7 @@ def info(
     if model is None:
         show(describe_machine())
     else:
+        find_model(model)  # a misspelt name is refused before torch is imported
         show_model(model)
 
 

@@ -1,18 +1,18 @@
 """The images that `hidiff predict` is given: single ones, channels of one, folders of them."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hidiff.cli.errors import Mistake
-from hidiff.cli.say import warn
+from hidiff.cli.say import say, warn
+from hidiff.prediction.endings import file_names, stems_of
 
 if TYPE_CHECKING:
     from hidiff.images import Format, ImageFiles
 
-CHANNEL = re.compile(r"(.+)_\d{4}")  # nnU-Net's: a file a channel, CASE_0000, CASE_0001, ...
+MOST_NAMED = 5  # missing channels in one message
 
 
 @dataclass(frozen=True)
@@ -22,57 +22,93 @@ class Input:
     stem: str
     image: "ImageFiles"
     format: "Format"
+    missing: tuple[str, ...] = ()
+    """names of the channels that are not there; the image cannot be predicted without them"""
 
     @property
     def file(self) -> Path:
-        """The image's file, or that of its first channel."""
+        """Return the image's file, or that of its first channel."""
         return Path(self.image[0] if isinstance(self.image, tuple) else self.image)
 
+    def check_whole(self, channels: int) -> None:
+        """Raise DataError, naming the files, if channels of the image are missing."""
+        from hidiff.images import DataError
 
-def find_inputs(places: Sequence[Path]) -> list[Input]:
+        if self.missing:
+            raise DataError(
+                f"{self.file}: the model takes {channels} channels, but {self.stem} lacks "
+                f"{', '.join(self.missing[:MOST_NAMED])}. Add the missing files, or rename the "
+                "others if they are images of their own."
+            )
+
+
+def find_inputs(places: Sequence[Path], channels: int = 1) -> list[Input]:
     """Return the images given, and those in the folders given (not deeper), by name.
 
-    A folder of DICOM is one volume. Volumes that are called CASE_0000, CASE_0001 and so on are the
-    channels of one.
+    A folder of DICOM is one volume. What names that end in four digits mean is decided with the
+    number of `channels` that the model takes: see hidiff.images.names.
     """
     from hidiff.images import format_of
+    from hidiff.images.names import name_cases
 
-    inputs, channels = [], {}
-    for path in dict.fromkeys(_find_files(places)):
-        format = format_of(path)
-        stem = format.stem(path)
-        numbered = CHANNEL.fullmatch(stem) if format.numbers_channels else None
-        if numbered is None:
-            inputs.append(Input(stem, path, format))
-        else:
-            channels.setdefault((path.parent, numbered.group(1)), []).append(path)
-    for (_, stem), files in channels.items():
-        files = sorted(files)
-        image = files[0] if len(files) == 1 else tuple(files)
-        inputs.append(Input(stem, image, format_of(image)))
+    files = list(dict.fromkeys(_find_files(places)))
+    formats = {file: format_of(file) for file in files}
+    cases = name_cases(
+        files,
+        channels,
+        stem_of=lambda file: formats[file].stem(file),
+        holds_all=lambda file: _is_whole(file, formats[file], channels),
+    )
+    inputs = [Input(case.stem, case.image, formats[case.files[0]], case.missing) for case in cases]
     check_stems(inputs)
+    joined = [each for each in inputs if isinstance(each.image, tuple)]
+    if joined:
+        say(f"{len(joined)} images have a file for each of {channels} channels.", "dim")
+    if inputs and all(each.missing for each in inputs):
+        inputs[0].check_whole(channels)
     return inputs
+
+
+def _is_whole(file: Path, format: "Format", channels: int) -> bool:
+    """Return whether a file is an image of so many channels by itself.
+
+    A series of DICOM is, and a picture for a model of colour, as grey becomes colour there.
+    """
+    from hidiff.images import DataError
+    from hidiff.images.pictures import read_planes
+
+    if format.numbers_channels:
+        return False
+    if format.plural == "volumes" or channels == 3:
+        return True
+    try:
+        return len(read_planes(file)) == channels
+    except DataError:  # reported when it is predicted
+        return False
 
 
 def _find_files(places: Sequence[Path]) -> list[Path]:
     from hidiff.images import find_format
+    from hidiff.images.names import is_system_file
     from hidiff.images.pictures import ARRAYS, PICTURES
 
     found: list[Path] = []
     for place in places:
-        if place.is_file() or (find_format(place) is not None and place.is_dir()):
+        if place.name in ("", ".."):  # "." and ".." have the name of the folder that they mean
+            place = place.resolve()
+        if place.is_file() or (place.is_dir() and find_format(place) is not None):
             found.append(place)
         elif place.is_dir():
-            inside = sorted(place.iterdir())
-            files = [file for file in inside if file.is_file() and file.name[0] != "."]
+            inside = [file for file in sorted(place.iterdir()) if not is_system_file(file)]
+            files = [file for file in inside if file.is_file()]
             images = [file for file in files if find_format(file) is not None]
             if not images:
                 raise FileNotFoundError(
                     f"{place} holds no image ({', '.join(PICTURES + ARRAYS)}) and no volume. "
-                    "Folders below it are not looked into: name them too."
+                    "Folders below it are not searched: name them too."
                 )
             if len(files) > len(images):
-                warn(f"{len(files) - len(images)} files of {place} are no images: passed over.")
+                warn(f"{len(files) - len(images)} files of {place} are no images: skipped.")
             found += images
         else:
             raise FileNotFoundError(f"nothing lies at {place}. Check the path.")
@@ -91,14 +127,20 @@ def check_stems(inputs: Sequence[Input]) -> None:
             )
 
 
+def check_output(output: Path) -> None:
+    """Raise FileExistsError if the output folder cannot be one, because it is a file."""
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"--output {output} is a file. Choose a folder.")
+
+
 def check_free(output: Path, inputs: Sequence[Input], formats: Sequence[str]) -> None:
     """Raise FileExistsError if a result is there already, before any work is done."""
-    from hidiff.prediction.writers import WRITERS
-
-    taken = set().union(*(WRITERS[format].taken(output) for format in formats))
+    names = file_names(output)
+    taken = set().union(*(stems_of(names, format) for format in formats))
     stems = [image.stem for image in inputs if image.stem in taken]
     if stems:
         raise FileExistsError(
             f"{output} holds results of {len(stems)} of these {len(inputs)} images already, "
-            f"{stems[0]} among them. Replace them with --overwrite, or choose another --output."
+            f"{stems[0]} among them. Do the others with --continue, replace all with --overwrite, "
+            "or choose another --output."
         )

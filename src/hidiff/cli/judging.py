@@ -22,6 +22,7 @@ from hidiff.evaluation.studies import CalibrationStudy, SizeStudy
 from hidiff.metrics import Summary, write_review
 from hidiff.metrics.table import MEAN
 from hidiff.prediction import Prediction, Predictor
+from hidiff.report.files import REVIEW_FILE, SIZE_FILES, result_files
 from hidiff.report.format import (
     format_interval,
     format_mean,
@@ -31,9 +32,6 @@ from hidiff.report.format import (
     shown_classes,
 )
 from hidiff.report.results import (
-    REVIEW_FILE,
-    SIZE_FILES,
-    result_files,
     review_cases,
     write_reliability,
     write_sizes,
@@ -74,15 +72,6 @@ def find_cases(
             warn(f"{sentence}. --group says whose files are whose.")
     splitting = Splitting(fractions=(train, validation, test), group=group)
     return load_split("folder", data, split, splitting=splitting)
-
-
-def check_free(folder: Path, overwrite: bool) -> None:
-    """Raise FileExistsError if the results of another evaluation would be lost."""
-    if result_files(folder) and not overwrite:
-        raise FileExistsError(
-            f"{folder} holds an evaluation already. Replace it with --overwrite, or write beside "
-            "it with --output."
-        )
 
 
 def describe(

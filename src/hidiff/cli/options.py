@@ -82,9 +82,40 @@ Folds = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
 
+Continue = Annotated[
+    bool,
+    typer.Option(
+        "--continue", help="Do only the images whose results are missing or unfinished in OUTPUT."
+    ),
+]
+Probability = Annotated[
+    bool,
+    typer.Option(
+        "--probability",
+        help="Write the probability of each class of volumes too, which takes 2 bytes a voxel and "
+        "class; beside a DICOM SEG as NIfTI.",
+    ),
+]
+Uncertainty = Annotated[
+    bool,
+    typer.Option(
+        "--uncertainty",
+        help="Write the uncertainty of volumes too, which takes 2 bytes a voxel; beside a DICOM "
+        "SEG as NIfTI.",
+    ),
+]
+Overlay = Annotated[
+    bool,
+    typer.Option(
+        "--overlay",
+        help="Write CASE_overlay.png: the classes' contours on the image, and the uncertainty in "
+        "colour; of volumes the slices that hold most.",
+    ),
+]
+
 
 def use_threads(threads: int | None) -> None:
-    """Let torch use so many threads."""
+    """Let torch use that many threads."""
     if threads is not None:
         import torch
 
@@ -92,7 +123,7 @@ def use_threads(threads: int | None) -> None:
 
 
 def choose_device(device: Device) -> "torch.device":
-    """The device of a choice. Raises Mistake where there is no such one."""
+    """Return the device of a choice. Raises Mistake if this machine has none of that kind."""
     import torch
 
     if device is Device.CUDA and not torch.cuda.is_available():
@@ -107,8 +138,9 @@ def choose_device(device: Device) -> "torch.device":
 def load_model(
     path: Path | Sequence[Path], device: Device, segmentor_runtime: Runtime, compiled: bool
 ) -> "Predictor":
-    """The model as these options want it; what it says of itself is told, and an export too, as
-    that takes its time.
+    """Return the model as these options want it.
+
+    Prints the model's own notice, and the seconds of an export, which can take long.
     """
     from hidiff import experiment, weights
 

@@ -9,6 +9,7 @@ import typer
 from hidiff.cli.errors import Mistake
 from hidiff.cli.options import Overwrite
 from hidiff.cli.say import say
+from hidiff.models import read_head
 
 DEFAULT_NAME = "packed.safetensors"
 
@@ -65,16 +66,18 @@ def pack(
     hidiff pack runs/drive --steps 5 --condition-storage int8 --output drive_small.safetensors
     hidiff pack runs/drive --condition-storage half --segmentor-storage half[/dim]
     """
+    head = read_head(model)
+    output = output or head.path.with_name(DEFAULT_NAME)
+    if output.suffix != ".safetensors":
+        raise Mistake(f"--output {output}: give a name that ends in .safetensors.")
+    if output.exists() and not overwrite:
+        raise FileExistsError(f"{output} exists already. Replace it with --overwrite.")
+
     from hidiff import experiment, export
     from hidiff.diffusion import subset
 
     file = experiment.open_model(model)
     check_packable(file)
-    output = output or file.path.with_name(DEFAULT_NAME)
-    if output.suffix != ".safetensors":
-        raise Mistake(f"--output {output}: give a name that ends in .safetensors.")
-    if output.exists() and not overwrite:
-        raise FileExistsError(f"{output} exists already. Replace it with --overwrite.")
     recipe, num_steps = file.recipe, file.recipe.diffusion.num_steps
     if steps is not None and steps > num_steps:
         raise Mistake(

@@ -7,12 +7,13 @@ from typing import Any
 
 from rich.table import Table
 
+from hidiff.cli.changed_plan import changed_choices
 from hidiff.cli.progress import progress_bar
 from hidiff.cli.recipes import find_recipe
 from hidiff.cli.say import console, say
 from hidiff.datasets import Splitting
 from hidiff.experiment import RECIPE_FILE
-from hidiff.plan import Plan, look_at, run_name
+from hidiff.plan import Choice, Plan, look_at, run_name
 from hidiff.recipe import (
     Recipe,
     RecipeError,
@@ -46,8 +47,9 @@ def plan_folder(folder: Path, changes: Sequence[str]) -> Recipe:
             return lambda: bar.advance(task)
 
         plan = look_at(folder, splitting, begin, known=labels)
-    console.print(plan_table(plan))
-    return change_recipe(plan.recipe, changes)
+    recipe = change_recipe(plan.recipe, changes)
+    console.print(plan_table(plan, changed_choices(plan, recipe, changes)))
+    return recipe
 
 
 def given_settings(changes: Sequence[str]) -> tuple[Splitting, dict[str, Any]]:
@@ -71,8 +73,9 @@ def save_recipe(recipe: Recipe, output: Path, *, overwrite: bool) -> None:
     say(f"Train:  hidiff train {shlex.quote(str(file))}")
 
 
-def plan_table(plan: Plan) -> Table:
+def plan_table(plan: Plan, choices: Sequence[Choice]) -> Table:
+    """Return the table of a plan's choices, with the reason of each."""
     table = Table("setting", "value", "because", title=f"Plan for {plan.recipe.data.path}")
-    for choice in plan.choices:
+    for choice in choices:
         table.add_row(choice.setting, choice.value, choice.reason)
     return table

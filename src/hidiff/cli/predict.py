@@ -5,30 +5,29 @@ from typing import Annotated
 
 import typer
 
-from hidiff.cli.inputs import check_free, find_inputs
+from hidiff.cli.errors import Mistake
 from hidiff.cli.options import (
     Compiled,
+    Continue,
     Device,
     DeviceOption,
     Folds,
     ModelArgument,
+    Overlay,
     Overwrite,
+    Probability,
     Runtime,
     SegmentorRuntime,
     Threads,
+    Uncertainty,
     load_model,
     use_threads,
 )
-from hidiff.cli.predicting import (
-    Format,
-    Unreadable,
-    choose_formats,
-    predict_image,
-    report,
-)
+from hidiff.cli.predicting import Choices, Format, prepare_batch
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
-from hidiff.cli.progress import progress_bar
-from hidiff.cli.say import warn
+from hidiff.cli.say import say, warn
+from hidiff.models import find_folds, read_head
+from hidiff.prediction.endings import Extras
 
 
 @with_prediction_settings
@@ -38,8 +37,8 @@ def predict(
         list[Path],
         typer.Argument(
             metavar="INPUT...",
-            help="Images, volumes, and folders of them. A folder of DICOM is one volume; files "
-            "CASE_0000, CASE_0001, ... are its channels.",
+            help="Images, volumes, and folders of them. A folder of DICOM is one volume. For a "
+            "model of several channels, CASE_0000, CASE_0001, ... are those of one image.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", help="The folder to write to.")] = Path(
@@ -49,18 +48,16 @@ def predict(
         list[Format] | None,
         typer.Option(
             "--format",
-            help="Can be repeated. png, tiff, npz of images (left out: png); nifti, npz, dicom of "
-            "volumes (left out: dicom, as DICOM SEG, of DICOM; nifti of others).",
+            help="Can be repeated. Images become png, tiff or npz (left out: png); volumes nifti, "
+            "npz or, if they are DICOM, dicom (left out: DICOM SEG for DICOM, else nifti).",
         ),
     ] = None,
-    probability: Annotated[
-        bool, typer.Option("--probability", help="Of volumes too: 2 bytes a voxel and class.")
-    ] = False,
-    uncertainty: Annotated[
-        bool, typer.Option("--uncertainty", help="Of volumes too: 2 bytes a voxel.")
-    ] = False,
+    probability: Probability = False,
+    uncertainty: Uncertainty = False,
+    overlay: Overlay = False,
     folds: Folds = False,
     overwrite: Overwrite = False,
+    go_on: Continue = False,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     segmentor_runtime: SegmentorRuntime = Runtime.TORCH,
@@ -70,41 +67,36 @@ def predict(
 ) -> None:
     """Write labels, probability and uncertainty of images and volumes, on their own grid.
 
-    An image that does not read is named at the end, with exit code 1 (2 if none could be done);
-    all others are done.
+    An image that fails is named at the end, with exit code 1 (2 if none could be done), and all
+    others are done. Two runs into one folder share the images. docs/outputs.md says what each
+    file holds.
 
-    [dim]hidiff predict vessels eye.jpg --lit-view
+    [dim]hidiff predict vessels eye.jpg --lit-view --overlay
     hidiff predict runs/drive eye.png --output masks
     hidiff predict runs/drive eyes/ --output masks --samples 4 --format npz --format png
+    hidiff predict runs/drive eyes/ --output masks --continue
     hidiff predict runs/acdc Dataset027_ACDC/imagesTs --output masks --uncertainty
     hidiff predict runs/ct dicom_folder/ --output masks --format dicom --format nifti[/dim]
     """
-    images = find_inputs(inputs)
-    chosen = {each.stem: choose_formats(each, formats or ()) for each in images}
-    if not overwrite:
-        for kinds in set(chosen.values()):
-            check_free(output, [each for each in images if chosen[each.stem] == kinds], kinds)
-
-    from hidiff import experiment
+    models = find_folds(model) if folds else [model]
+    head = read_head(models[0])
+    if head.takes_priors:
+        raise Mistake(
+            f"{model} refines the masks of another model, which must come with each image. Use "
+            f"hidiff refine {model} INPUT... --prior FOLDER --output {output}."
+        )
+    check_steps(changes, head.num_steps)
+    extras = Extras(probability, uncertainty, overlay)
+    choices = Choices(output, formats or (), extras, overwrite, go_on)
+    batch = prepare_batch(head, inputs, choices)
+    if batch.is_finished:
+        return
+    if batch.writes_soft_maps_as_nifti:
+        say("A DICOM SEG holds labels only: the soft maps are written beside it as NIfTI.")
 
     use_threads(threads)
-    models = experiment.find_folds(model) if folds else model
-    predictor = load_model(models, device, segmentor_runtime, compiled)
+    predictor = load_model(models if folds else model, device, segmentor_runtime, compiled)
     if not predictor.refines:
         warn(f"{model} has no trained refiner: the segmentor's own masks are written.")
     check_steps(changes, predictor.hybrid.schedule.num_steps)
-    keep = {"probability": probability, "uncertainty": uncertainty, "overwrite": overwrite}
-    failures = []
-    with progress_bar() as bar:
-        task = bar.add_task("predicting", total=len(images))
-        for number, each in enumerate(images):
-            try:
-                predict_image(
-                    predictor, each, output, chosen[each.stem], keep, changes,
-                    lambda share, number=number: bar.update(task, completed=number + share),
-                )  # fmt: skip
-            except Unreadable as error:
-                named = str(each.file) in str(error)
-                failures.append(str(error) if named else f"{each.file}: {error}")
-            bar.update(task, completed=number + 1)
-    report(failures, len(images), output)
+    batch.run(predictor, changes)

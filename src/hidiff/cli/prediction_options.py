@@ -38,10 +38,10 @@ def with_prediction_settings(command: Callable[..., None]) -> Callable[..., None
     return run
 
 
-def check_steps(changes: Mapping[str, Any], num_steps: int) -> None:
-    """Raise Mistake for more steps than the `num_steps` of a model's diffusion."""
+def check_steps(changes: Mapping[str, Any], num_steps: int | None) -> None:
+    """Raise Mistake for more steps than the `num_steps` of a model's diffusion, if it is known."""
     steps = changes.get("steps")
-    if steps is not None and steps > num_steps:
+    if steps is not None and num_steps is not None and steps > num_steps:
         raise Mistake(
             f"--steps {steps}, but this model was trained with T = {num_steps} steps. "
             f"Use 1 to {num_steps}."

@@ -12,14 +12,16 @@ from hidiff import weights
 from hidiff.cli.errors import Mistake
 from hidiff.cli.options import Device, choose_device
 from hidiff.cli.say import error_console, say, warn
+from hidiff.cli.stopping import INTERRUPTED, TERMINATED
 from hidiff.datasets.splits import SPLITS
 from hidiff.experiment import MODELS, Experiment, train_experiment
 from hidiff.recipe import Recipe, make_recipe
-from hidiff.report.results import result_files
+from hidiff.report.files import result_files
+from hidiff.segmentors import FILES
+from hidiff.training import TrainingStopped
 from hidiff.training.state import find_state, has_state
 
 BOARD = "tensorboard"
-INTERRUPTED = 130  # exit code, as shells have it for Ctrl-C
 # Settings that cannot change when a run goes on; such a run would be another experiment.
 FIXED = (
     "seed", "labels", "segmentor", "refiner", "diffusion", "training.arm", "training.segmentor"
@@ -35,7 +37,7 @@ def train_into(
     overwrite: bool,
     device: Device,
 ) -> Experiment:
-    """Train in a folder. `words` are the command's own, and are shown to resume it after Ctrl-C.
+    """Train in a folder. `words` are the command's own, shown to resume it after it is stopped.
 
     Raises FileExistsError for a run that would be lost, and Mistake for one that cannot go on as
     this recipe says.
@@ -53,6 +55,10 @@ def train_into(
         how = go_on if has_state(folder) else "Nothing was saved yet."
         error_console.print(f"Stopped. {how}", soft_wrap=True, markup=False)
         raise typer.Exit(INTERRUPTED) from None
+    except TrainingStopped as stop:
+        text = f"{stop}, which is saved. Go on with: hidiff train {words} --resume"
+        error_console.print(text, soft_wrap=True, markup=False)
+        raise typer.Exit(TERMINATED) from None
     return experiment
 
 
@@ -63,8 +69,12 @@ def say_what_is_next(experiment: Experiment) -> None:
     folder = experiment.folder
     models = [name for name in MODELS if (folder / name).is_file()]
     say(f"Models: {folder}: {', '.join(models)}")
-    say(f"Judge:  hidiff evaluate {shlex.quote(str(folder))}")
-    say(f"Use:    hidiff predict {shlex.quote(str(folder))} IMAGES --output masks")
+    run = shlex.quote(str(folder))
+    say(f"Judge:  hidiff evaluate {run}")
+    if experiment.recipe.segmentor.name == FILES:
+        say(f"Use:    hidiff refine {run} IMAGES --prior PRIORS --output masks")
+    else:
+        say(f"Use:    hidiff predict {run} IMAGES --output masks")
 
 
 def make_room(experiment: Experiment, *, overwrite: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hidiff.cli.options import Changes, Device, DeviceOption, Overwrite, Threads, use_threads
+from hidiff.cli.recipes import find_recipe
 
 
 def train(
@@ -62,6 +63,11 @@ def train(
     hidiff train recipes/drive.yaml --set refiner.width=32 --set name=wider
     hidiff train recipes/drive.yaml --fold 0[/dim]
     """
+    if not recipe.is_dir():
+        find_recipe(recipe)  # a misspelt name is refused before torch is imported
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"--output {output} is a file. Choose a folder.")
+
     from hidiff.cli.planning import find_or_plan, save_recipe
     from hidiff.recipe import choose_fold
 

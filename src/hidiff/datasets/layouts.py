@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hidiff.datasets.case import Case, MissingSplit
+from hidiff.datasets.channels import join_channels
 from hidiff.datasets.find import (
     find_files,
     find_folders,
@@ -84,6 +85,7 @@ def list_folder(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     """images/, masks/, perhaps fields_of_view/, matched by stem; split by lists, else by seed."""
     images = find_images(root / "images")
     masks = find_masks(root / "masks")
+    images = join_channels(images, masks)
     has_fields = (root / "fields_of_view").is_dir()
     fields = find_images(root / "fields_of_view") if has_fields else None
     cases = pair(images, masks, fields, group_of=splitting.group_of)

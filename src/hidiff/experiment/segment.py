@@ -9,6 +9,7 @@ import torch
 from hidiff.experiment.model import Model, load
 from hidiff.images import GivenImage, find_format, format_of, name_of
 from hidiff.prediction import Prediction
+from hidiff.prediction.endings import file_names, stems_of
 from hidiff.prediction.writers import WRITERS, write_prediction
 
 
@@ -89,7 +90,8 @@ def _check_free(
 ) -> None:
     """Raise FileExistsError if a file of these names is there, before any work is done."""
     chosen = (formats,) if isinstance(formats, str) else tuple(formats)
-    taken = {name: format.taken(output) for name, format in WRITERS.items()}
+    files = file_names(output)
+    taken = {format: stems_of(files, format) for format in WRITERS}
     for image, name in zip(images, names, strict=True):
         usual = tuple(WRITERS)
         if isinstance(image, str | Path | tuple):

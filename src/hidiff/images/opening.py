@@ -55,7 +55,8 @@ def open_image(
 ) -> Image:
     """Return an image of that many channels, in whatever form it is given.
 
-    `nan` says what NaN in a volume's file means. `spacing_mm` or `affine` make a volume of an array; everything else knows its own.
+    `nan` says what NaN in a volume's file means. `spacing_mm` or `affine` make a volume of an
+    array; everything else knows its own.
     Raises ValueError for an image that does not fit.
     """
     if isinstance(image, np.ndarray) or _is_tensor(image):

@@ -18,9 +18,9 @@ from hidiff.images import Intensity, read_image
 from hidiff.metrics import Summary
 from hidiff.prediction.prediction import Prediction
 from hidiff.prediction.predictor import Predictor
+from hidiff.report.files import PICTURES
 from hidiff.report.pictures import CasePicture, case_png, steps_png, write_png
 from hidiff.report.report import write_report
-from hidiff.report.results import PICTURES
 
 
 def write_illustrated_report(

@@ -1,7 +1,6 @@
 """Pictures of single cases: what was seen, what was said, where it is wrong, and every step.
 
-Colours are from Okabe and Ito's palette, which people with any colour vision can tell apart
-(https://jfly.uni-koeln.de/color/).
+The colours of the classes are those of the overlays that prediction writes.
 """
 
 import io
@@ -16,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from hidiff.prediction.writers.overlay import CLASSES
 from hidiff.weights import atomic_write
 
 Rgb = UInt8[np.ndarray, "h w 3"]
@@ -25,15 +25,6 @@ Trace = Sequence[tuple[int, Shaped[np.ndarray, "k h w"], Shaped[np.ndarray, "k h
 DARK = (22, 24, 29)  # the background of every label picture
 ONE_CLASS = (240, 240, 240)
 FAINT = (96, 99, 106)
-CLASSES = (
-    (230, 159, 0),  # orange
-    (86, 180, 233),  # sky blue
-    (0, 158, 115),  # green
-    (240, 228, 66),  # yellow
-    (204, 121, 167),  # purple
-    (0, 114, 178),  # blue
-    (213, 94, 0),  # vermillion
-)
 DIFFERENCES = {
     "found": (190, 190, 190),
     "too much": (230, 97, 0),

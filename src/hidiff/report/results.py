@@ -8,22 +8,13 @@ from hidiff.evaluation.chosen import case_scores
 from hidiff.evaluation.studies import KINDS, CalibrationStudy, SizeStudy
 from hidiff.metrics import Review, Summary, flag_for_review, summarise, write_csv, write_json
 from hidiff.metrics.table import Row
+from hidiff.report.files import (
+    RELIABILITY_FILE,
+    SIZE_FILES,
+    TABLE_FILES,
+)
 from hidiff.report.format import markdown_bands, markdown_table
 from hidiff.weights import atomic_write
-
-TABLE_FILES = ("rows.csv", "summary.json", "table.md")
-REVIEW_FILE = "review.csv"
-RELIABILITY_FILE = "reliability.csv"
-SIZE_FILES = ("sizes.csv", "sizes.md")
-REPORT = "report.html"
-PICTURES = "pictures"
-
-
-def result_files(folder: Path) -> list[Path]:
-    """Return the files of an evaluation that lie in a folder."""
-    files = (*TABLE_FILES, *SIZE_FILES, REVIEW_FILE, RELIABILITY_FILE, REPORT)
-    named = [folder / name for name in files]
-    return [*filter(Path.is_file, named), *sorted((folder / PICTURES).glob("*.png"))]
 
 
 def write_tables(folder: Path, rows: Sequence[Row]) -> Summary:

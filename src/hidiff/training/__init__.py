@@ -2,11 +2,13 @@
 
 from hidiff.training.budget import Budget, count_flops, plan_stages
 from hidiff.training.ema import EMA
+from hidiff.training.finite import NotFiniteError
 from hidiff.training.settings import TrainingSettings
 from hidiff.training.stages import Stage, stage2_of
 from hidiff.training.state import load_model, save_model
 from hidiff.training.steps import Batch
-from hidiff.training.trainer import NotFiniteError, Trainer
+from hidiff.training.stopping import TrainingStopped
+from hidiff.training.trainer import Trainer
 
 __all__ = [
     "EMA",
@@ -16,6 +18,7 @@ __all__ = [
     "Stage",
     "Trainer",
     "TrainingSettings",
+    "TrainingStopped",
     "count_flops",
     "load_model",
     "plan_stages",

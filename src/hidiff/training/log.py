@@ -1,4 +1,4 @@
-"""What a run tells while it goes: a progress bar, rows of metrics.jsonl, TensorBoard."""
+"""The log of a run: a progress bar or lines, rows of metrics.jsonl, TensorBoard."""
 
 import importlib.util
 import json
@@ -13,6 +13,7 @@ from hidiff.training.state import Progress
 from hidiff.weights import atomic_write
 
 METRICS_FILE = "metrics.jsonl"
+LINE_SECONDS = 30.0  # between lines of a run whose output goes to a file, where no bar moves
 
 
 class RunLog:
@@ -64,34 +65,57 @@ class RunLog:
                 self._board.add_scalar(f"{stage}/{kind}/{name}", value, step)
 
     def begin(self, stage: str, step: int, total: int) -> None:
-        """A stage begins: a new bar."""
+        """Begin a stage with a bar of its own; without a terminal, with a line."""
         if self.silent:
+            return
+        self._stage, self._first, self._step, self._total = stage, step, step, total
+        self._losses = ""
+        self._begun = self._said = time.monotonic()
+        if not self._bar.console.is_terminal:
+            self.say(f"{stage}: step {step} of {total}")
             return
         self._task = self._bar.add_task(stage, total=total, completed=step, losses="")
         self._bar.start()
 
     def advance(self, losses: dict[str, float]) -> None:
-        """One step is done; the latest losses, if they were looked at. The bar has room for those
-        of the networks, metrics.jsonl for their parts too."""
+        """Count a step, and show the latest losses of the networks, if they were computed.
+
+        metrics.jsonl has the parts of the losses too. Without a terminal a line comes now and then.
+        """
         if self.silent:
             return
-        self._bar.advance(self._task)
+        self._step += 1
         if losses:
-            shown = "  ".join(
+            self._losses = "  ".join(
                 f"{name} {losses[name]:.3f}" for name in ("refiner", "segmentor") if name in losses
             )
-            self._bar.update(self._task, losses=shown)
+        if self._bar.console.is_terminal:
+            self._bar.update(self._task, completed=self._step, losses=self._losses)
+        elif time.monotonic() - self._said > LINE_SECONDS:
+            self._said = time.monotonic()
+            self.say(self._line())
+
+    def _line(self) -> str:
+        """Return how far the stage is, how fast it goes, and when it ends if it goes on so."""
+        seconds = (time.monotonic() - self._begun) / (self._step - self._first)
+        minutes = seconds * (self._total - self._step) / 60
+        losses = f", {self._losses}" if self._losses else ""
+        return (
+            f"{self._stage}: step {self._step} of {self._total}{losses}, {seconds:.2g} s a step, "
+            f"about {max(minutes, 1):.0f} min left in this stage"
+        )
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """Print a line, above the bar if there is one."""
         if not self.silent:
-            self._bar.console.print(text)
+            self._bar.console.print(text, soft_wrap=True, markup=False)
 
     def close(self) -> None:
         """Stop the bar and close the files."""
         if self.silent:
             return
-        self._bar.stop()
+        if self._bar.console.is_terminal:
+            self._bar.stop()
         if self._file is not None:
             self._file.close()
         if self._board is not None:
@@ -99,7 +123,7 @@ class RunLog:
 
 
 def _rows_until(path: Path, progress: Progress) -> list[str]:
-    """The lines that a run had written when it stood at `progress`."""
+    """Return the lines that a run had written when it stood at `progress`."""
     if not path.is_file():
         return []
     kept, reached = [], False

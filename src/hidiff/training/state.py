@@ -33,6 +33,8 @@ class Progress:
     ema_updates: int = 0
     seconds: float = 0.0
     """wall time of the run"""
+    unvalidated: bool = False
+    """whether the validation that is due at this step was broken off"""
 
 
 def save_model(

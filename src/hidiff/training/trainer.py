@@ -1,7 +1,7 @@
 """The training loop: stage after stage, with checkpoints and validation."""
 
 import json
-import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,12 +15,14 @@ from hidiff.training import state
 from hidiff.training.budget import Budget, plan_stages
 from hidiff.training.conditions import KEY, conditions
 from hidiff.training.ema import EMA
+from hidiff.training.finite import check_finite
 from hidiff.training.log import RunLog
 from hidiff.training.resume import Resumed, check_together, find_resumed, set_aside_unreadable
 from hidiff.training.settings import TrainingSettings
 from hidiff.training.stages import REFINER, SEGMENTOR, Half, Part, Stage
 from hidiff.training.state import STATE_FILE, Progress
 from hidiff.training.steps import Batch, draw_noise
+from hidiff.training.stopping import StopSignal, TrainingStopped
 
 if TYPE_CHECKING:  # a checkpoint is loaded through this package, and needs no Accelerate
     import accelerate
@@ -30,10 +32,7 @@ if TYPE_CHECKING:  # a checkpoint is loaded through this package, and needs no A
 Batches = Callable[[str, int], Iterator[Batch]]
 # (hybrid in eval mode, stage) -> numbers; the best model has the highest "score"
 Validate = Callable[[HybridSegmentor, Stage], dict[str, float]]
-
-
-class NotFiniteError(RuntimeError):
-    """A loss or gradient is NaN or infinite; the message names step, cases and last checkpoint."""
+SAVE_SECONDS = 180.0  # a checkpoint at least so often, however long a step takes
 
 
 class Trainer:
@@ -70,6 +69,7 @@ class Trainer:
         }  # fmt: skip
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.last_good: Path | None = None
+        self.stop = StopSignal()
 
     @property
     def stages(self) -> dict[Stage, int]:
@@ -84,7 +84,8 @@ class Trainer:
         """Train all stages and return the last model's file.
 
         With `resume` the run goes on from its last state, if there is one. Raises NotFiniteError
-        for a loss or gradient that is NaN or infinite.
+        for a loss or gradient that is NaN or infinite, and TrainingStopped after SIGTERM, once the
+        step is finished and a checkpoint written.
         """
         stages = list(self.stages)
         if not stages:
@@ -103,10 +104,12 @@ class Trainer:
         set_aside_unreadable(self.folder, resumed, self.accelerator)
         self.log = RunLog(self.folder, progress, silent=not self.accelerator.is_main_process)
         first = names.index(progress.stage) if progress else 0
+        self._saved_at = time.monotonic()
         try:
-            for stage in stages[first:]:
-                self._run_stage(stage, resumed)
-                resumed = None
+            with self.stop:
+                for stage in stages[first:]:
+                    self._run_stage(stage, resumed)
+                    resumed = None
         finally:
             self.log.close()
         return self._model_file(stages[-1])
@@ -127,6 +130,8 @@ class Trainer:
             self.last_good = self._model_file(stage)
             state.load_state(resumed.file, self.saved_networks, self.optimizers)
             self.ema.num_updates = progress.ema_updates
+            if progress.unvalidated:
+                self._validate(stage, progress)
         else:
             progress = Progress(stage.name, 0)
             self.log.row("plan", stage.name, 0, steps=total, flops=self.flops(stage))
@@ -142,10 +147,22 @@ class Trainer:
                 self.log.row("train", stage.name, progress.step, **numbers)
             self.log.advance(numbers)
             ended = progress.step == total
-            if self.validate and (ended or progress.step % self.settings.validate_every == 0):
+            if ended or progress.step % self.settings.validate_every == 0:
                 self._validate(stage, progress)
-            if ended or progress.step % self.settings.save_every == 0:
+            stop, late = self._any_process(
+                self.stop.asked, time.monotonic() - self._saved_at > SAVE_SECONDS
+            )
+            if ended or stop or late or progress.step % self.settings.save_every == 0:
                 self._save(stage, progress)
+            if stop and not (ended and stage is list(self.stages)[-1]):
+                raise TrainingStopped(f"Stopped by SIGTERM after {stage.name} step {progress.step}")
+
+    def _any_process(self, *flags: bool) -> list[bool]:
+        """Return for each flag whether it is set in any process, so that all act alike."""
+        if self.accelerator.num_processes == 1:
+            return list(flags)
+        here = torch.tensor([flags], device=self.accelerator.device)
+        return self.accelerator.gather(here).any(dim=0).tolist()  # pyright: ignore[reportAttributeAccessIssue]
 
     def prepare(self, stage: Stage) -> None:
         """Wrap a stage's networks for the processes, with fresh optimizers."""
@@ -171,7 +188,7 @@ class Trainer:
             last = number == self.settings.accumulation - 1
             for networks, losses in self._halves(stage, part):
                 loss = losses.pop("loss")
-                self._check_finite("the loss is", loss, part.batch, stage, step)
+                check_finite("the loss is", loss, part.batch, stage, step, self.last_good)
                 self.accelerator.backward(loss / self.settings.accumulation)
                 if last:
                     for network in networks:
@@ -210,23 +227,13 @@ class Trainer:
     def _move(self, name: str, batch: Batch, stage: Stage, step: int) -> None:
         network = self.networks[name]
         norm = self.accelerator.clip_grad_norm_(network.parameters(), self.settings.clip_norm)
-        # else the weights become NaN now, and a checkpoint may be written before the loss shows it
-        self._check_finite(f"the norm of the {name}'s gradient is", norm, batch, stage, step)
+        # before the weights become NaN, and perhaps a checkpoint of them
+        what = f"the norm of the {name}'s gradient is"
+        check_finite(what, norm, batch, stage, step, self.last_good)
         self.optimizers[name].step()
         self.optimizers[name].zero_grad()
         if name == REFINER:
             self.ema.update(self.hybrid.refiner)
-
-    def _check_finite(
-        self, what: str, value: Tensor | None, batch: Batch, stage: Stage, step: int
-    ) -> None:
-        if value is not None and not math.isfinite(value.item()):
-            raise NotFiniteError(
-                f"{what} {value.item()} at step {step + 1} of {stage.name}, on the cases "
-                f"{', '.join(batch.names)}. "
-                + (f"The last good checkpoint is {self.last_good}. " if self.last_good else "")
-                + "Look at these images and masks, or lower the learning rate."
-            )
 
     def _set_rates(self, stage: Stage, step: int, total: int) -> None:
         """Let the rates fall from the stage's first step to its last."""
@@ -236,11 +243,17 @@ class Trainer:
                 group["lr"] = rate
 
     def _validate(self, stage: Stage, progress: Progress) -> None:
-        assert self.validate is not None
+        """Validate; after SIGTERM only note that it is to be done when the run goes on."""
+        if self.validate is None:
+            return
         if self.accelerator.is_main_process:
             mode = self.hybrid.segmentor.training
-            numbers = self.validate(self.predicting().eval(), stage)
+            progress.unvalidated, numbers = True, {}
+            with self.stop.leaving():
+                numbers = self.validate(self.predicting().eval(), stage)
+                progress.unvalidated = False
             self.hybrid.segmentor.train(mode)
+        if self.accelerator.is_main_process and not progress.unvalidated:
             self.log.row("validation", stage.name, progress.step, **numbers)
             shown = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
             self.log.say(f"{stage.name} step {progress.step}: {shown}")
@@ -274,6 +287,7 @@ class Trainer:
             metadata = {**self.metadata, KEY: json.dumps(self._conditions())}
             state.save_state(path, progress, self.saved_networks, self.optimizers, metadata)
         self.last_good = self._model_file(stage)
+        self._saved_at = time.monotonic()
         self.accelerator.wait_for_everyone()
 
     def _model_file(self, stage: Stage) -> Path:

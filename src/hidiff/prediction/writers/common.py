@@ -17,13 +17,8 @@ class PredictionFormat:
 
     ending: str
     files: Callable[[Prediction, bool], Files]
-    """of a prediction, with its uncertainty where that is asked for"""
-
-    def taken(self, folder: Path) -> set[str]:
-        """Return the stems of all predictions of this format in a folder."""
-        names = [file.name for file in folder.iterdir()] if folder.is_dir() else []
-        stems = [name.removesuffix(self.ending) for name in names if name.endswith(self.ending)]
-        return {re.sub(r"_labels(_.*)?$", "", stem) for stem in stems}
+    """lists the files of a prediction, with its uncertainty where that is asked for; the labels
+    come first, and appear last"""
 
 
 def plane_stems(names: Sequence[str]) -> list[str]:

@@ -11,19 +11,25 @@ from jaxtyping import UInt8
 from hidiff._version import __version__
 from hidiff.extras import import_extra
 from hidiff.images import DataError, dicom_slices, first_file
+from hidiff.prediction.endings import ENDINGS
 from hidiff.prediction.prediction import Prediction
 from hidiff.prediction.writers.common import Files, PredictionFormat
 from hidiff.prediction.writers.dicom_tags import complete_headers
+from hidiff.prediction.writers.nifti import soft_nifti_files
 
 SCHEME = "99HIDIFF"  # of codes: the user's class names stand in no terminology that we know of
 
 
 def dicom_files_of(prediction: Prediction, uncertainty: bool) -> Files:
-    """Write labels as one DICOM SEG, which refers to the series that the image was read from."""
+    """Write labels as one DICOM SEG, which refers to the series that the image was read from.
+
+    A SEG holds no soft maps of ours: those that are kept or asked for become NIfTI beside it.
+    """
     source, labels = prediction.source, prediction.labels
     assert source is not None
     series, names = first_file(source), prediction.classes.class_names
     yield ".dcm", lambda path: write_dicom_seg(path, labels, names, series)
+    yield from soft_nifti_files(prediction, uncertainty)
 
 
 def write_dicom_seg(
@@ -94,4 +100,4 @@ def _describe(highdicom: Any, number: int, name: str) -> Any:
     )
 
 
-DICOM = PredictionFormat(".dcm", dicom_files_of)
+DICOM = PredictionFormat(ENDINGS["dicom"], dicom_files_of)

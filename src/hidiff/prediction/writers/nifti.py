@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from hidiff.images import first_file, open_nifti
+from hidiff.prediction.endings import ENDINGS
 from hidiff.prediction.prediction import Prediction
 from hidiff.prediction.writers.common import Files, PredictionFormat, plane_stems
 
@@ -25,27 +26,39 @@ if TYPE_CHECKING:  # imported when a NIfTI is written: all others do without it
 def nifti_files(prediction: Prediction, uncertainty: bool) -> Files:
     """Write labels, probability where it was kept, and uncertainty where it is asked for."""
     header = _header(prediction)
-
-    def write(values: Shaped[np.ndarray, "x y z *time"]) -> Callable[[Path], None]:
-        return lambda path: _write_nifti(path, values, header)
-
-    labels, probability = prediction.labels, prediction.probability
-    planes = plane_stems(prediction.classes.plane_names)
+    labels = prediction.labels
     if prediction.classes.written_values is not None:
-        yield ".nii.gz", write(prediction.classes.to_file(labels))
+        yield ".nii.gz", _writes(prediction.classes.to_file(labels), header)
     else:
+        planes = plane_stems(prediction.classes.plane_names)
         for plane, bits in zip(planes, labels, strict=True):
-            yield f"_labels_{plane}.nii.gz", write(bits)
+            yield f"_labels_{plane}.nii.gz", _writes(bits, header)
+    yield from soft_nifti_files(prediction, uncertainty)
+
+
+def soft_nifti_files(prediction: Prediction, uncertainty: bool) -> Files:
+    """Write probability where it was kept, and uncertainty where it is asked for; no labels."""
+    probability = prediction.probability
+    if probability is None and not uncertainty:
+        return
+    header = _header(prediction)
+    planes = plane_stems(prediction.classes.plane_names)
     if probability is not None:
         for plane, values in zip(planes, probability, strict=True):
-            yield f"_probability_{plane}.nii.gz", write(values)
+            yield f"_probability_{plane}.nii.gz", _writes(values, header)
     if uncertainty:
         maps = prediction.uncertainty
         endings = [f"_uncertainty_{plane}" for plane in planes]
         each_plane = maps.ndim > len(prediction.geometry.native_shape)
         named = zip(endings, maps, strict=True) if each_plane else [("_uncertainty", maps)]
         for ending, values in named:
-            yield f"{ending}.nii.gz", write(values)
+            yield f"{ending}.nii.gz", _writes(values, header)
+
+
+def _writes(
+    values: Shaped[np.ndarray, "x y z *time"], header: "nibabel.Nifti1Header"
+) -> Callable[[Path], None]:
+    return lambda path: _write_nifti(path, values, header)
 
 
 def _header(prediction: Prediction) -> "nibabel.Nifti1Header":
@@ -85,4 +98,4 @@ def _write_nifti(
         image.to_stream(packed)
 
 
-NIFTI = PredictionFormat(".nii.gz", nifti_files)
+NIFTI = PredictionFormat(ENDINGS["nifti"], nifti_files)

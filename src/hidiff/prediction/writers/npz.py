@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hidiff.prediction.endings import ENDINGS
 from hidiff.prediction.prediction import Prediction
 from hidiff.prediction.writers.common import Files, PredictionFormat
 
@@ -24,4 +25,4 @@ def npz_files(prediction: Prediction, uncertainty: bool) -> Files:
     yield ".npz", write
 
 
-NPZ = PredictionFormat(".npz", npz_files)
+NPZ = PredictionFormat(ENDINGS["npz"], npz_files)

@@ -1,17 +1,18 @@
 """A picture's prediction as PNG or TIFF: labels to look at, probabilities to compute with.
 
-Labels of one class and of regions are 0 and 255 (a plane each), of exclusive classes 0 (the
-background), 1, 2, ... in the order of the classes. In a 16-bit PNG, 65535 is probability 1, and
-the highest possible uncertainty: log2(K) bits for K exclusive planes, otherwise 1 bit.
+Labels of one class and of regions are 0 and 255 (a plane each); exclusive classes have the values
+of the masks that the model was trained on. In a 16-bit PNG, 65535 is probability 1, and the highest
+possible uncertainty: log2(K) bits for K exclusive planes, otherwise 1 bit.
 """
 
 import io
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8, UInt16
+from jaxtyping import Float, Integer, Shaped, UInt8, UInt16
 from PIL import Image
 
+from hidiff.prediction.endings import ENDINGS
 from hidiff.prediction.prediction import Prediction
 from hidiff.prediction.writers.common import Files, PredictionFormat, plane_stems, writes_bytes
 
@@ -25,8 +26,9 @@ def png_files(prediction: Prediction, uncertainty: bool) -> Files:
         yield "_labels.png", writes_bytes(image_bytes([labels], "PNG"))
         yield "_uncertainty.png", writes_bytes(image_bytes([to_16_bit(shares)], "PNG"))
     else:
-        for plane, bits, share in zip(planes, labels, shares, strict=True):
+        for plane, bits in zip(planes, labels, strict=True):
             yield f"_labels_{plane}.png", writes_bytes(image_bytes([bits], "PNG"))
+        for plane, share in zip(planes, shares, strict=True):
             content = image_bytes([to_16_bit(share)], "PNG")
             yield f"_uncertainty_{plane}.png", writes_bytes(content)
     if prediction.probability is not None:
@@ -48,11 +50,16 @@ def tiff_files(prediction: Prediction, uncertainty: bool) -> Files:
             yield ending, writes_bytes(content)
 
 
-def visible_labels(prediction: Prediction) -> UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "k h w"]:
-    """Return bits as 0 and 255, so that a viewer shows them; exclusive classes as they are."""
+def visible_labels(
+    prediction: Prediction,
+) -> Integer[np.ndarray, "h w"] | UInt8[np.ndarray, "k h w"]:
+    """Return bits as 0 and 255, so that a viewer shows them; exclusive classes as in the masks."""
     labels = prediction.labels
-    exclusive = prediction.classes.kind == "exclusive"
-    return labels if exclusive else np.where(labels > 0, 255, 0).astype(np.uint8)
+    if prediction.classes.kind == "exclusive":
+        written = prediction.classes.to_file(labels)
+        # a PNG holds 0 to 65535; classes of other values are numbered in their order
+        return written if written.dtype in (np.uint8, np.uint16) else labels
+    return np.where(labels > 0, 255, 0).astype(np.uint8)
 
 
 def to_16_bit(share: Float[np.ndarray, "h w"]) -> UInt16[np.ndarray, "h w"]:
@@ -75,5 +82,5 @@ def image_bytes(
     return buffer.getvalue()
 
 
-PNG = PredictionFormat(".png", png_files)
-TIFF = PredictionFormat(".tiff", tiff_files)
+PNG = PredictionFormat(ENDINGS["png"], png_files)
+TIFF = PredictionFormat(ENDINGS["tiff"], tiff_files)

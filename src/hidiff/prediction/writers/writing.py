@@ -1,6 +1,7 @@
 """The table of formats that predictions are written in, and the function that writes them."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from hidiff.images import format_of
@@ -35,16 +36,16 @@ def write_prediction(
 
     | format | labels                        | probability              | uncertainty             |
     |--------|-------------------------------|--------------------------|-------------------------|
-    | png    | 8 bit                         | 16 bit, a file per plane | 16 bit, a file per map  |
-    | tiff   | 8 bit, a page per plane       | float32, a page per plane | float32, bits          |
+    | png    | 0 and 255, or own values      | 16 bit, a file per plane | 16 bit, a file per map  |
+    | tiff   | as png, a page per plane      | float32, a page per plane | float32, bits          |
     | nifti  | the masks' own values         | 16 bit, a file per plane | 16 bit, a file per map  |
-    | dicom  | DICOM SEG, a segment a class  |                          |                         |
+    | dicom  | DICOM SEG, a segment a class  | as nifti, beside the SEG | as nifti, beside the SEG |
     | npz    | one file with every array of the prediction, as it is                             |
 
     Left out, the stem is the prediction's name, and the format the usual one of its image: png of
     pictures, dicom beside DICOM, nifti of other volumes. Probabilities are written where they were
-    kept; `uncertainty` is for nifti, the others always have it. Files appear whole or not at all,
-    and none is written if one is in the way (FileExistsError), unless `overwrite`.
+    kept; `uncertainty` is for nifti and dicom, the others always have it. All files appear, or none
+    if one cannot be written, or if one is in the way (FileExistsError) and `overwrite` is False.
     """
     stem = prediction.name if stem is None else stem
     if not stem or Path(stem).name != stem:
@@ -55,9 +56,11 @@ def write_prediction(
         for ending, write in WRITERS[name].files(prediction, uncertainty)
     }
     _check_free(prediction, files, overwrite)
-    for path, write in files.items():
-        with atomic_write(path) as temporary:
-            write(temporary)
+    # The stack renames the last file first, so that labels, which come first, appear when all else
+    # is in its place: a case whose process is killed has no labels, or everything.
+    with ExitStack() as stack:
+        for path, write in files.items():
+            write(stack.enter_context(atomic_write(path)))
     return list(files)
 
 

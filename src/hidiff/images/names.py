@@ -1,0 +1,87 @@
+"""What file names mean: a case of its own, or one channel of a case, as nnU-Net numbers them.
+
+A name that ends in four digits is ambiguous: CASE_0000 and CASE_0001 may be two channels or two
+patients. So the number of channels that the model or the data set wants decides.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+CHANNEL = re.compile(r"(.+)_(\d{4})")
+# nnU-Net's folders, where every name ends in the number of a channel
+NUMBERED_FOLDERS = ("imagesTr", "imagesTs", "imagesVal")
+# Files of operating systems, which are no data. Names that begin with a dot are skipped too.
+SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
+
+
+@dataclass(frozen=True)
+class NamedFiles:
+    """One case: its name, its files in the order of the channels, and the names that it lacks."""
+
+    stem: str
+    files: tuple[Path, ...]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> Path | tuple[Path, ...]:
+        """Return the one file, or a file for each channel."""
+        first, *others = self.files
+        return self.files if others else first
+
+
+def is_system_file(path: Path) -> bool:
+    """Return whether a file or folder is hidden, or was put there by an operating system."""
+    return path.name.startswith(".") or path.name.lower() in SYSTEM_FILES
+
+
+def name_cases(
+    files: Sequence[Path],
+    channels: int,
+    *,
+    stem_of: Callable[[Path], str],
+    holds_all: Callable[[Path], bool] = lambda path: False,
+) -> list[NamedFiles]:
+    """Return the cases that files are, in the order of their first files.
+
+    Files are the channels of one case only if several channels are wanted and their numbers are
+    exactly 0000 to `channels` - 1. Numbers that begin at 0000 and leave a gap make a case that
+    lacks channels. Every other file is a case of its own, under its whole name; only where nnU-Net
+    named the files for one channel is the number 0000 dropped. `holds_all` says of a file that it
+    is a whole image by itself, as a colour picture is.
+    """
+    numbered: dict[tuple[Path, str], dict[int, Path]] = {}
+    alone: list[Path] = []
+    for file in files:
+        match = CHANNEL.fullmatch(stem_of(file))
+        number = int(match.group(2)) if match else 0
+        case = numbered.setdefault((file.parent, match.group(1)), {}) if match else {}
+        if match is None or number in case:
+            alone.append(file)
+        else:
+            case[number] = file
+    cases: dict[Path, NamedFiles] = {file: NamedFiles(stem_of(file), (file,)) for file in alone}
+    for (folder, name), of_case in numbered.items():
+        members = [of_case[number] for number in sorted(of_case)]
+        lacking = sorted(set(range(channels)) - of_case.keys())
+        from_zero = channels > 1 and 0 in of_case and not any(map(holds_all, members))
+        if from_zero and (lacking or len(of_case) == channels):
+            missing = tuple(f"{name}_{number:04d}" for number in lacking)
+            cases[members[0]] = NamedFiles(name, tuple(members), missing)
+            continue
+        drops = list(of_case) == [0] and _is_numbered(folder, numbered, alone)
+        for file in members:
+            cases[file] = NamedFiles(name if drops else stem_of(file), (file,))
+    return [cases[file] for file in files if file in cases]
+
+
+def _is_numbered(
+    folder: Path, numbered: dict[tuple[Path, str], dict[int, Path]], alone: Sequence[Path]
+) -> bool:
+    """Return whether the files of a folder carry nnU-Net's number of the only channel."""
+    if folder.name in NUMBERED_FOLDERS:
+        return True
+    numbers = [set(of_case) for (parent, _), of_case in numbered.items() if parent == folder]
+    beside = any(file.parent == folder for file in alone)
+    return len(numbers) > 1 and all(each == {0} for each in numbers) and not beside

@@ -1,0 +1,93 @@
+"""What names that end in four digits mean: channels of a case, or cases of their own."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hidiff.images.names import CHANNEL, is_system_file, name_cases
+
+
+def cases(names, channels, folder="d", **options):
+    """Return stem -> files, or the missing channels, of files of these names."""
+    files = [Path(folder) / name for name in names]
+    found = name_cases(files, channels, stem_of=lambda file: file.name, **options)
+    return {case.stem: case.missing or [file.name for file in case.files] for case in found}
+
+
+@pytest.mark.parametrize(
+    ("names", "channels", "right"),
+    [
+        # patients whose names end in four digits
+        (["amos_0001", "amos_0002"], 1, {"amos_0001": ["amos_0001"], "amos_0002": ["amos_0002"]}),
+        (["amos_0001", "amos_0002"], 2, {"amos_0001": ["amos_0001"], "amos_0002": ["amos_0002"]}),
+        (["amos_0001"], 1, {"amos_0001": ["amos_0001"]}),
+        (["amos_0000"], 1, {"amos_0000": ["amos_0000"]}),
+        (["p_0000", "p_0001"], 1, {"p_0000": ["p_0000"], "p_0001": ["p_0001"]}),
+        # channels, in the order of their numbers
+        (["p_0001", "p_0000"], 2, {"p": ["p_0000", "p_0001"]}),
+        (["p_0000", "p_0001", "q"], 2, {"p": ["p_0000", "p_0001"], "q": ["q"]}),
+        # a gap is never filled by the next number
+        (["p_0000", "p_0002"], 2, {"p": ("p_0001",)}),
+        (["p_0000", "p_0002"], 3, {"p": ("p_0001",)}),
+        (["p_0000"], 2, {"p": ("p_0001",)}),
+        # more files than channels: nobody knows which belong together
+        (["p_0000", "p_0001", "p_0002"], 2, {f"p_000{i}": [f"p_000{i}"] for i in range(3)}),
+        # nnU-Net's names of the only channel
+        (["a_0000", "b_0000"], 1, {"a": ["a_0000"], "b": ["b_0000"]}),
+        (["a_0000", "b"], 1, {"a_0000": ["a_0000"], "b": ["b"]}),
+    ],
+)
+def test_a_name_is_read_with_the_number_of_channels(names, channels, right):
+    assert cases(names, channels) == right
+
+
+def test_a_folder_of_nnunet_numbers_every_file():
+    assert cases(["a_0000"], 1, folder="imagesTs") == {"a": ["a_0000"]}
+
+
+def test_files_that_are_whole_images_are_never_joined():
+    names = ["frame_0000", "frame_0001", "frame_0002"]
+    assert cases(names, 3, holds_all=lambda file: True) == {name: [name] for name in names}
+
+
+def test_channels_of_two_folders_are_two_cases():
+    files = [Path("a/p_0000"), Path("b/p_0001")]
+    found = name_cases(files, 2, stem_of=lambda file: file.name)
+    assert [case.files for case in found] == [(files[0],), (files[1],)]
+    assert found[0].missing == ("p_0001",)
+
+
+STEMS = st.one_of(
+    st.text("ab_01", min_size=1, max_size=6),
+    st.builds("{}_{:04d}".format, st.sampled_from(["p", "q", "p_0000", "amos"]), st.integers(0, 4)),
+)
+
+
+@given(st.lists(STEMS, unique=True, max_size=12), st.integers(1, 4))
+def test_every_file_is_in_one_case_and_channels_are_complete(names, channels):
+    files = [Path("d") / name for name in names]
+    found = name_cases(files, channels, stem_of=lambda file: file.name)
+    assert sorted(file for case in found for file in case.files) == sorted(files)
+    for case in found:
+        numbers = [CHANNEL.fullmatch(file.name) for file in case.files]
+        if case.missing:
+            own = {file.name for file in case.files}
+            wanted = {f"{case.stem}_{number:04d}" for number in range(channels)}
+            assert set(case.missing) == wanted - own
+        elif len(case.files) > 1:
+            assert [file.name for file in case.files] == [
+                f"{case.stem}_{number:04d}" for number in range(channels)
+            ]
+        else:
+            name = case.files[0].name
+            assert case.stem == name or (case.stem == name.removesuffix("_0000") and numbers[0])
+    one = [case for case in found if len(case.files) == 1]
+    assert channels > 1 or len(one) == len(files)
+
+
+@pytest.mark.parametrize("name", ["._p_0000.nii.gz", "Thumbs.db", ".DS_Store", "desktop.ini"])
+def test_files_of_operating_systems_are_no_data(name):
+    assert is_system_file(Path(name))
+    assert not is_system_file(Path("case.png"))
