@@ -386,11 +386,11 @@ REFUSED = [
     Row("NaN pixels", array(with_one(np.nan), deep=True), ("a.npy", "NaN or infinite")),
     Row("infinite pixels", array(with_one(np.inf), deep=True), ("a.npy", "NaN or infinite")),
     Row("a TIFF with NaN", floats(with_one(np.nan)), ("a.tif", "NaN or infinite")),
-    Row("negative values", array(with_one(-1.0)), ("a.npy", "from -1", "zscore")),
+    Row("negative values", array(with_one(-1.0)), ("a.npy", "from -1", "from 0 to 255")),
     Row(
         "16 bits for a model of 8",
         picture(GREY.astype(np.uint16) * 257),
-        ("a.png", "65535", "full_scale"),
+        ("a.png", "65535", "from 0 to 255"),
     ),
     Row(
         "several pages",

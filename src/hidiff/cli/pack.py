@@ -70,14 +70,14 @@ def pack(
     output = output or head.path.with_name(DEFAULT_NAME)
     if output.suffix != ".safetensors":
         raise Mistake(f"--output {output}: give a name that ends in .safetensors.")
-    if output.exists() and not overwrite:
-        raise FileExistsError(f"{output} exists already. Replace it with --overwrite.")
 
     from hidiff import experiment, export
     from hidiff.diffusion import subset
 
     file = experiment.open_model(model)
     check_packable(file)
+    if output.exists() and not overwrite:
+        raise FileExistsError(f"{output} exists already. Replace it with --overwrite.")
     recipe, num_steps = file.recipe, file.recipe.diffusion.num_steps
     if steps is not None and steps > num_steps:
         raise Mistake(
