@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hidiff.images.names import CHANNEL, is_system_file, name_cases
+from hidiff.images.files import is_hidden
+from hidiff.images.names import CHANNEL, name_cases
 
 
 def cases(names, channels, folder="d", **options):
@@ -89,5 +90,5 @@ def test_every_file_is_in_one_case_and_channels_are_complete(names, channels):
 
 @pytest.mark.parametrize("name", ["._p_0000.nii.gz", "Thumbs.db", ".DS_Store", "desktop.ini"])
 def test_files_of_operating_systems_are_no_data(name):
-    assert is_system_file(Path(name))
-    assert not is_system_file(Path("case.png"))
+    assert is_hidden(Path(name))
+    assert not is_hidden(Path("case.png"))

@@ -48,18 +48,12 @@ def find_inputs(places: Sequence[Path], channels: int = 1) -> list[Input]:
     A folder of DICOM is one volume. What names that end in four digits mean is decided with the
     number of `channels` that the model takes: see hidiff.images.names.
     """
-    from hidiff.images import format_of
-    from hidiff.images.names import name_cases
+    from hidiff.images import format_of, name_images
 
-    files = list(dict.fromkeys(_find_files(places)))
-    formats = {file: format_of(file) for file in files}
-    cases = name_cases(
-        files,
-        channels,
-        stem_of=lambda file: formats[file].stem(file),
-        holds_all=lambda file: _is_whole(file, formats[file], channels),
-    )
-    inputs = [Input(case.stem, case.image, formats[case.files[0]], case.missing) for case in cases]
+    cases = name_images(list(dict.fromkeys(_find_files(places))), channels)
+    inputs = [
+        Input(case.stem, case.image, format_of(case.files[0]), case.missing) for case in cases
+    ]
     check_stems(inputs)
     joined = [each for each in inputs if isinstance(each.image, tuple)]
     if joined:
@@ -69,27 +63,8 @@ def find_inputs(places: Sequence[Path], channels: int = 1) -> list[Input]:
     return inputs
 
 
-def _is_whole(file: Path, format: "Format", channels: int) -> bool:
-    """Return whether a file is an image of so many channels by itself.
-
-    A series of DICOM is, and a picture for a model of colour, as grey becomes colour there.
-    """
-    from hidiff.images import DataError
-    from hidiff.images.pictures import read_planes
-
-    if format.numbers_channels:
-        return False
-    if format.plural == "volumes" or channels == 3:
-        return True
-    try:
-        return len(read_planes(file)) == channels
-    except DataError:  # reported when it is predicted
-        return False
-
-
 def _find_files(places: Sequence[Path]) -> list[Path]:
-    from hidiff.images import find_format
-    from hidiff.images.names import is_system_file
+    from hidiff.images import find_format, visible_files
     from hidiff.images.pictures import ARRAYS, PICTURES
 
     found: list[Path] = []
@@ -99,8 +74,7 @@ def _find_files(places: Sequence[Path]) -> list[Path]:
         if place.is_file() or (place.is_dir() and find_format(place) is not None):
             found.append(place)
         elif place.is_dir():
-            inside = [file for file in sorted(place.iterdir()) if not is_system_file(file)]
-            files = [file for file in inside if file.is_file()]
+            files = [file for file in visible_files(place) if file.is_file()]
             images = [file for file in files if find_format(file) is not None]
             if not images:
                 raise FileNotFoundError(

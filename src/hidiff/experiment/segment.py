@@ -7,7 +7,15 @@ from typing import Any
 import torch
 
 from hidiff.experiment.model import Model, load
-from hidiff.images import GivenImage, find_format, format_of, name_of
+from hidiff.images import (
+    GivenImage,
+    find_format,
+    format_of,
+    name_images,
+    name_of,
+    visible_files,
+)
+from hidiff.models import read_head
 from hidiff.prediction import Prediction
 from hidiff.prediction.endings import file_names, stems_of
 from hidiff.prediction.writers import WRITERS, write_prediction
@@ -34,9 +42,10 @@ def segment(
 
         prediction = hidiff.segment("eye.jpg", model="vessels", output="masks")
     """
-    found = _list_images(images)
+    found, own_names = _list_images(images, model)
     several = isinstance(found, list)
-    names = _name_all(found if several else [found], options.pop("name", None))
+    given = options.pop("name", own_names)
+    names = _name_all(found if several else [found], given)
     if output is not None and not overwrite:
         _check_free(found if several else [found], names, Path(output), formats)
     model = model if isinstance(model, Model) else load(model, device)
@@ -49,21 +58,30 @@ def segment(
     return predicted
 
 
-def _list_images(images: Any) -> Any:
-    """Return the list of images in a folder; anything else as it came."""
+def _list_images(images: Any, model: str | Path | Model) -> tuple[Any, list[str] | None]:
+    """Return the images of a folder with their names; anything else as it came, without names."""
     if not isinstance(images, str | Path):
-        return images
+        return images, None
     folder = Path(images)
     if not folder.is_dir() or find_format(folder) is not None:  # a DICOM series is one image
-        return images
-    files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.name[0] != "."]
-    found: list[Path] = [file for file in files if find_format(file) is not None]
-    if not found:
+        return images, None
+    files = [file for file in visible_files(folder) if file.is_file()]
+    files = [file for file in files if find_format(file) is not None]
+    if not files:
         raise FileNotFoundError(
-            f"{folder} holds no image and no volume. Folders below it are not looked into: name "
+            f"{folder} holds no image and no volume. Folders below it are not searched: name "
             "them too."
         )
-    return found
+    channels = model.channels if isinstance(model, Model) else read_head(model).channels
+    # A model whose header does not read is refused when it is loaded.
+    cases = name_images(files, channels or 1)
+    lacking = next((case for case in cases if case.missing), None)
+    if lacking is not None:
+        raise FileNotFoundError(
+            f"{lacking.stem} lacks {', '.join(lacking.missing)}: the model takes {channels} "
+            "channels. Add the missing files, or take the others out."
+        )
+    return [case.image for case in cases], [case.stem for case in cases]
 
 
 def _name_all(images: Sequence[Any], given: Any) -> list[str]:

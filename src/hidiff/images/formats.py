@@ -3,7 +3,7 @@
 To add a format, write its reader and one line in the table: VOLUMES, or PICTURES for Pillow.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from hidiff.images.files import DataError, ImageFiles, first_file
 from hidiff.images.geometry import Geometry
 from hidiff.images.grid import Plane
 from hidiff.images.image import Format, Image
+from hidiff.images.names import NamedFiles, name_cases
 from hidiff.images.picture_format import PICTURE
-from hidiff.images.pictures import ARRAYS, PICTURES
+from hidiff.images.pictures import ARRAYS, PICTURES, read_planes
 from hidiff.images.volume_format import ARRAY, DICOM, VOLUMES, find_volume_format
 from hidiff.images.voxels import Nan, fill_nan
 
@@ -112,3 +113,29 @@ def find_mixture(images: Iterable[ImageFiles]) -> tuple[Path, Path] | None:
             first, second = seen.values()
             return first, second
     return None
+
+
+def name_images(files: Sequence[Path], channels: int) -> list[NamedFiles]:
+    """Return the cases that files of images are, for a model of so many channels: `name_cases`."""
+    return name_cases(
+        files,
+        channels,
+        stem_of=lambda file: format_of(file).stem(file),
+        holds_all=lambda file: _holds_all(file, channels),
+    )
+
+
+def _holds_all(file: Path, channels: int) -> bool:
+    """Return whether a file is an image of so many channels by itself.
+
+    A series of DICOM is, and a picture for a model of colour, as grey becomes colour there.
+    """
+    format = format_of(file)
+    if format.numbers_channels:
+        return False
+    if format is DICOM or channels == 3:
+        return True
+    try:
+        return len(read_planes(file)) == channels
+    except DataError:  # reported when it is predicted
+        return False

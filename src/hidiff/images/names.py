@@ -12,8 +12,6 @@ from pathlib import Path
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 # nnU-Net's folders, where every name ends in the number of a channel
 NUMBERED_FOLDERS = ("imagesTr", "imagesTs", "imagesVal")
-# Files of operating systems, which are no data. Names that begin with a dot are skipped too.
-SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 
 @dataclass(frozen=True)
@@ -29,11 +27,6 @@ class NamedFiles:
         """Return the one file, or a file for each channel."""
         first, *others = self.files
         return self.files if others else first
-
-
-def is_system_file(path: Path) -> bool:
-    """Return whether a file or folder is hidden, or was put there by an operating system."""
-    return path.name.startswith(".") or path.name.lower() in SYSTEM_FILES
 
 
 def name_cases(
