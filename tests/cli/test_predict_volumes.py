@@ -22,7 +22,7 @@ def echo(monkeypatch):
     model = Echo()
     schedule = type("", (), {"num_steps": 3})
     model.hybrid = type("", (), {"schedule": schedule})
-    monkeypatch.setattr(experiment, "load", lambda *_, **__: model)
+    monkeypatch.setattr(experiment, "load_predictor", lambda *_, **__: model)
     monkeypatch.setattr(experiment, "find_model", Path)
 
     def read_head(path):
@@ -98,7 +98,7 @@ def test_a_lost_channel_is_named_before_the_model_is_loaded(hidiff, echo, tmp_pa
     echo.channels = 2
     for number in (0, 2):
         write_nifti(tmp_path / f"p_000{number}.nii.gz", make_mask(GRID), GRID)
-    monkeypatch.setattr(experiment, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    monkeypatch.setattr(experiment, "load_predictor", lambda *_, **__: pytest.fail("it was loaded"))
     result = hidiff("predict", "model", tmp_path, "--output", tmp_path / "out")
     assert result.exit_code == 2
     assert "p lacks p_0001" in result.stderr

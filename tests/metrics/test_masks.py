@@ -89,7 +89,7 @@ def test_every_metric_equals_monai_where_neither_mask_is_empty(predicted, truth)
         ).item(),
         "surface_dice": compute_surface_dice(p, y, [1.0], include_background=True).item(),
     }
-    assert ours == pytest.approx(theirs, rel=1e-5)  # theirs is in float32
+    assert ours == pytest.approx(theirs, rel=1e-4)  # theirs is in float32
 
 
 @given(masks, masks)

@@ -75,7 +75,7 @@ def test_a_run_killed_three_times_equals_one_that_never_was(recipe, tmp_path):
 def assert_same_run(whole, killed):
     names = {file.name for file in whole.iterdir() if file.is_file()}
     assert {file.name for file in killed.iterdir() if file.is_file()} == names
-    for name in names:
+    for name in names - {state.FORMER_STATE_FILE}:  # which depends on the number of checkpoints
         if name.endswith(".safetensors"):
             assert same_tensors(weights.load(killed / name)[0], weights.load(whole / name)[0]), name
     assert rows(killed) == rows(whole)

@@ -1,6 +1,5 @@
 """A trained model for Python: what it is, and its predictions."""
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -116,7 +115,7 @@ class Model:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._options["segmentor"] is not None:
-            raise pickle.PicklingError(
+            raise TypeError(
                 "a model with a segmentor of your own does not pickle, as its code is yours. "
                 "Call hidiff.load(path, segmentor=...) in the other process."
             )

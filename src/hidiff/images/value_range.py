@@ -15,6 +15,7 @@ from hidiff.images.intensity import Intensity, range_error
 # An array below this share of full scale is refused: 0..1 of 255, 0..255 of 4095, 0..4095 of 65535.
 DARKEST = 1 / 16
 NARROW = 4  # scales up to this one are too near to 0..1 to tell the two apart
+NARROWEST_CT = 20.0  # Hounsfield units; windows of CT are wider
 TOLERANCE = 1e-3  # of the whole range: rounding errors of a rescaled image
 SCALES = (1.0, 255.0, 4095.0, 65535.0)
 
@@ -61,7 +62,7 @@ def _off_window(
     bottom, top = intensity.window
     if bottom < 0 and stored.kind == "u" and (in_memory or stored.itemsize == 1):
         return True  # Hounsfield units are signed
-    return stored.kind == "f" and top - bottom > NARROW and low >= -1 and high <= 1
+    return stored.kind == "f" and top - bottom > NARROWEST_CT and low >= -1 and high <= 1
 
 
 def guess_scale(low: float, high: float) -> tuple[float, float] | None:

@@ -147,7 +147,7 @@ class Trainer:
                 self.log.row("train", stage.name, progress.step, **numbers)
             self.log.advance(numbers)
             ended = progress.step == total
-            if ended or progress.step % self.settings.validate_every == 0:
+            if self.validate and (ended or progress.step % self.settings.validate_every == 0):
                 self._validate(stage, progress)
             stop, late = self._any_process(
                 self.stop.asked, time.monotonic() - self._saved_at > SAVE_SECONDS

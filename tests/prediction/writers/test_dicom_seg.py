@@ -76,7 +76,7 @@ def test_a_real_series_gets_its_masks(tmp_path, data_root):
     geometry = VolumeGeometry(volume.grid)
     maps = {"labels": geometry.from_native(bone.astype(np.uint8))}
     prediction = Prediction("ct", LABELS["one_class"], geometry, series, maps=maps)
-    with pytest.warns(UserWarning, match="has no StudyInstanceUID and no SeriesInstanceUID"):
+    with pytest.warns(UserWarning, match="StudyInstanceUID made up; SeriesInstanceUID made up"):
         [path] = write_prediction(prediction, tmp_path, stem="a")
     seg = highdicom.seg.segread(path)
     heads = [pydicom.dcmread(file, stop_before_pixels=True) for file in series.iterdir()]
