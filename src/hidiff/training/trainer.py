@@ -130,8 +130,9 @@ class Trainer:
             self.last_good = self._model_file(stage)
             state.load_state(resumed.file, self.saved_networks, self.optimizers)
             self.ema.num_updates = progress.ema_updates
-            if progress.unvalidated:
+            if progress.unvalidated and self.validate:
                 self._validate(stage, progress)
+                self._save(stage, progress)
         else:
             progress = Progress(stage.name, 0)
             self.log.row("plan", stage.name, 0, steps=total, flops=self.flops(stage))
@@ -154,7 +155,7 @@ class Trainer:
             )
             if ended or stop or late or progress.step % self.settings.save_every == 0:
                 self._save(stage, progress)
-            if stop and not (ended and stage is list(self.stages)[-1]):
+            if stop and (progress.unvalidated or not (ended and stage is [*self.stages][-1])):
                 raise TrainingStopped(f"Stopped by SIGTERM after {stage.name} step {progress.step}")
 
     def _any_process(self, *flags: bool) -> list[bool]:
@@ -244,8 +245,7 @@ class Trainer:
 
     def _validate(self, stage: Stage, progress: Progress) -> None:
         """Validate; after SIGTERM only note that it is to be done when the run goes on."""
-        if self.validate is None:
-            return
+        assert self.validate is not None
         if self.accelerator.is_main_process:
             mode = self.hybrid.segmentor.training
             progress.unvalidated, numbers = True, {}
