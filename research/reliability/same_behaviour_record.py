@@ -524,7 +524,7 @@ def progress_of(path: Path) -> tuple[str, int]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """What the bits of floating-point results depend on."""
+    """Return everything that the bits of floating-point results depend on."""
     import torch
 
     facts = {"name": platform.processor() or platform.machine(), "family": "", "model": ""}

@@ -1,4 +1,4 @@
-"""How long does `hidiff predict` take beyond torch's import and the prediction itself?
+"""Time `hidiff predict` beyond the import of torch and the prediction itself.
 
     python research/speed/startup.py [--runs 9] [--label LABEL]
 

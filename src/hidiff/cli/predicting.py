@@ -43,7 +43,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class Choices:
-    """What the options of a command say of its output."""
+    """The output that the options of a command ask for."""
 
     output: Path
     formats: Sequence[Format] = ()

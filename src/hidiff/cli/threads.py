@@ -1,4 +1,4 @@
-"""How the threads of torch wait for each other: briefly, so that a busy machine stays usable."""
+"""Make the threads of torch wait briefly for each other, so that a busy machine stays usable."""
 
 import os
 from collections.abc import MutableMapping

@@ -55,7 +55,7 @@ class Patients(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """What the names suggest, in one sentence without its full stop."""
+        """Return the patients that the names suggest, in a sentence without its full stop."""
         return f"the names look like {self.count} patients in {self.files} files ({self.example})"
 
 

@@ -20,7 +20,7 @@ VolumeLabels = UInt8[np.ndarray, "d h w"] | UInt8[np.ndarray, "k d h w"]
 
 @dataclass(frozen=True)
 class Truth:
-    """What a case holds beside its image, at the image's own size, as metrics count it.
+    """The ground truth of a case, at the size of its image, as metrics count it.
 
     Maps of a picture have the axes (h, w), those of a volume (d, h, w).
     """

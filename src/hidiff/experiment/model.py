@@ -63,12 +63,12 @@ class Model:
 
     @property
     def refines(self) -> bool:
-        """Whether its refiner was trained; without one the prior is the answer."""
+        """True if its refiner was trained; otherwise the prior is the answer."""
         return self.predictor.refines
 
     @property
     def takes(self) -> str:
-        """What images it takes, in a phrase: channels and values."""
+        """The images it takes, in a phrase: channels and values."""
         intensity = self.recipe.data.intensity
         values = {
             "unit": f"values of 0..{intensity.full_scale:g}",

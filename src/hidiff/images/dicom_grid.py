@@ -1,4 +1,4 @@
-"""Where the voxels of DICOM slices lie: a straight line through all of their positions."""
+"""The grid of DICOM slices: a straight line through all of their positions."""
 
 from collections.abc import Sequence
 from pathlib import Path

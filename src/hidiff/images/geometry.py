@@ -1,4 +1,4 @@
-"""How the slices of an image lie, and everything that sets pictures and volumes apart."""
+"""The geometry of an image's slices, and everything that sets pictures and volumes apart."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
