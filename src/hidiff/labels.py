@@ -31,10 +31,11 @@ class Labels(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["one_class", "exclusive", "regions"] = Field(
-        description="one_class: sigmoid; exclusive: softmax with background; regions: sigmoids"
+        description="one_class: a sigmoid; exclusive classes: softmax with background; "
+        "regions, which may overlap: sigmoids"
     )
     classes: Mapping[str, tuple[int, ...]] = Field(
-        description="name -> the values that mean it in the mask; background (0) is implied"
+        description="each class's name and its values in the masks; background (0) is implied"
     )
     threshold: float | None = Field(
         default=None,

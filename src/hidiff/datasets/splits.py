@@ -36,8 +36,8 @@ class Splitting(BaseModel):
     )
     fractions: tuple[float, float, float] = Field(
         default=(0.7, 0.1, 0.2),
-        description="sets without lists or a split of their own, and those drawn anew: shares of "
-        "the groups for train, validation, test",
+        description="shares of the groups for training, validation and test, for data sets "
+        "without a split of their own",
     )
     group: str = Field(
         default=r"^(.*)$",

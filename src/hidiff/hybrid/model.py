@@ -44,7 +44,9 @@ class DiffusionSettings(BaseModel):
         "temperature. The network is given the prior in either case",
     )
     schedule: str = Field(default="cosine", description=f"one of {', '.join(SCHEDULES)}")
-    num_steps: int = Field(default=10, ge=1, description="T; 10 is the paper's")
+    num_steps: int = Field(
+        default=10, ge=1, description="number of steps of the diffusion, T; 10 is the paper's"
+    )
     target: Literal["flip", "residual"] = Field(
         default="residual",
         description="output of the network: flip (the paper's), or the logits to add to the exact "

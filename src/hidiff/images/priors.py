@@ -26,7 +26,8 @@ class Priors(BaseModel):
 
     folder: str = Field(
         default="priors",
-        description="in the data set's folder, or a whole path: a file a case, of the case's name",
+        description="folder of the priors, a name in the data set's folder or a path: one "
+        "file per case, named like it",
     )
     kind: Literal["probability", "mask"] = Field(
         default="probability",
