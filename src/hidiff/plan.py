@@ -284,7 +284,7 @@ def _networks(machine: Machine, pixels: int) -> dict[str, Any]:
 
 def _length(found: Fingerprint, machine: Machine) -> tuple[int, int, str]:
     if machine.gpu_gib:
-        return 10_000, 40_000, "stage 2 as the paper; hours on a GPU"
+        return 10_000, 40_000, "stage 2 as the paper"
     if found.cases < 10:
-        return 1500, 1000, f"{found.cases} cases are learned soon; half an hour or so"
-    return 3000, 2000, "an hour or so on two cores"
+        return 1500, 1000, f"{found.cases} cases are learned soon"
+    return 3000, 2000, "shorter than on a GPU"
