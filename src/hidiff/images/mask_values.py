@@ -17,7 +17,7 @@ ORIENTATION = 0x0112  # EXIF's tag: 1 is upright, 2 to 8 are turned or mirrored
 
 @dataclass(frozen=True)
 class PictureTraits:
-    """What bears on the meaning of a picture's values."""
+    """The traits of a picture file that decide what its values mean."""
 
     lossy: bool = False
     """compressed as JPEG, which changes values"""
