@@ -23,6 +23,13 @@ _ORGANS = Labels(
     },
 )
 _BTCV = "Landman et al., MICCAI multi-atlas labeling beyond the cranial vault, 2015"
+
+
+def _brats(enhancing: int) -> Labels:
+    classes = {"necrosis": (1,), "edema": (2,), "enhancing": (enhancing,)}
+    return Labels(kind="exclusive", classes=classes)
+
+
 _BY_SEED = "lists, else 70, 10, 20 % by seed"
 
 CATALOG: dict[str, CatalogEntry] = {
@@ -60,13 +67,9 @@ CATALOG: dict[str, CatalogEntry] = {
     "brats": CatalogEntry(
         title="BraTS 2021",
         modality="MRI of the brain: t1, t1ce, t2, flair",
-        layout="BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on, a folder a patient; or, as "
-        "BraTS 2023, BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz and so on, where the "
-        "enhancing tumour has the value 3: set labels.classes",
+        layout="BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on, a folder a patient",
         split=_BY_SEED,
-        labels=Labels(
-            kind="exclusive", classes={"necrosis": (1,), "edema": (2,), "enhancing": (4,)}
-        ),
+        labels=_brats(enhancing=4),
         channels=4,
         intensity=Intensity(kind="zscore"),
         augmentation="mri",
@@ -74,6 +77,22 @@ CATALOG: dict[str, CatalogEntry] = {
         terms="registration at synapse.org",
         citation="Baid et al., The RSNA-ASNR-MICCAI BraTS 2021 benchmark, arXiv 2107.02314",
         recipe="brats",
+        list_cases=layouts.list_brats,
+    ),
+    "brats2023": CatalogEntry(
+        title="BraTS 2023, adult glioma",
+        modality="MRI of the brain: t1n, t1c, t2w, t2f",
+        layout="BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz and so on, a folder a scan; "
+        "the enhancing tumour has the value 3, until 2021 it had 4",
+        split=_BY_SEED,
+        labels=_brats(enhancing=3),
+        channels=4,
+        intensity=Intensity(kind="zscore"),
+        augmentation="mri",
+        terms="registration at synapse.org",
+        citation="Baid et al., The RSNA-ASNR-MICCAI BraTS 2021 benchmark, arXiv 2107.02314; "
+        "Moawad et al., BraTS 2023, arXiv 2305.19369",
+        recipe="brats2023",
         list_cases=layouts.list_brats,
     ),
     "kvasir_seg": CatalogEntry(
