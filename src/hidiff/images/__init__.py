@@ -29,7 +29,14 @@ from hidiff.images.mask_values import PictureTraits, picture_traits
 from hidiff.images.nifti import open_nifti
 from hidiff.images.nrrd import read_class_names
 from hidiff.images.opening import GivenImage, name_of, open_image
-from hidiff.images.priors import Priors, check_prior, find_prior, read_prior
+from hidiff.images.priors import (
+    PriorFiles,
+    Priors,
+    check_prior,
+    find_prior,
+    prior_files,
+    read_prior,
+)
 from hidiff.images.value_range import check_range, rescale
 from hidiff.images.view import find_view
 
@@ -46,6 +53,7 @@ __all__ = [
     "MaskFiles",
     "PictureGeometry",
     "PictureTraits",
+    "PriorFiles",
     "Priors",
     "VolumeGeometry",
     "check_prior",
@@ -66,6 +74,7 @@ __all__ = [
     "open_image",
     "open_nifti",
     "picture_traits",
+    "prior_files",
     "read_class_names",
     "read_field_of_view",
     "read_geometry",
