@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from hidiff._version import __version__
+from hidiff.cli.adapt import adapt
 from hidiff.cli.benchmark import benchmark
 from hidiff.cli.data import data
 from hidiff.cli.demo import demo
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(train)
+app.command()(adapt)
 app.command()(predict)
 app.command()(refine)
 app.command()(evaluate)
