@@ -5,11 +5,11 @@
     python research/method/adapt.py eye --priors runs/chase_db1_on_drive
 
 heart: ACDC behind the 3-D U-Net of `foreign_unet.py`, which was trained on patients 001-030. A
-refiner is adapted on 031-080, and tested on 081-100. eye: DRIVE behind the segmentor of the shipped
-model `vessels`, which was trained on CHASE_DB1 (`foreign_eye.py`); adapted on the 20 training images
-and tested on the 20 test images, in their fields of view. The command runs as anybody would run it,
-with `--set` for its length, and holds patients of its own out, too. A row goes to the end of `--rows`:
-the gain over the other model's own masks, with its interval.
+refiner is adapted on 031-080, and tested on 081-100. eye: DRIVE behind the segmentor of the
+shipped model `vessels`, which was trained on CHASE_DB1 (`foreign_eye.py`); adapted on the 20
+training images and tested on the 20 test images, in their fields of view. The command runs as
+anybody would run it, with `--set` for its length, and holds patients of its own out, too. A row
+goes to the end of `--rows`: the gain over the other model's own masks, with its interval.
 """
 
 import argparse

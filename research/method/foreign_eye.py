@@ -2,8 +2,8 @@
 
     HIDIFF_DATA=... python research/method/foreign_eye.py --output runs/chase_db1_on_drive
 
-It stands for another clinic's model. Only its segmentor is used, not its refiner; NAME.npz holds the
-probability of each image, which `research/method/adapt.py` refines.
+It stands for another clinic's model. Only its segmentor is used, not its refiner; NAME.npz holds
+the probability of each image, which `research/method/adapt.py` refines.
 """
 
 import argparse

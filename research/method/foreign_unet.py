@@ -3,9 +3,9 @@
     export HIDIFF_DATA=...
     python research/method/foreign_unet.py --output runs/foreign_unet --minutes 20
 
-It stands for a model of somebody else that cannot be trained again: patients 001-030 train it, until
-the time is over. The results of all other patients are written in nnU-Net's layout: CASE.nii.gz,
-CASE.npz with `probabilities` (classes, z, y, x), plans.json and dataset.json.
+It stands for a model of somebody else that cannot be trained again: patients 001-030 train it,
+until the time is over. The results of all other patients are written in nnU-Net's layout:
+CASE.nii.gz, CASE.npz with `probabilities` (classes, z, y, x), plans.json and dataset.json.
 `research/method/adapt.py` trains a refiner behind them.
 """
 
