@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PriorKind(StrEnum):
-    """What another model's results are."""
+    """Kinds of another model's results."""
 
     PROBABILITY = "probability"
     MASK = "mask"

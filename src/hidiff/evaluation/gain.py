@@ -1,4 +1,4 @@
-"""What a refiner gains on held-out patients, and whether that is more than chance."""
+"""The gain of a refiner on held-out patients, with an interval that says if it is chance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

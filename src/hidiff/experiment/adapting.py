@@ -31,7 +31,7 @@ SOFTNESS_MM = 2.0
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the three lie."""
+    """The folders of images, masks and priors."""
 
     images: Path
     masks: Path
@@ -45,11 +45,11 @@ class Collected:
     folders: Folders
     cases: tuple[Case, ...]
     kind: Kind
-    """what the priors are"""
+    """kind of the priors"""
     without_prior: tuple[str, ...] = ()
     """names of cases that are left out"""
     patients: str = ""
-    """how patients were told from the names of files; empty where each file is one"""
+    """a sentence about the patients that the names of files suggest; empty without any"""
 
 
 def find_three(places: Sequence[Path]) -> Folders:

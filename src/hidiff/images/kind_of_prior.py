@@ -1,4 +1,4 @@
-"""What another model's result is, told by its values: probabilities, or a hard mask."""
+"""The kind of another model's result, told by its values: probabilities, or a hard mask."""
 
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ MOST_VALUES = 16  # a picture of more different values is no hard mask
 
 
 def guess_kind(prior: ImageFiles) -> Kind:
-    """Return what a prior is: fractions are probabilities, whole numbers are a hard mask.
+    """Return the kind of a prior: fractions are probabilities, whole numbers are a hard mask.
 
     A picture of few grey values is a hard mask too.
     """

@@ -1,4 +1,4 @@
-"""Which channels of another model's maps make each mask plane of ours."""
+"""The channels of another model's maps that make each mask plane of ours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Channels:
     names: Names
     """label values of each class, where something names them"""
     are_regions: bool = False
-    """whether channels overlap, as those of sigmoids do"""
+    """True if channels overlap, as those of sigmoids do"""
 
 
 def plain_channels(labels: Labels, count: int) -> Channels | None:

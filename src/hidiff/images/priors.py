@@ -30,14 +30,14 @@ PriorFiles = ImageFiles
 
 
 class Priors(BaseModel):
-    """Where another model's results lie, and what they are (segmentor.name: files)."""
+    """The folder and the kind of another model's results (segmentor.name: files)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: str = Field(
         default="priors",
-        description="in the data set's folder, or a whole path: a file a case, of the case's name, "
-        "or nnU-Net's folder of a trained model, whose folds hold the results of held-out cases",
+        description="folder of the priors, a name in the data set's folder or a path: one file per "
+        "case, named like it; or a model folder of nnU-Net, whose folds hold held-out results",
     )
     kind: Literal["probability", "mask"] = Field(
         default="probability",

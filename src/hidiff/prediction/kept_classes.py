@@ -23,9 +23,7 @@ def keep_classes(prediction: Prediction, names: Sequence[str]) -> Prediction:
     numbers = [number for number, name in enumerate(labels.class_names) if name in names]
     classes = {name: labels.classes[name] for name in labels.class_names if name in names}
     kept = Labels.model_validate({**labels.model_dump(), "classes": classes})
-    maps = {
-        name: _keep(name, values, labels, numbers) for name, values in prediction.maps.items()
-    }
+    maps = {name: _keep(name, values, labels, numbers) for name, values in prediction.maps.items()}
     return replace(prediction, classes=kept, maps=maps)
 
 

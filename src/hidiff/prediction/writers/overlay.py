@@ -159,15 +159,16 @@ def _with_caption(picture: Rgb, text: str) -> Joined:
 
 
 def draw_legend(names: tuple[str, ...], width: int, most_bits: float | None = None) -> Rgb:
-    """Return a strip with the colour of each class, and the scale of an uncertainty if it has one."""
+    """Return a strip with the colour of each class, and the scale of the uncertainty, if any."""
     font = ImageFont.load_default(13)
     lines: list[list[tuple[str, tuple[int, int, int]]]] = [[]]
     entries = [(name, CONTOURS[index % len(CONTOURS)]) for index, name in enumerate(names)]
-    unit = "bit" if most_bits == 1 else "bits"
-    entries += [
-        ("a little uncertain", _colour(RED)),
-        (f"as uncertain as can be ({most_bits:.3g} {unit})", _colour(YELLOW)),
-    ]
+    if most_bits is not None:
+        unit = "bit" if most_bits == 1 else "bits"
+        entries += [
+            ("a little uncertain", _colour(RED)),
+            (f"as uncertain as can be ({most_bits:.3g} {unit})", _colour(YELLOW)),
+        ]
     used = 6.0
     for name, colour in entries:
         needed = font.getlength(name) + 34

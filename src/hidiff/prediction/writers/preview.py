@@ -45,9 +45,7 @@ def draw_preview(prediction: Prediction) -> Rgb:
             for plane in PLANES
         ]
     height = max(len(panel) for panel in panels)
-    parts = [
-        np.pad(panel, ((0, height - len(panel)), (0, GAP), (0, 0))) for panel in panels
-    ]
+    parts = [np.pad(panel, ((0, height - len(panel)), (0, GAP), (0, 0))) for panel in panels]
     joined = np.concatenate(parts, axis=1)
     return np.concatenate([joined, draw_legend(prediction.classes.class_names, joined.shape[1])])
 

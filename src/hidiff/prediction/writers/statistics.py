@@ -54,11 +54,13 @@ def write_statistics_table(folder: Path) -> Path:
     """Write statistics.csv out of the statistics of every case in a folder; return its path."""
     files = sorted(folder.glob(f"*{STATISTICS}"))
     contents = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    with atomic_write(folder / TABLE) as temporary:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(row for content in contents for row in _rows(content))
+    with (
+        atomic_write(folder / TABLE) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(row for content in contents for row in _rows(content))
     return folder / TABLE
 
 
