@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hidiff.images import DataError, Grid, VolumeGeometry
+from hidiff.images import DataError, Grid, VolumeGeometry, read_geometry
+from hidiff.images.kind_of_prior import guess_kind
 from hidiff.images.label_names import read_label_names
 from hidiff.images.priors import Priors, find_prior, prior_files, read_prior
 from hidiff.images.soften import measure, soften_volume
@@ -330,3 +331,30 @@ def test_a_lost_spacing_is_softened_in_pixels_slice_by_slice(tmp_path):
     np.testing.assert_allclose(in_pixels[3, :, 1], 1 / (1 + np.exp(0.25)), rtol=1e-5)
     np.testing.assert_allclose(in_mm[3, :, 1], 1 / (1 + np.exp(0.125)), rtol=1e-5)
     assert (in_pixels[..., 0] == np.float32(0.01)).all() and (in_mm[8, :, 0] > 0.2).all()
+
+
+# DICOM SEG
+
+
+def test_segments_of_dicom_lie_where_they_were_drawn(tmp_path):
+    pytest.importorskip("highdicom", reason="the extra dicom is not installed")
+    from hidiff.prediction.writers.dicom_seg import write_dicom_seg
+    from tests.dicom_series import make_slices, write_slices
+
+    grid = Grid((9, 8, 5), np.diag([-2.0, -1.5, 3.0, 1.0]))
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[2:5, 1:7, 1:3], labels[5:8, 1:7, 2:4] = 1, 2  # the first and the last slice are empty
+    series = write_slices(tmp_path / "series", make_slices(labels.astype(int), grid))
+    write_dicom_seg(tmp_path / "series.dcm", labels, ["Liver", "Spleen"], series)
+    image = read_geometry(series)
+    kept = Labels(kind="exclusive", classes={"spleen": (7,), "liver": (3,)})
+    prior = find_prior(tmp_path, "series", "mask")
+    found = image.native(read_prior(prior, kept, MASKS, image, series)).argmax(axis=0)
+    assert image.grid is not None
+    turned = image.grid.axes != grid.axes
+    wanted = np.where(labels == 1, 2, np.where(labels == 2, 1, 0))
+    assert not turned and np.array_equal(found, wanted)
+    assert guess_kind(prior) == "mask"
+    one = Labels(kind="exclusive", classes={"liver": (3,), "kidney": (4,)})
+    with pytest.raises(DataError, match=r"names Liver, Spleen, but not kidney"):
+        read_prior(prior, one, MASKS, image, series)

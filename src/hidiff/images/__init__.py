@@ -25,6 +25,7 @@ from hidiff.images.geometry import Geometry, PictureGeometry, VolumeGeometry
 from hidiff.images.grid import Grid, from_slices, to_slices
 from hidiff.images.image import Format, Image
 from hidiff.images.intensity import Intensity, normalise
+from hidiff.images.label_names import name_values, read_label_names
 from hidiff.images.mask_values import PictureTraits, picture_traits
 from hidiff.images.nifti import open_nifti
 from hidiff.images.nrrd import read_class_names
@@ -70,6 +71,7 @@ __all__ = [
     "is_hidden",
     "name_images",
     "name_of",
+    "name_values",
     "normalise",
     "open_image",
     "open_nifti",
@@ -79,6 +81,7 @@ __all__ = [
     "read_field_of_view",
     "read_geometry",
     "read_image",
+    "read_label_names",
     "read_mask",
     "read_prior",
     "rescale",

@@ -86,6 +86,17 @@ def _names_in_header(path: Path) -> Names:
     return {}
 
 
+def name_values(names: Mapping[int, str]) -> str:
+    """Return the table of names for a NIfTI's header, in the form that TotalSegmentator reads."""
+    table = ElementTree.Element("LabelTable")
+    for value, name in names.items():
+        label = ElementTree.SubElement(table, "Label", {"Key": str(value), "Alpha": "1"})
+        label.text = name
+    root = ElementTree.Element(CARET)
+    ElementTree.SubElement(root, "VolumeInformation", {"Index": "0"}).append(table)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
+
+
 def _read_caret(path: Path, text: str) -> Names:
     try:
         if "<!" in text.replace("<![CDATA[", ""):

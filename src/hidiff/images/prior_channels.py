@@ -16,7 +16,7 @@ ROUNDING = 1e-3  # how far beyond 0 or 1 a probability in half precision may lie
 
 @dataclass(frozen=True)
 class Channels:
-    """What the channels of an array of probabilities mean."""
+    """The meaning of the channels of an array of probabilities."""
 
     values: tuple[tuple[int, ...], ...]
     """label values of each channel; (0,) is the background"""

@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 from hidiff.images import read_image, to_slices
 from hidiff.images.grid import PLANES, Grid, Plane
 from hidiff.prediction.prediction import Prediction
-from hidiff.prediction.writers.overlay import CONTOURS, Rgb, draw_legend, grey_of, visible
+from hidiff.prediction.writers.overlay import CONTOURS, Joined, draw_legend, grey_of, visible
 from hidiff.weights import atomic_write
 
 SIDE = 320  # pixels: the longer side of a panel
@@ -28,7 +28,7 @@ def write_preview(prediction: Prediction, path: Path) -> None:
         Pillow.fromarray(image).save(temporary, "PNG")
 
 
-def draw_preview(prediction: Prediction) -> Rgb:
+def draw_preview(prediction: Prediction) -> Joined:
     """Return the panels side by side, and a legend of the classes below."""
     if prediction.source is None:
         raise ValueError("a preview shows the image, so the prediction must come from a file.")
@@ -52,7 +52,7 @@ def draw_preview(prediction: Prediction) -> Rgb:
 
 def _draw_plane(
     image: Num[np.ndarray, "3 x y z"], masks: Bool[np.ndarray, "k x y z"], grid: Grid, plane: Plane
-) -> Rgb:
+) -> Joined:
     """Return the slice of a plane through the middle of what was found."""
     slices, found = to_slices(image, grid, plane), to_slices(masks, grid, plane)
     counts = found.any(axis=0).sum(axis=(1, 2))
@@ -70,7 +70,7 @@ def _middle(counts: Shaped[np.ndarray, "d"]) -> int:
 
 def _draw(
     image: Num[np.ndarray, "3 h w"], masks: Bool[np.ndarray, "k h w"], spacing: tuple[float, float]
-) -> Rgb:
+) -> Joined:
     """Return one slice under the colours of its classes."""
     picture = grey_of(np.ascontiguousarray(image.transpose(1, 2, 0))).astype(np.float32)
     for index, mask in enumerate(masks):
