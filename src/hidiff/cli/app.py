@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from hidiff._version import __version__
+from hidiff.cli.adapt import adapt
 from hidiff.cli.benchmark import benchmark
 from hidiff.cli.data import data
 from hidiff.cli.demo import demo
@@ -32,7 +33,7 @@ app = typer.Typer(
 )
 for panel, commands in {
     "Use": (predict, refine, evaluate, models, info),
-    "Train": (demo, train, pack, settings),
+    "Train": (demo, train, adapt, pack, settings),
     "Research": (benchmark, import_published),
 }.items():
     for command in commands:

@@ -20,7 +20,7 @@ from hidiff.evaluation import evaluate
 from hidiff.evaluation.evaluate import Truth
 from hidiff.evaluation.studies import CalibrationStudy, SizeStudy
 from hidiff.metrics import Summary, write_review
-from hidiff.metrics.table import MEAN
+from hidiff.metrics.table import MEAN, Row
 from hidiff.prediction import Prediction, Predictor
 from hidiff.report.files import REVIEW_FILE, SIZE_FILES, result_files
 from hidiff.report.format import (
@@ -114,8 +114,10 @@ def judge_into(
     *,
     report: bool,
     sizes: str | None = None,
-) -> Summary:
+) -> list[Row]:
     """Evaluate, write all files of it in place of any older ones, and print the table.
+
+    Returns the rows.
 
     `sizes`, of studies.KINDS, asks for tables by size too.
     """
@@ -162,7 +164,7 @@ def judge_into(
     say(f"Rows:   {folder / 'rows.csv'}")
     if by_size:
         say(f"Sizes:  {folder / SIZE_FILES[1]}")
-    return summary
+    return rows
 
 
 def results_table(summary: Summary, metrics: Sequence[str] = ("dice", "hd95")) -> Table:

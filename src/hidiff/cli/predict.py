@@ -7,6 +7,7 @@ import typer
 
 from hidiff.cli.errors import Mistake
 from hidiff.cli.options import (
+    Classes,
     Compiled,
     Continue,
     Device,
@@ -15,16 +16,21 @@ from hidiff.cli.options import (
     ModelArgument,
     Overlay,
     Overwrite,
+    Preview,
     Probability,
+    Report,
     Runtime,
     SegmentorRuntime,
+    Statistics,
     Threads,
     Uncertainty,
+    choose_classes,
     load_model,
     use_threads,
 )
 from hidiff.cli.predicting import Choices, Format, prepare_batch
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
+from hidiff.cli.run_report import check_report, reported
 from hidiff.cli.say import say, warn
 from hidiff.models import find_folds, read_head
 from hidiff.prediction.endings import Extras
@@ -55,6 +61,10 @@ def predict(
     probability: Probability = False,
     uncertainty: Uncertainty = False,
     overlay: Overlay = False,
+    statistics: Statistics = False,
+    preview: Preview = False,
+    classes: Classes = None,
+    report: Report = None,
     folds: Folds = False,
     overwrite: Overwrite = False,
     go_on: Continue = False,
@@ -86,7 +96,9 @@ def predict(
             f"hidiff refine {model} INPUT... --prior FOLDER --output {output}."
         )
     check_steps(changes, head.num_steps)
-    extras = Extras(probability, uncertainty, overlay)
+    check_report(report)
+    chosen = choose_classes(classes, head.class_names)
+    extras = Extras(probability, uncertainty, overlay, statistics, preview, chosen)
     choices = Choices(output, formats or (), extras, overwrite, go_on)
     batch = prepare_batch(head, inputs, choices)
     if batch.is_finished:
@@ -99,4 +111,5 @@ def predict(
     if not predictor.refines:
         warn(f"{model} has no trained refiner: the segmentor's own masks are written.")
     check_steps(changes, predictor.hybrid.schedule.num_steps)
-    batch.run(predictor, changes)
+    with reported(batch, head, changes, report):
+        batch.run(predictor, changes)

@@ -228,7 +228,8 @@ def predict_image(
 
     Probabilities of a volume lie on the disk until they are written.
     """
-    from hidiff.prediction.writers import write_overlay, write_prediction
+    from hidiff.prediction.kept_classes import keep_classes
+    from hidiff.prediction.writers import write_more, write_prediction
 
     with ExitStack() as stack:
         kept: dict[str, Any] = {}
@@ -238,8 +239,9 @@ def predict_image(
             )
             kept = {"keep_probability": True, "scratch": Path(scratch)}
         prediction = predictor.predict(image.image, name=image.stem, done=done, **kept, **changes)
-        if extras.overlay:
-            write_overlay(prediction, output / f"{image.stem}_overlay.png")
+        if extras.classes:
+            prediction = keep_classes(prediction, extras.classes)
+        write_more(prediction, output, image.stem, extras)
         write_prediction(
             prediction,
             output,

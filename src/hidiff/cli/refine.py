@@ -7,22 +7,44 @@ import typer
 
 from hidiff.cli.errors import Mistake
 from hidiff.cli.options import (
+    Classes,
     Continue,
     Device,
     DeviceOption,
     Overlay,
     Overwrite,
+    Preview,
     Probability,
+    Report,
+    Statistics,
     Threads,
     Uncertainty,
+    choose_classes,
     choose_device,
     use_threads,
 )
-from hidiff.cli.predicting import Choices, Format, prepare_batch
+from hidiff.cli.predicting import Batch, Choices, Format, prepare_batch
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
+from hidiff.cli.run_report import check_report, reported
 from hidiff.cli.say import say
 from hidiff.models import read_head
 from hidiff.prediction.endings import Extras
+
+
+def _check_some(batch: Batch, folder: Path, kind: str) -> None:
+    """Raise an error at once, before a model is loaded, if no image has a prior."""
+    from hidiff.images import DataError, find_prior
+
+    first = None
+    for image in batch.images:
+        try:
+            find_prior(folder, image.stem, kind)
+        except DataError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise first
 
 
 @with_prediction_settings
@@ -43,6 +65,10 @@ def refine(
     probability: Probability = False,
     uncertainty: Uncertainty = False,
     overlay: Overlay = False,
+    statistics: Statistics = False,
+    preview: Preview = False,
+    classes: Classes = None,
+    report: Report = None,
     overwrite: Overwrite = False,
     go_on: Continue = False,
     device: DeviceOption = Device.AUTO,
@@ -66,7 +92,9 @@ def refine(
     check_steps(changes, head.num_steps)
     if not prior.is_dir():
         raise FileNotFoundError(f"--prior {prior} is no folder. Check the path.")
-    extras = Extras(probability, uncertainty, overlay)
+    check_report(report)
+    chosen = choose_classes(classes, head.class_names)
+    extras = Extras(probability, uncertainty, overlay, statistics, preview, chosen)
     choices = Choices(output, formats or (), extras, overwrite, go_on)
     batch = prepare_batch(head, inputs, choices)
     if batch.is_finished:
@@ -77,7 +105,9 @@ def refine(
     from hidiff import experiment
     from hidiff.images import find_prior
 
+    kind = head.kind_of_priors
+    _check_some(batch, prior, kind)
     use_threads(threads)
     predictor = experiment.load_predictor(model, choose_device(device))
-    kind = predictor.priors.kind if predictor.priors else "probability"
-    batch.run(predictor, changes, lambda image: find_prior(prior, image.stem, kind))
+    with reported(batch, head, changes, report):
+        batch.run(predictor, changes, lambda image: find_prior(prior, image.stem, kind))

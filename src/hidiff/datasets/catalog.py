@@ -269,6 +269,17 @@ CATALOG: dict[str, CatalogEntry] = {
         fields_of_view=True,
         list_cases=layouts.list_folder,
     ),
+    "listed": CatalogEntry(
+        title="images, masks and priors wherever they lie, as hidiff adapt lists them",
+        modality="any",
+        layout="cases.json",
+        split="as cases.json says",
+        labels=None,
+        channels=None,
+        terms="yours",
+        fields_of_view=True,
+        list_cases=layouts.list_cases_file,
+    ),
     "brain": CatalogEntry(
         title="slices of the MNI152 brain, out of nilearn's wheel",
         modality="MRI, T1",

@@ -18,6 +18,7 @@ from hidiff.datasets.find import (
 from hidiff.datasets.sets.brain import SLAB
 from hidiff.datasets.sets.clinicdb import group_frames
 from hidiff.datasets.sets.lidc import LIDC_PATIENT
+from hidiff.datasets.sets.listed import list_listed
 from hidiff.datasets.sets.msd import list_msd
 from hidiff.datasets.sets.nnunet import list_nnunet
 from hidiff.datasets.sets.synapse import SYNAPSE_PATIENT
@@ -91,6 +92,11 @@ def list_folder(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     fields = find_images(root / "fields_of_view") if has_fields else None
     cases = pair(images, masks, fields, group_of=splitting.group_of)
     return _share_out(root, cases, splitting)[split]
+
+
+def list_cases_file(root: Path, split: Split, splitting: Splitting) -> list[Case]:
+    """cases.json says the files, the patient and the split of every case."""
+    return list_listed(root)[split]
 
 
 def list_nnunet_split(root: Path, split: Split, splitting: Splitting) -> list[Case]:

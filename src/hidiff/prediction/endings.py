@@ -13,6 +13,8 @@ from typing import NamedTuple
 ENDINGS = {"png": ".png", "tiff": ".tiff", "npz": ".npz", "nifti": ".nii.gz", "dicom": ".dcm"}
 ALWAYS_UNCERTAIN = ("png", "tiff")  # their uncertainty is written without being asked for
 OVERLAY = "_overlay.png"
+STATISTICS = "_statistics.json"
+PREVIEW = "_preview.png"
 
 
 class Extras(NamedTuple):
@@ -21,6 +23,10 @@ class Extras(NamedTuple):
     probability: bool = False
     uncertainty: bool = False
     overlay: bool = False
+    statistics: bool = False
+    preview: bool = False
+    classes: tuple[str, ...] = ()
+    """names of the only classes that are written; none for all"""
 
 
 NOTHING_MORE = Extras()
@@ -70,4 +76,8 @@ def _patterns(stem: str, formats: Sequence[str], extras: Extras) -> list[str]:
             patterns.append(rf"{stem}_uncertainty{plane}{soft}")
     if extras.overlay:
         patterns.append(stem + re.escape(OVERLAY))
+    if extras.statistics:
+        patterns.append(stem + re.escape(STATISTICS))
+    if extras.preview:
+        patterns.append(stem + re.escape(PREVIEW))
     return patterns

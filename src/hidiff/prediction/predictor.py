@@ -16,6 +16,7 @@ from hidiff.images import (
     Image,
     Intensity,
     PictureGeometry,
+    PriorFiles,
     Priors,
     check_prior,
     find_view,
@@ -87,7 +88,7 @@ class Predictor:
         spacing_mm: Sequence[float | int] | None = None,
         affine: Num[np.ndarray, "4 4"] | None = None,
         value_range: tuple[float | int, float | int] | None = None,
-        prior: np.ndarray | Path | str | None = None,
+        prior: np.ndarray | PriorFiles | None = None,
         name: str | None = None,
         refine: bool | None = None,
         slice: int | None = None,
@@ -206,7 +207,7 @@ class Predictor:
         )
 
     def _read_prior(
-        self, prior: np.ndarray | Path | str | None, image: Image
+        self, prior: np.ndarray | PriorFiles | None, image: Image
     ) -> Float[Tensor, "k d h w"] | None:
         if prior is None and self.priors is None:
             return None
@@ -221,7 +222,7 @@ class Predictor:
                 "predict(image, prior=...), or hidiff refine --prior FOLDER."
             )
         geometry = image.geometry
-        if isinstance(prior, str | Path):
+        if isinstance(prior, str | Path | tuple):
             source = prior if image.path is None else image.path
             planes = read_prior(prior, self.labels, self.priors, geometry, source)
             return torch.from_numpy(planes)
