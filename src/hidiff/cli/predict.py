@@ -26,6 +26,7 @@ from hidiff.cli.options import (
 from hidiff.cli.predicting import Choices, Format, prepare_batch
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
 from hidiff.cli.say import say, warn
+from hidiff.cli.shares import Part, Parts, find_share
 from hidiff.models import find_folds, read_head
 from hidiff.prediction.endings import Extras
 
@@ -58,6 +59,8 @@ def predict(
     folds: Folds = False,
     overwrite: Overwrite = False,
     go_on: Continue = False,
+    part: Part = None,
+    parts: Parts = None,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     segmentor_runtime: SegmentorRuntime = Runtime.TORCH,
@@ -75,6 +78,7 @@ def predict(
     hidiff predict runs/drive eye.png --output masks
     hidiff predict runs/drive eyes/ --output masks --samples 4 --format npz --format png
     hidiff predict runs/drive eyes/ --output masks --continue
+    hidiff predict runs/drive eyes/ --output masks --continue --part 3 --parts 16
     hidiff predict runs/acdc Dataset027_ACDC/imagesTs --output masks --uncertainty
     hidiff predict runs/ct dicom_folder/ --output masks --format dicom --format nifti[/dim]
     """
@@ -86,8 +90,9 @@ def predict(
             f"hidiff refine {model} INPUT... --prior FOLDER --output {output}."
         )
     check_steps(changes, head.num_steps)
+    share = find_share(part, parts)
     extras = Extras(probability, uncertainty, overlay)
-    choices = Choices(output, formats or (), extras, overwrite, go_on)
+    choices = Choices(output, formats or (), extras, overwrite, go_on, share)
     batch = prepare_batch(head, inputs, choices)
     if batch.is_finished:
         return

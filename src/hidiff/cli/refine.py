@@ -21,6 +21,7 @@ from hidiff.cli.options import (
 from hidiff.cli.predicting import Choices, Format, prepare_batch
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
 from hidiff.cli.say import say
+from hidiff.cli.shares import Part, Parts, find_share
 from hidiff.models import read_head
 from hidiff.prediction.endings import Extras
 
@@ -45,6 +46,8 @@ def refine(
     overlay: Overlay = False,
     overwrite: Overwrite = False,
     go_on: Continue = False,
+    part: Part = None,
+    parts: Parts = None,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     *,
@@ -66,8 +69,9 @@ def refine(
     check_steps(changes, head.num_steps)
     if not prior.is_dir():
         raise FileNotFoundError(f"--prior {prior} is no folder. Check the path.")
+    share = find_share(part, parts)
     extras = Extras(probability, uncertainty, overlay)
-    choices = Choices(output, formats or (), extras, overwrite, go_on)
+    choices = Choices(output, formats or (), extras, overwrite, go_on, share)
     batch = prepare_batch(head, inputs, choices)
     if batch.is_finished:
         return
