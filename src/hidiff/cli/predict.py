@@ -16,6 +16,7 @@ from hidiff.cli.options import (
     Overlay,
     Overwrite,
     Probability,
+    RayAddress,
     Runtime,
     SegmentorRuntime,
     Threads,
@@ -61,6 +62,7 @@ def predict(
     go_on: Continue = False,
     part: Part = None,
     parts: Parts = None,
+    ray: RayAddress = None,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     segmentor_runtime: SegmentorRuntime = Runtime.TORCH,
@@ -79,6 +81,7 @@ def predict(
     hidiff predict runs/drive eyes/ --output masks --samples 4 --format npz --format png
     hidiff predict runs/drive eyes/ --output masks --continue
     hidiff predict runs/drive eyes/ --output masks --continue --part 3 --parts 16
+    hidiff predict runs/drive eyes/ --output /shared/masks --ray auto
     hidiff predict runs/acdc Dataset027_ACDC/imagesTs --output masks --uncertainty
     hidiff predict runs/ct dicom_folder/ --output masks --format dicom --format nifti[/dim]
     """
@@ -99,6 +102,12 @@ def predict(
     if batch.writes_soft_maps_as_nifti:
         say("A DICOM SEG holds labels only: the soft maps are written beside it as NIfTI.")
 
+    if ray is not None:
+        from hidiff.cli.on_ray import load_on_ray, predict_on_ray
+
+        loading = load_on_ray(models, device, threads, segmentor_runtime, compiled)
+        predict_on_ray(batch, ray, loading, batch.work(changes))
+        return
     use_threads(threads)
     predictor = load_model(models if folds else model, device, segmentor_runtime, compiled)
     if not predictor.refines:

@@ -102,31 +102,29 @@ class Batch:
         self,
         predictor: "Predictor",
         changes: Mapping[str, Any],
-        prior_of: Callable[[Input], Path] | None = None,
+        priors: Path | None = None,
     ) -> None:
         """Predict and write every image, and report; the exit code follows from the report.
 
-        `prior_of` finds the prior of an image, for a model that refines those of files.
+        `priors` is the folder of the images' priors, for a model that refines those of files.
         """
         from hidiff.cli.stages import predict_images
 
-        work = self.work(changes, prior_of)
+        work = self.work(changes, priors)
         self.go_through(
             lambda claims, pace: predict_images(
                 predictor, self.unfinished, work, claims, partial(self.take, pace), pace.share
             )
         )
 
-    def work(
-        self, changes: Mapping[str, Any], prior_of: Callable[[Input], Path] | None = None
-    ) -> "Work":
+    def work(self, changes: Mapping[str, Any], priors: Path | None = None) -> "Work":
         """Return how each image is predicted and written."""
         from hidiff.cli.stages import Work
 
         choices = self.choices
         return Work(
             choices.output, self.formats, choices.extras, choices.overwrite, self.channels,
-            self.takes, changes, prior_of,
+            self.takes, changes, priors,
         )  # fmt: skip
 
     def go_through(self, predict: Callable[[Claims, Pace], None]) -> None:

@@ -13,6 +13,7 @@ from hidiff.cli.options import (
     Overlay,
     Overwrite,
     Probability,
+    RayAddress,
     Threads,
     Uncertainty,
     choose_device,
@@ -48,6 +49,7 @@ def refine(
     go_on: Continue = False,
     part: Part = None,
     parts: Parts = None,
+    ray: RayAddress = None,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     *,
@@ -78,10 +80,16 @@ def refine(
     if batch.writes_soft_maps_as_nifti:
         say("A DICOM SEG holds labels only: the soft maps are written beside it as NIfTI.")
 
+    if ray is not None:
+        from hidiff.cli.on_ray import load_on_ray, predict_on_ray
+
+        predict_on_ray(
+            batch, ray, load_on_ray([model], device, threads), batch.work(changes, prior)
+        )
+        return
+
     from hidiff import experiment
-    from hidiff.images import find_prior
 
     use_threads(threads)
     predictor = experiment.load_predictor(model, choose_device(device))
-    kind = predictor.priors.kind if predictor.priors else "probability"
-    batch.run(predictor, changes, lambda image: find_prior(prior, image.stem, kind))
+    batch.run(predictor, changes, prior)

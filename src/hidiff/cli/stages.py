@@ -16,6 +16,7 @@ import psutil
 from hidiff.cli.claims import SCRATCH
 from hidiff.cli.errors import DEBUG_VARIABLE
 from hidiff.cli.inputs import Input
+from hidiff.images import find_prior
 from hidiff.prediction import Prediction, Predictor, writers
 from hidiff.prediction.endings import Extras, file_names, is_finished, may_be_finished, names_of
 from hidiff.prediction.overlap import Stages, overlap
@@ -58,8 +59,8 @@ class Work:
     """a phrase about the images that the model takes; may be empty"""
     changes: Mapping[str, Any]
     """PredictionSettings that differ from the model's own"""
-    prior_of: Callable[[Input], Path] | None = None
-    """finds the prior of an image, for a model that refines those of files"""
+    priors: Path | None = None
+    """the folder of the images' priors, for a model that refines those of files"""
 
 
 @runtime_checkable
@@ -123,8 +124,7 @@ class _ImageStages(Stages[_Case, Opened, Prediction]):
             item.fate = "before"
             return None
         image.check_whole(work.channels)
-        prior = None if work.prior_of is None else work.prior_of(image)
-        opened = self.predictor.open(image.image, prior=prior)
+        opened = self.predictor.open(image.image, prior=self._find_prior(image))
         if work.extras.probability:  # that of a volume lies on the disk until it is written
             scratch = item.held.enter_context(
                 tempfile.TemporaryDirectory(dir=work.output, prefix=f".{image.stem}{SCRATCH}")
@@ -165,6 +165,12 @@ class _ImageStages(Stages[_Case, Opened, Prediction]):
 
     def drop(self, item: _Case) -> None:
         item.held.close()
+
+    def _find_prior(self, image: Input) -> Path | None:
+        if self.work.priors is None:
+            return None
+        kind = self.predictor.priors.kind if self.predictor.priors else "probability"
+        return find_prior(self.work.priors, image.stem, kind)
 
     def _is_finished(self, image: Input) -> bool:
         """Return whether another run has finished the image since this one began."""
