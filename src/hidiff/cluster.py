@@ -36,7 +36,7 @@ def connect(address: str) -> Any:
     if address != AUTO:
         _check_answers(address)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
     except ConnectionError:
         raise ClusterError(
             f"no Ray cluster runs here (--ray {address}). Start one with: ray start --head; and on "
@@ -69,7 +69,7 @@ def _check_answers(address: str) -> None:
 class Files:
     """Files and folders that every node must see as this machine does."""
 
-    models: tuple[tuple[Path, str], ...] = ()
+    models: tuple[tuple[Path | str, str], ...] = ()
     """paths or names of checkpoints, and the SHA-256 of each file"""
     shared: tuple[tuple[Path, str], ...] = ()
     """folders that results are written to, and the name of a file that lies there for this run"""
@@ -99,7 +99,7 @@ class Files:
 
 
 @contextmanager
-def shared_files(models: Sequence[Path], folders: Sequence[Path]) -> Iterator[Files]:
+def shared_files(models: Sequence[Path | str], folders: Sequence[Path]) -> Iterator[Files]:
     """Mark folders for the block, so that a node can tell whether it sees the same ones.
 
     Raises OSError for a folder that cannot be written to.

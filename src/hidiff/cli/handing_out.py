@@ -73,6 +73,8 @@ class _Hands:
         self.idle: list[Any] = []
         self.losses: Counter[str] = Counter()
         """stem -> times that its actor died"""
+        self.deaths = 0
+        """of actors that had not loaded their model"""
         self.problems: list[str] = []
         """of nodes that cannot be used"""
 
@@ -128,7 +130,11 @@ class _Hands:
         try:
             problem = self.result(promise)
         except self.ray.exceptions.RayActorError as error:
-            problem = f"the process of a model died before it was loaded ({_one_line(error)})"
+            self.deaths += 1
+            if self.deaths < MOST_LOSSES * self.actors.most:
+                self.add_actor()  # its node is lost: Ray chooses another
+                return
+            problem = f"processes died before their model was loaded, last of: {_one_line(error)}"
         if not problem:
             self.idle.append(actor)
         elif problem not in self.problems:
