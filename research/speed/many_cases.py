@@ -31,10 +31,10 @@ from hidiff.cli import app, progress
 from hidiff.recipe import make_recipe
 from hidiff.training.state import save_model
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))  # where `research` is
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.timing import machine, write
 
+ROOT = Path(__file__).parents[2]
 FIGURE = ROOT / "docs" / "images" / "many_cases.png"
 FEW = 20  # cases of the folder that start-up is compared with
 NOTES = 50
