@@ -83,7 +83,7 @@ class Predictor:
 
     def predict(
         self,
-        image: GivenImage,
+        image: "GivenImage | Opened",
         *,
         spacing_mm: Sequence[float | int] | None = None,
         affine: Num[np.ndarray, "4 4"] | None = None,
@@ -98,7 +98,7 @@ class Predictor:
         done: Callable[[float], object] = lambda share: None,
         **changes: Any,
     ) -> Prediction:
-        """Refine the masks of an image, given in any form that `open_image` takes.
+        """Refine the masks of an image, given in any form that `open_image` takes, or as opened.
 
         Several files in a tuple are the channels of one image. Values are raw, as in the file
         (0..255 for 8 bits), unless `value_range`, (black, white), says on which scale they are. An
@@ -117,24 +117,14 @@ class Predictor:
         """
         refine = self.refines if refine is None else refine
         settings = self._changed(changes)
-        opened = open_image(
-            image,
-            self.channels,
-            self.slicing.plane,
-            self.slicing.nan,
-            spacing_mm=spacing_mm,
-            affine=affine,
-        )
-        if value_range is not None:
-            opened = rescale(opened, value_range, self.intensity)
-        name = name_of(image) if name is None else name
-        slices = _Slices(
-            normalise_image(opened, self.intensity),
-            self._read_prior(prior, opened),
-            self.slicing.neighbours,
-            self.reading.size_of(opened.geometry),
-            opened.geometry.frame_depth,
-        )
+        if isinstance(image, Opened):
+            ready = image
+        else:
+            ready = self.open(
+                image, spacing_mm=spacing_mm, affine=affine, value_range=value_range, prior=prior
+            )
+        opened, slices = ready.image, ready.slices
+        name = ready.name if name is None else name
         geometry, source = opened.geometry, opened.path
         numbers = range(geometry.shape[0])
         if slice is not None:
@@ -158,6 +148,39 @@ class Predictor:
                 result.put(place, found)
             done((first + len(batch)) / len(numbers))
         return result
+
+    def open(
+        self,
+        image: GivenImage,
+        *,
+        spacing_mm: Sequence[float | int] | None = None,
+        affine: Num[np.ndarray, "4 4"] | None = None,
+        value_range: tuple[float | int, float | int] | None = None,
+        prior: np.ndarray | Path | str | None = None,
+    ) -> "Opened":
+        """Read and normalise an image, so that `predict` has no file left to read.
+
+        For a thread that reads one image while another is predicted. Arguments and errors are
+        those of `predict`.
+        """
+        opened = open_image(
+            image,
+            self.channels,
+            self.slicing.plane,
+            self.slicing.nan,
+            spacing_mm=spacing_mm,
+            affine=affine,
+        )
+        if value_range is not None:
+            opened = rescale(opened, value_range, self.intensity)
+        slices = _Slices(
+            normalise_image(opened, self.intensity),
+            self._read_prior(prior, opened),
+            self.slicing.neighbours,
+            self.reading.size_of(opened.geometry),
+            opened.geometry.frame_depth,
+        )
+        return Opened(opened, slices, name_of(image))
 
     def predict_slices(
         self,
@@ -271,3 +294,13 @@ class _Slices:
             planes["prior"] = self.prior[None, :, number]
         together = segmentor_input(planes)
         return together if self.size is None else resize_image(together, self.size)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An image that `Predictor.open` has read and normalised, with its prior."""
+
+    image: Image
+    slices: _Slices
+    name: str
+    """the name of its file, without the ending; "" where it came from no file"""
