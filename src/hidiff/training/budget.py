@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_backward_flop
 
-from hidiff.hybrid import HybridSegmentor
+from hidiff.hybrid import HybridSegmentor, Look
+from hidiff.training.correction import mark_hybrid
 from hidiff.training.settings import TrainingSettings
 from hidiff.training.stages import BASELINE, STAGE1, Part, Stage, stage2_of
-from hidiff.training.steps import Batch, draw_noise
+from hidiff.training.steps import Batch, Marked, draw_noise
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,11 @@ def count_flops(
     batch = Batch(["", ""], image, y0, torch.ones_like(y0[:, :1]))
     draws = draw_noise(batch, hybrid.schedule.num_steps, 0)
     networks = {"segmentor": hybrid.segmentor, "refiner": hybrid.refiner}
-    part = Part(hybrid, networks, batch, lambda _: draws, settings)
+
+    def mark(look: Look) -> Marked:
+        return mark_hybrid(hybrid, batch, look, settings.correction, 0)
+
+    part = Part(hybrid, networks, batch, lambda _: draws, mark, settings)
 
     stage2 = stage2_of(settings)
     per_step = {stage2: _count_step(stage2, part, settings.batch_size)}

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,24 +15,20 @@ from hidiff.hybrid import HybridSegmentor
 from hidiff.training import state
 from hidiff.training.budget import Budget, plan_stages
 from hidiff.training.conditions import KEY, conditions
+from hidiff.training.correction import mark_hybrid
 from hidiff.training.ema import EMA
 from hidiff.training.finite import check_finite
 from hidiff.training.log import RunLog
 from hidiff.training.resume import Resumed, check_together, find_resumed, set_aside_unreadable
 from hidiff.training.settings import TrainingSettings
-from hidiff.training.stages import REFINER, SEGMENTOR, Half, Part, Stage
+from hidiff.training.stages import REFINER, SEGMENTOR, Half, Part, Stage, Validate
 from hidiff.training.state import STATE_FILE, Progress
-from hidiff.training.steps import Batch, draw_noise
+from hidiff.training.steps import Batch, Batches, draw_noise
 from hidiff.training.stopping import StopSignal, TrainingStopped
 
 if TYPE_CHECKING:  # a checkpoint is loaded through this package, and needs no Accelerate
     import accelerate
 
-# (name of a stage, first step) -> its batches from that step on, without end. If a batch is split
-# into parts, each part comes as a batch of its own, on the device that trains.
-Batches = Callable[[str, int], Iterator[Batch]]
-# (hybrid in eval mode, stage) -> numbers; the best model has the highest "score"
-Validate = Callable[[HybridSegmentor, Stage], dict[str, float]]
 SAVE_SECONDS = 180.0  # a checkpoint at least so often, however long a step takes
 
 
@@ -205,9 +202,14 @@ class Trainer:
                 batch, self.hybrid.schedule.num_steps, self.seed, half, step, number,
                 rank=self.accelerator.process_index, world=self.accelerator.num_processes,
                 last_step_share=self.settings.last_step_share,
+                last_step_bits=self.settings.last_step_bits,
             )  # fmt: skip
 
-        return Part(self.hybrid, self.networks, batch, draw, self.settings)
+        mark = partial(
+            mark_hybrid, self.hybrid, batch, settings=self.settings.correction, seed=self.seed,
+            words=(step, number), first=self.accelerator.process_index * len(batch.names),
+        )  # fmt: skip
+        return Part(self.hybrid, self.networks, batch, draw, mark, self.settings)
 
     def _halves(self, stage: Stage, part: Part) -> Iterator[Half]:
         """Compute the halves under autocast, which what happens between them does not see."""
