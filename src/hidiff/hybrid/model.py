@@ -84,8 +84,8 @@ class DiffusionSettings(BaseModel):
     def _the_prior_is_the_noise(self) -> "DiffusionSettings":
         if self.last_step_input == "prior" and (self.kind, self.noise) != ("bernoulli", "prior"):
             raise ValueError(
-                f"last_step_input is prior, but yT is not drawn from the prior: kind is {self.kind} "
-                f"and noise {self.noise}. Leave last_step_input out."
+                f"last_step_input is prior, but kind is {self.kind} and noise {self.noise}, so yT "
+                "is not drawn from the prior. Leave last_step_input out."
             )
         return self
 
