@@ -130,7 +130,7 @@ class Refining:
         )
         return hints, Evidence(exact > 0, y0)
 
-    def cropped(self, planes: Float[Tensor, "1 k h w"]) -> Float[np.ndarray, "k h w"]:
+    def cropped(self, planes: Float[Tensor, "1 k _ _"]) -> Float[np.ndarray, "k h w"]:
         """Return planes without the padding."""
         return planes[0, :, : self.size[0], : self.size[1]].cpu().numpy()
 

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hidiff import seeding
-from hidiff.hybrid import HybridSegmentor
+from hidiff.hybrid import HybridSegmentor, Look
 from hidiff.training import state
 from hidiff.training.budget import Budget, plan_stages
 from hidiff.training.conditions import KEY, conditions
@@ -23,7 +22,7 @@ from hidiff.training.resume import Resumed, check_together, find_resumed, set_as
 from hidiff.training.settings import TrainingSettings
 from hidiff.training.stages import REFINER, SEGMENTOR, Half, Part, Stage, Validate
 from hidiff.training.state import STATE_FILE, Progress
-from hidiff.training.steps import Batch, Batches, draw_noise
+from hidiff.training.steps import Batch, Batches, Marked, draw_noise
 from hidiff.training.stopping import StopSignal, TrainingStopped
 
 if TYPE_CHECKING:  # a checkpoint is loaded through this package, and needs no Accelerate
@@ -191,7 +190,9 @@ class Trainer:
                 if last:
                     for network in networks:
                         self._move(network, part.batch, stage, step)
-                self._report(losses, reported)
+                for name, value in losses.items():  # the mean over the parts
+                    share = value.detach() / self.settings.accumulation
+                    reported[name] = reported[name] + share if name in reported else share
         return reported
 
     def part(self, batch: Batch, step: int, number: int) -> Part:
@@ -205,10 +206,11 @@ class Trainer:
                 last_step_bits=self.settings.last_step_bits,
             )  # fmt: skip
 
-        mark = partial(
-            mark_hybrid, self.hybrid, batch, settings=self.settings.correction, seed=self.seed,
-            words=(step, number), first=self.accelerator.process_index * len(batch.names),
-        )  # fmt: skip
+        def mark(look: Look) -> Marked:
+            first, words = self.accelerator.process_index * len(batch.names), (step, number)
+            given = self.settings.correction, self.seed, words, first
+            return mark_hybrid(self.hybrid, batch, look, *given)
+
         return Part(self.hybrid, self.networks, batch, draw, mark, self.settings)
 
     def _halves(self, stage: Stage, part: Part) -> Iterator[Half]:
@@ -220,12 +222,6 @@ class Trainer:
             if half is None:
                 return
             yield half
-
-    def _report(self, losses: dict[str, Tensor], reported: dict[str, Tensor]) -> None:
-        """Add the losses' share of this part."""
-        for name, value in losses.items():
-            share = value.detach() / self.settings.accumulation
-            reported[name] = reported[name] + share if name in reported else share
 
     def _move(self, name: str, batch: Batch, stage: Stage, step: int) -> None:
         network = self.networks[name]
