@@ -51,7 +51,7 @@ DATA = {
             "data.splitting={group: '^(patient-[0-9]+)'}",
             "training.batch_size=8",
         ),
-        weak_steps=800,
+        weak_steps=400,
         steps=800,
     ),
     "acdc": DataSet("acdc.yaml", ("training.batch_size=8",), weak_steps=500, marks=3),
