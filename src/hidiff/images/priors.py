@@ -20,13 +20,14 @@ CHANNEL_NUMBER = "_0000"  # which nnU-Net adds to an image's name, and not to it
 
 
 class Priors(BaseModel):
-    """Where another model's results lie, and what they are (segmentor.name: files)."""
+    """The folder and the kind of another model's results (segmentor.name: files)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: str = Field(
         default="priors",
-        description="in the data set's folder, or a whole path: a file a case, of the case's name",
+        description="folder of the priors, a name in the data set's folder or a path: one "
+        "file per case, named like it",
     )
     kind: Literal["probability", "mask"] = Field(
         default="probability",
