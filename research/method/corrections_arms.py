@@ -37,7 +37,7 @@ class DataSet:
     marks: int = 20
     """marks of the evaluation, at most"""
     strokes: bool = False
-    """whether corrections are strokes along missed vessels, not clicks"""
+    """True: corrections are strokes along missed vessels; False: clicks"""
 
 
 DATA = {

@@ -99,7 +99,7 @@ class RandomWalker:
     probability: Map
     labels: Labels
     edge: float
-    """how strongly differences of the image stop a walker"""
+    """strength with which differences of the image stop a walker"""
     faith: float
     """weight of the map against that of the neighbours"""
 

@@ -1,4 +1,4 @@
-"""How soon masks get right when a person corrects them: click by click at the largest error.
+"""Scores of masks while a person corrects them, click by click at the largest error.
 
 Everything happens at the size that the networks see, on one image or slice at a time.
 """

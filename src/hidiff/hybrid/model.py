@@ -61,7 +61,7 @@ class DiffusionSettings(BaseModel):
 
     last_step_input: Literal["bits", "prior"] = Field(
         default="bits",
-        description="what the network reads as yT: bits (the paper's), drawn from the prior, or at "
+        description="input of the network as yT: bits (the paper's), drawn from the prior, or at "
         "prediction.temperature 0 the likeliest; prior: the chances themselves, from which nothing "
         "is drawn. Of noise prior alone",
     )

@@ -36,7 +36,7 @@ Batches = Callable[[str, int], Iterator[Batch]]
 
 
 class Marked(NamedTuple):
-    """What a person says of a batch; both are None where nobody marks anything."""
+    """A person's marks on a batch; both are None where nobody marks anything."""
 
     hints: Float[Tensor, "b k h w"] | None = None
     evidence: Evidence | None = None
