@@ -6,11 +6,11 @@ from threading import RLock
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 
 from hidiff.correction.history import Change, History
 from hidiff.correction.maps import SessionMaps
-from hidiff.correction.record import label_names
+from hidiff.correction.record import Locks, label_names
 from hidiff.images import Image
 from hidiff.labels import Labels
 
@@ -119,6 +119,12 @@ class SessionView:
         self._maps.need(number)
         names = ("labels", "probability", "uncertainty", "prior")
         return {name: self._maps.arrays[name][..., number, :, :].copy() for name in names}
+
+    @locked
+    def locked_area(self, number: int) -> Bool[np.ndarray, "h w"]:
+        """Return the pixels of a slice that are locked, without those of locked labels."""
+        locks = Locks.of(self._history.record, self._labels)
+        return locks.area(number, self.image.geometry.size)
 
     @property
     def _labels(self) -> Labels:
