@@ -1,4 +1,4 @@
-"""What a session began with, and how another process knows that it has the same."""
+"""The model and the image of a session, and the hashes by which they are known again."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ class Origin:
     """The files and options that a session was opened with."""
 
     model_paths: tuple[str, ...] = ()
-    """of the checkpoints; none for a predictor without a file"""
+    """the checkpoints; none for a predictor without a file"""
     image_paths: tuple[str, ...] = ()
-    """of the channels; none for an image in memory"""
+    """a file for each channel; none for an image in memory"""
     spacing_mm: tuple[float, ...] | None = None
     affine: tuple[tuple[float, ...], ...] | None = None
     value_range: tuple[float, float] | None = None

@@ -1,4 +1,4 @@
-"""What marks make of one slice: refined again within their reach, clamped, merged."""
+"""Refine one slice again within reach of marks, clamp them, and merge the result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from hidiff.labels import Labels
 from hidiff.loading.resize import resize_image, resize_nearest
 from hidiff.marks import Drawn, Mark, draw_marks
 from hidiff.prediction import decide, entropy_bits
+from hidiff.prediction.prediction import normalise_planes
 from hidiff.prediction.windows import Guidance
 
 Size = tuple[int, int]
@@ -33,7 +34,7 @@ class SliceMarks:
     latest: int
     """number of marks of the latest entry"""
     is_carried: Sequence[bool]
-    """of each mark, whether it was carried on from a neighbouring slice"""
+    """for each mark: True if it was carried on from a neighbouring slice"""
 
     @property
     def before(self) -> "SliceMarks":
@@ -150,7 +151,7 @@ def _refine(
     whole[:, rows, columns] = torch.where(inside, mean, whole[:, rows, columns])
     probability = resize_image(whole, image_size).numpy().clip(0, 1)
     if labels.kind == "exclusive":
-        probability = probability / probability.sum(axis=0, keepdims=True).clip(1e-6)
+        probability = normalise_planes(probability)
     if maps.settings.lit_view:
         view = find_view(opened.image[:, number].numpy())
         probability = probability * view

@@ -1,4 +1,4 @@
-"""How a session starts: from the model's own prediction, or from another's result."""
+"""Start a session, from the model's own prediction or from another's result, or restore one."""
 
 from collections.abc import Sequence
 from pathlib import Path

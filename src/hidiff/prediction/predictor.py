@@ -28,6 +28,7 @@ from hidiff.prediction.prediction import (
     cut_outside,
     decide,
     entropy_bits,
+    normalise_planes,
 )
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
@@ -285,7 +286,7 @@ class Predictor:
         arrays = {key: value.numpy().astype(np.float32) for key, value in maps.items()}
         probability, prior = arrays["mean"].clip(0, 1), arrays["prior"].clip(0, 1)
         if self.labels.kind == "exclusive":
-            probability = probability / probability.sum(axis=0, keepdims=True).clip(1e-6)
+            probability = normalise_planes(probability)
         variance = None
         if "squares" in arrays and settings.samples > 1:
             variance = (arrays["squares"] - arrays["mean"] ** 2).clip(0)
