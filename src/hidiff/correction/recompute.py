@@ -81,7 +81,7 @@ def recompute(
     touched = _touched(latest, image_size, image_size)
     if maps.refine:
         near = _dilate(_touched(latest, seen_size, image_size), settings.reach_px)
-        probability = _refine(maps, placed, near, settings)
+        probability = _refine(maps, placed, near, settings, drawn)
         reach = resize_nearest(torch.from_numpy(near), image_size).numpy()
         # a mark that shrinks to nothing between resized pixels is within reach of itself
         reach |= touched
@@ -128,12 +128,17 @@ def _refine(
     placed: SliceMarks,
     reach: Bool[np.ndarray, "seen_h seen_w"],
     settings: CorrectionSettings,
+    drawn: Drawn | None = None,
 ) -> Float[np.ndarray, "k h w"]:
-    """Return the refined probability of a slice, at the image's size; it holds within reach."""
+    """Return the refined probability of a slice, at the image's size; it holds within reach.
+
+    `drawn` are its marks at the image's size, if they were drawn before.
+    """
     predictor, opened, number = maps.predictor, maps.opened, placed.number
     image_size, seen_size = opened.opened.geometry.size, opened.seen_size
     labels = predictor.labels
-    drawn = placed.draw(seen_size, image_size, labels)
+    if drawn is None or seen_size != image_size:
+        drawn = placed.draw(seen_size, image_size, labels)
     belief = placed.belief(image_size, labels, settings.carry_log_odds)
     if belief is not None:
         belief = resize_image(torch.from_numpy(belief), seen_size)

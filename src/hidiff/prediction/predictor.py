@@ -227,7 +227,7 @@ class Predictor:
         guidance: Guidance,
         keep: SeenWindows,
     ) -> tuple[slice, slice, Float[Tensor, "k rows columns"]]:
-        """Refine what is within reach of marks again, see `prediction.windows.refine_reach`."""
+        """Refine what is within reach of marks again: see `refine_reach`."""
         return refine_reach(
             self.hybrid,
             seen,
