@@ -1,6 +1,7 @@
 """Predict images of any size, slice by slice: labels, probability and uncertainty of each."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hidiff.images import (
     Image,
     Intensity,
     PictureGeometry,
+    PriorFiles,
     Priors,
     find_view,
     name_of,
@@ -75,12 +77,12 @@ class Predictor:
 
     def predict(
         self,
-        image: GivenImage,
+        image: GivenImage | OpenedImage,
         *,
         spacing_mm: Sequence[float | int] | None = None,
         affine: Num[np.ndarray, "4 4"] | None = None,
         value_range: tuple[float | int, float | int] | None = None,
-        prior: np.ndarray | Path | str | None = None,
+        prior: np.ndarray | PriorFiles | None = None,
         name: str | None = None,
         refine: bool | None = None,
         slice: int | None = None,
@@ -90,7 +92,7 @@ class Predictor:
         done: Callable[[float], object] = lambda share: None,
         **changes: Any,
     ) -> Prediction:
-        """Refine the masks of an image, given in any form that `open_image` takes.
+        """Refine the masks of an image, given in any form that `open_image` takes, or as opened.
 
         Several files in a tuple are the channels of one image. Values are raw, as in the file
         (0..255 for 8 bits), unless `value_range`, (black, white), says on which scale they are. An
@@ -109,10 +111,13 @@ class Predictor:
         """
         refine = self.refines if refine is None else refine
         settings = self.change_settings(changes)
-        opened = self.open(
-            image, spacing_mm=spacing_mm, affine=affine, value_range=value_range, name=name
-        )
-        opened = opened.with_prior(self._read_prior(prior, opened.opened))
+        if isinstance(image, OpenedImage):
+            opened = image if name is None else replace(image, name=name)
+        else:
+            opened = self.open(
+                image, spacing_mm=spacing_mm, affine=affine, value_range=value_range, name=name
+            )
+            opened = opened.with_prior(self.read_prior(prior, opened.opened))
         geometry, source = opened.opened.geometry, opened.opened.path
         numbers = range(geometry.shape[0])
         if slice is not None:
@@ -265,9 +270,13 @@ class Predictor:
             self.labels, self.channels, self.intensity, self.slicing, self.size, self.priors
         )
 
-    def _read_prior(
-        self, prior: np.ndarray | Path | str | None, image: Image
+    def read_prior(
+        self, prior: np.ndarray | PriorFiles | None, image: Image
     ) -> Float[Tensor, "k d h w"] | None:
+        """Return the prior that came with an image; None for a model with its own segmentor.
+
+        Raises ValueError if one is missing, not wanted, or does not fit.
+        """
         if prior is None and self.priors is None:
             return None
         if self.priors is None:
