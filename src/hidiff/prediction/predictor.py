@@ -19,21 +19,19 @@ from hidiff.images import (
     PriorFiles,
     Priors,
     find_view,
-    name_of,
-    open_image,
-    rescale,
 )
-from hidiff.loading import Reading, Slicing, normalise_image, resize_image
+from hidiff.loading import Reading, Slicing, resize_image
 from hidiff.prediction.prediction import (
     Prediction,
     SliceMaps,
     cut_outside,
     decide,
     entropy_bits,
+    normalise_planes,
 )
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
-from hidiff.prediction.slices import OpenedImage, read_given_prior
+from hidiff.prediction.slices import OpenedImage, open_slices, read_given_prior
 from hidiff.prediction.windows import Guidance, read_trace, refine_reach, refine_windows
 from hidiff.segmentors import input_size
 
@@ -141,24 +139,7 @@ class Predictor:
         name: str | None = None,
     ) -> OpenedImage:
         """Open and normalise an image, without a prior; the arguments are those of `predict`."""
-        opened = open_image(
-            image,
-            self.channels,
-            self.slicing.plane,
-            self.slicing.nan,
-            spacing_mm=spacing_mm,
-            affine=affine,
-        )
-        if value_range is not None:
-            opened = rescale(opened, value_range, self.intensity)
-        return OpenedImage(
-            name_of(image) if name is None else name,
-            opened,
-            normalise_image(opened, self.intensity),
-            None,
-            self.slicing.neighbours,
-            self.reading.size_of(opened.geometry),
-        )
+        return open_slices(image, self.reading, spacing_mm, affine, value_range, name)
 
     def predict_batch(
         self,
@@ -231,7 +212,7 @@ class Predictor:
         guidance: Guidance,
         keep: SeenWindows,
     ) -> tuple[slice, slice, Float[Tensor, "k rows columns"]]:
-        """Refine what is within reach of marks again, see `prediction.windows.refine_reach`."""
+        """Refine what is within reach of marks again: see `refine_reach`."""
         return refine_reach(
             self.hybrid,
             seen,
@@ -294,7 +275,7 @@ class Predictor:
         arrays = {key: value.numpy().astype(np.float32) for key, value in maps.items()}
         probability, prior = arrays["mean"].clip(0, 1), arrays["prior"].clip(0, 1)
         if self.labels.kind == "exclusive":
-            probability = probability / probability.sum(axis=0, keepdims=True).clip(1e-6)
+            probability = normalise_planes(probability)
         variance = None
         if "squares" in arrays and settings.samples > 1:
             variance = (arrays["squares"] - arrays["mean"] ** 2).clip(0)
