@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from hidiff._version import __version__
+from hidiff.cli.adapt import adapt
 from hidiff.cli.benchmark import benchmark
+from hidiff.cli.correct import correct
 from hidiff.cli.data import data
 from hidiff.cli.demo import demo
 from hidiff.cli.errors import ClearErrors
@@ -32,7 +34,8 @@ app = typer.Typer(
 )
 for panel, commands in {
     "Use": (predict, refine, evaluate, models, info),
-    "Train": (demo, train, pack, settings),
+    "Correct": (correct,),
+    "Train": (demo, train, adapt, pack, settings),
     "Research": (benchmark, import_published),
 }.items():
     for command in commands:

@@ -29,6 +29,7 @@ class Evaluation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Changes = Field(default={}, description="changes of the recipe's data settings")
+    split: Literal["validation", "test"] = Field(default="test", description="the cases evaluated")
     corruption: str | None = Field(default=None, description="one of data.corruptions")
     strength: int = Field(default=1, description="strength of the corruption, 1 to 5")
     prediction: Changes = Field(default={}, description="changes of its prediction settings")
@@ -132,6 +133,12 @@ class Suite(BaseModel):
         description="arms by name; stage1, segmentor_only and hybrid change nothing, others are a "
         "hybrid with changes",
     )
+    rates: tuple[float, ...] = Field(
+        default=(),
+        description="rates of the segmentor in stage 2 that every arm tries, rival and hybrid "
+        "alike, unless it sets training.segmentor_rate itself; the best on validation cases "
+        "counts. Default: the recipe's rate",
+    )
     recipes: dict[str, SuiteRecipe] = Field(
         min_length=1, description="recipes by the name that they have in the rows"
     )
@@ -140,6 +147,13 @@ class Suite(BaseModel):
     @classmethod
     def _nothing_is_no_change(cls, given: Any) -> Any:
         return _empty_for_none(given)
+
+    @field_validator("rates")
+    @classmethod
+    def _are_rates(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(rates)) < len(rates) or any(rate <= 0 for rate in rates):
+            raise ValueError(f"rates are {list(rates)}, but must be above 0 and differ")
+        return rates
 
     @model_validator(mode="after")
     def _arms_are_there(self) -> "Suite":
