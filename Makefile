@@ -52,6 +52,7 @@ docs: setup  ## Make every page and number again that comes from the code or fro
 	$(BIN)/python research/pages/evidence.py
 	$(BIN)/python research/pages/why_page.py
 	$(BIN)/python research/pages/packed_page.py
+	$(BIN)/python research/pages/organs_page.py
 
 # An environment of its own, as torchvision, which timm asks for, must stay out of the other.
 segmentors:  ## Measure every segmentor, and write the table of docs/segmentors.md anew.
