@@ -1,12 +1,15 @@
 """`hidiff benchmark`: run a suite and keep its rows."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hidiff.cli.options import Device, DeviceOption, Threads, choose_device, use_threads
 from hidiff.cli.say import error_console, say
+
+if TYPE_CHECKING:
+    from hidiff.suites import Run
 
 INTERRUPTED = 130  # exit code, as shells have it for Ctrl-C
 
@@ -43,10 +46,7 @@ def benchmark(
     todo = list_runs(content, suite, find_recipe)
     if only_list:
         for run in todo:
-            tried = (
-                f", at the best of the rates {', '.join(map(str, run.rates))}" if run.rates else ""
-            )
-            say(f"{run.name}: evaluated on {', '.join(run.evaluations)}{tried}")
+            say(describe_run(run))
         return
     where = choose_device(device)
     try:
@@ -55,3 +55,11 @@ def benchmark(
         error_console.print("Stopped. The same command goes on from here.", markup=False)
         raise typer.Exit(INTERRUPTED) from None
     say(f"Rows: {results / content.name / 'rows.jsonl'}")
+
+
+def describe_run(run: "Run") -> str:
+    """Return what a run is evaluated on, and the rates that it chooses from."""
+    line = f"{run.name}: evaluated on {', '.join(run.evaluations)}"
+    if not run.rates:
+        return line
+    return f"{line}, at the best of the rates {', '.join(f'{rate:g}' for rate in run.rates)}"
