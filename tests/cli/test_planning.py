@@ -92,3 +92,12 @@ def test_the_plan_shows_what_will_run(hidiff, data, tmp_path):
     assert any(line.startswith("training 120 + ") and "set on the" in line for line in lines), lines
     assert any(line.startswith("patch_size 96 x 96 set on") for line in lines), lines
     assert any(line.startswith("seed 7 set on") for line in lines), lines
+
+
+def test_a_recipe_that_cannot_run_is_not_written(hidiff, data, tmp_path):
+    words = ["train", data, "--recipe-only", "--output", tmp_path / "runs"]
+    words += ["--set", "segmentor={name: files, options: {}}", "--set", "training.segmentor=frozen"]
+    result = hidiff(*words)
+    assert result.exit_code == 2
+    assert "holds no prior of case-" in result.stderr
+    assert not (tmp_path / "runs").exists()
