@@ -208,7 +208,7 @@ def propose(
     say("refiner.width", sizes["refiner"], sizes["why"])
     if sizes["fine"]:
         say("refiner.fine", True, "a narrow refiner mends more where it sees the image itself")
-        say("training.segmentor", "joint", "for the same work as good as in turns, or better")
+        say("training.segmentor", "joint", "as good as in turns for the same compute, or better")
     say("segmentor.options.width", sizes["segmentor"], sizes["why"])
     say("training.batch_size", sizes["batch"], sizes["why"])
     stage1, stage2, reason = _length(found, machine)
@@ -287,14 +287,14 @@ def _networks(machine: Machine, pixels: int) -> dict[str, Any]:
         found = {"refiner": 64, "segmentor": 32, "why": f"a GPU of {machine.gpu_gib:.0f} GiB"}
     else:
         batch = 8 if pixels <= 96**2 else 4
-        why = f"no GPU, {machine.cores} cores: an iteration takes about a second"
+        why = f"no GPU, {machine.cores} cores"
         found = {"refiner": 16, "segmentor": 16, "why": why}
     return {**found, "batch": batch, "fine": found["refiner"] <= 32}
 
 
 def _length(found: Fingerprint, machine: Machine) -> tuple[int, int, str]:
     if machine.gpu_gib:
-        return 10_000, 40_000, "stage 2 as the paper; hours on a GPU"
+        return 10_000, 40_000, "stage 2 as the paper"
     if found.cases < 10:
-        return 1500, 1000, f"{found.cases} cases are learned soon; half an hour or so"
-    return 3000, 2000, "an hour or so on two cores"
+        return 1500, 1000, f"{found.cases} cases are learned soon"
+    return 3000, 2000, "shorter than on a GPU"

@@ -7,6 +7,7 @@ import typer
 from hidiff._version import __version__
 from hidiff.cli.adapt import adapt
 from hidiff.cli.benchmark import benchmark
+from hidiff.cli.correct import correct
 from hidiff.cli.data import data
 from hidiff.cli.demo import demo
 from hidiff.cli.errors import ClearErrors
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 for panel, commands in {
     "Use": (predict, refine, evaluate, models, info),
+    "Correct": (correct,),
     "Train": (demo, train, adapt, pack, settings),
     "Research": (benchmark, import_published),
 }.items():

@@ -17,7 +17,7 @@ from hidiff.datasets.find import find_images
 from hidiff.datasets.patients import pattern_for
 from hidiff.datasets.splits import SPLITS
 from hidiff.evaluation import evaluate
-from hidiff.evaluation.evaluate import Truth, mean_uncertainty
+from hidiff.evaluation.evaluate import Truth
 from hidiff.evaluation.studies import CalibrationStudy, SizeStudy
 from hidiff.metrics import Summary, write_review
 from hidiff.metrics.table import MEAN, Row
@@ -128,12 +128,12 @@ def judge_into(
     first_sample = {"trace": True} if predictor.refines and used.samples > 1 else {}
     calibration = CalibrationStudy(used.samples)
     by_size = SizeStudy(sizes) if sizes else None
-    uncertainty: dict[str, float] = {}
+    doubt: dict[str, float] = {}
     with progress_bar() as bar:
         task = bar.add_task("evaluating", total=len(cases))
 
         def done(case: Case, prediction: Prediction, truth: Truth, found: list) -> None:
-            uncertainty[case.name] = mean_uncertainty(prediction, truth)
+            doubt[case.name] = prediction.doubt
             calibration.add(prediction, truth, predictor.labels, predictor.refines)
             if by_size:
                 by_size.add(case, prediction, truth, predictor.labels, predictor.refines)
@@ -143,7 +143,7 @@ def judge_into(
     for old in result_files(folder):
         old.unlink()
     summary = write_tables(folder, rows)
-    review = review_cases(rows, uncertainty)
+    review = review_cases(rows, doubt)
     write_review(review, folder / REVIEW_FILE)
     if calibration.curves:
         write_reliability(folder, calibration)

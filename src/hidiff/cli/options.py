@@ -88,6 +88,16 @@ Continue = Annotated[
         "--continue", help="Do only the images whose results are missing or unfinished in OUTPUT."
     ),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Run on a Ray cluster: auto (the one that runs here) or HOST:PORT. Connect only to "
+        "your own: Ray unpickles what its machines send, which can run any code. Needs the extra "
+        "ray, and a disk that all nodes share: docs/many.md.",
+    ),
+]
 Probability = Annotated[
     bool,
     typer.Option(

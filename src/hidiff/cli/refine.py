@@ -15,6 +15,7 @@ from hidiff.cli.options import (
     Overwrite,
     Preview,
     Probability,
+    RayAddress,
     Report,
     Statistics,
     Threads,
@@ -27,6 +28,7 @@ from hidiff.cli.predicting import Batch, Choices, Format, prepare_batch
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
 from hidiff.cli.run_report import check_report, reported
 from hidiff.cli.say import say
+from hidiff.cli.shares import Part, Parts, find_share
 from hidiff.models import read_head
 from hidiff.prediction.endings import Extras
 
@@ -71,6 +73,9 @@ def refine(
     report: Report = None,
     overwrite: Overwrite = False,
     go_on: Continue = False,
+    part: Part = None,
+    parts: Parts = None,
+    ray: RayAddress = None,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     *,
@@ -95,19 +100,25 @@ def refine(
     check_report(report)
     chosen = choose_classes(classes, head.class_names)
     extras = Extras(probability, uncertainty, overlay, statistics, preview, chosen)
-    choices = Choices(output, formats or (), extras, overwrite, go_on)
+    share = find_share(part, parts)
+    choices = Choices(output, formats or (), extras, overwrite, go_on, share)
     batch = prepare_batch(head, inputs, choices)
     if batch.is_finished:
         return
     if batch.writes_soft_maps_as_nifti:
         say("A DICOM SEG holds labels only: the soft maps are written beside it as NIfTI.")
 
-    from hidiff import experiment
-    from hidiff.images import find_prior
-
-    kind = head.kind_of_priors
-    _check_some(batch, prior, kind)
-    use_threads(threads)
-    predictor = experiment.load_predictor(model, choose_device(device))
+    _check_some(batch, prior, head.kind_of_priors)
     with reported(batch, head, changes, report):
-        batch.run(predictor, changes, lambda image: find_prior(prior, image.stem, kind))
+        if ray is not None:
+            from hidiff.cli.on_ray import load_on_ray, predict_on_ray
+
+            networks = load_on_ray([model], device, threads)
+            predict_on_ray(batch, ray, networks, batch.work(changes, prior))
+            return
+
+        from hidiff import experiment
+
+        use_threads(threads)
+        predictor = experiment.load_predictor(model, choose_device(device))
+        batch.run(predictor, changes, prior)

@@ -37,6 +37,7 @@ from hidiff.images.priors import (
     find_prior,
     prior_files,
     read_prior,
+    soften,
 )
 from hidiff.images.value_range import check_range, rescale
 from hidiff.images.view import find_view
@@ -85,6 +86,7 @@ __all__ = [
     "read_mask",
     "read_prior",
     "rescale",
+    "soften",
     "to_slices",
     "visible_files",
 ]
