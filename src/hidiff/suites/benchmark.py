@@ -36,22 +36,31 @@ def run_suite(
     if a model would be evaluated on patients of its own training.
     """
     for run in runs:
-        missing = {
-            name: evaluation
-            for name, evaluation in run.evaluations.items()
-            if results.find(identify_row(run, name, evaluation)) is None
-        }
+        missing = find_missing(run, results)
         if not missing:
             say(f"{run.name}: done before")
             continue
-        for name, evaluation in missing.items():
-            check_unseen(run, name, evaluation)
         say(f"{run.name}: training")
         path = train_run(run, folder, device)
         for name, evaluation in missing.items():
             say(f"{run.name}: judging on {name}")
             row = judge_run(run, name, evaluation, path, results.folder, device)
             results.add(row, run.recipe, run.stage1)
+
+
+def find_missing(run: Run, results: Results) -> dict[str, Evaluation]:
+    """Return the evaluations of a run that have no row yet, by name.
+
+    Raises SuiteError if one of them would judge a model on patients of its own training.
+    """
+    missing = {
+        name: evaluation
+        for name, evaluation in run.evaluations.items()
+        if results.find(identify_row(run, name, evaluation)) is None
+    }
+    for name, evaluation in missing.items():
+        check_unseen(run, name, evaluation)
+    return missing
 
 
 def identify_row(run: Run, name: str, evaluation: Evaluation) -> Identity:
@@ -120,17 +129,21 @@ def train_once(
 
     There is no validation during training: every arm is evaluated after its last step.
     """
-    contents = [identify(each) for each in (recipe, *stage1)]
-    del contents[0]["prediction"]  # does not matter in training
-    name = file_name(recipe.name, arm, f"seed{recipe.seed}", digest(*contents)[:10])
-    place = folder / name
+    place = folder / run_name(recipe, arm, *stage1)
     if not (place / SPENT_FILE).is_file():
-        named = recipe.model_copy(update={"name": name})
+        named = recipe.model_copy(update={"name": place.name})
         experiment.train(named, place, resume=True, cpu=device.type == "cpu", validate=False)
         spent = count_spent(place, recipe.training.batch_size)
         with atomic_write(place / SPENT_FILE) as temporary:
             temporary.write_text(json.dumps(spent, indent=1) + "\n", encoding="utf-8")
     return place
+
+
+def run_name(recipe: Recipe, arm: str, *stage1: Recipe) -> str:
+    """Return the name of the folder that a recipe is trained in; it has a hash of all settings."""
+    contents = [identify(each) for each in (recipe, *stage1)]
+    del contents[0]["prediction"]  # does not matter in training
+    return file_name(recipe.name, arm, f"seed{recipe.seed}", digest(*contents)[:10])
 
 
 def count_spent(folder: Path, batch_size: int) -> dict[str, Spent]:
