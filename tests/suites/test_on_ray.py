@@ -33,7 +33,7 @@ def cluster():
 
 @pytest.fixture
 def suite(tmp_path):
-    """Two arms of one recipe, which has two names: so two runs share a folder, and all a stage 1."""
+    """Two arms of a recipe of two names: two runs share a folder, and all share a stage 1."""
     write_recipe(make_tiny(tmp_path), tmp_path / "tiny.yaml")
     arms = ["segmentor_only", "hybrid"]
     content = {

@@ -108,11 +108,18 @@ class Batch:
         from hidiff.cli.stages import predict_images
 
         work = self.work(changes, priors)
-        self.go_through(
-            lambda claims, pace: predict_images(
-                predictor, self.unfinished, work, claims, partial(self.take, pace), pace.share
-            )
-        )
+
+        def predict(claims: Claims, pace: Pace) -> None:
+            images = self.unfinished
+            for _ in range(2):  # again those that another run held, which may have died by now
+                predict_images(
+                    predictor, images, work, claims, partial(self.take, pace), pace.share
+                )
+                held, self.elsewhere = set(self.elsewhere), []
+                images = [image for image in images if image.stem in held]
+            self.elsewhere = [image.stem for image in images]
+
+        self.go_through(predict)
 
     def work(self, changes: Mapping[str, Any], priors: Path | None = None) -> "Work":
         """Return how each image is predicted and written."""
