@@ -20,7 +20,7 @@ from hidiff.images import find_prior
 from hidiff.prediction import Prediction, Predictor, writers
 from hidiff.prediction.endings import Extras, file_names, is_finished, may_be_finished, names_of
 from hidiff.prediction.overlap import Stages, overlap
-from hidiff.prediction.predictor import Opened
+from hidiff.prediction.slices import OpenedImage
 from hidiff.prediction.writers.common import plane_stems
 
 # Errors of writing that every further image would meet too.
@@ -99,7 +99,7 @@ class _Case:
 
 
 @dataclass(frozen=True)
-class _ImageStages(Stages[_Case, Opened, Prediction]):
+class _ImageStages(Stages[_Case, OpenedImage, Prediction]):
     """From an image's file to the files of its masks."""
 
     predictor: Predictor
@@ -115,7 +115,7 @@ class _ImageStages(Stages[_Case, Opened, Prediction]):
             return image.format.count_values(image.file) * self.work.channels * BYTES_A_VALUE
         return 0
 
-    def read(self, item: _Case) -> Opened | None:
+    def read(self, item: _Case) -> OpenedImage | None:
         work, image = self.work, item.image
         if not item.held.enter_context(self.claims.claim(image.stem)):
             item.fate = "elsewhere"
@@ -124,7 +124,8 @@ class _ImageStages(Stages[_Case, Opened, Prediction]):
             item.fate = "before"
             return None
         image.check_whole(work.channels)
-        opened = self.predictor.open(image.image, prior=self._find_prior(image))
+        opened = self.predictor.open(image.image, name=image.stem)
+        opened = self.predictor.add_prior(opened, self._find_prior(image))
         if work.extras.probability:  # that of a volume lies on the disk until it is written
             scratch = item.held.enter_context(
                 tempfile.TemporaryDirectory(dir=work.output, prefix=f".{image.stem}{SCRATCH}")
@@ -132,10 +133,8 @@ class _ImageStages(Stages[_Case, Opened, Prediction]):
             item.kept.update(keep_probability=True, scratch=Path(scratch))
         return opened
 
-    def predict(self, item: _Case, read: Opened) -> Prediction:
-        return self.predictor.predict(
-            read, name=item.image.stem, done=self.share, **item.kept, **self.work.changes
-        )
+    def predict(self, item: _Case, read: OpenedImage) -> Prediction:
+        return self.predictor.predict(read, done=self.share, **item.kept, **self.work.changes)
 
     def write(self, item: _Case, result: Prediction) -> None:
         """Write the files in place of any older or unfinished ones."""

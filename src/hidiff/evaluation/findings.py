@@ -23,7 +23,8 @@ from hidiff.metrics import Reliability
 from hidiff.metrics.table import Row
 from hidiff.prediction.overlap import Stages, overlap
 from hidiff.prediction.prediction import Prediction
-from hidiff.prediction.predictor import Opened, Predictor
+from hidiff.prediction.predictor import Predictor
+from hidiff.prediction.slices import OpenedImage
 from hidiff.weights import atomic_write
 
 MOST_BYTES = 2**30  # that all images in work may take, but for one alone
@@ -133,7 +134,7 @@ def find_all(
 
 
 @dataclass(frozen=True)
-class _JudgeStages(Stages[Case, tuple[Truth, Opened], tuple[Truth, Prediction]]):
+class _JudgeStages(Stages[Case, tuple[Truth, OpenedImage], tuple[Truth, Prediction]]):
     """From a case's files to its findings."""
 
     predictor: Predictor
@@ -151,16 +152,17 @@ class _JudgeStages(Stages[Case, tuple[Truth, Opened], tuple[Truth, Prediction]])
             return count * self.predictor.channels * BYTES_A_VALUE
         return 0
 
-    def read(self, item: Case) -> tuple[Truth, Opened]:
+    def read(self, item: Case) -> tuple[Truth, OpenedImage]:
         truth = read_truth(item, self.predictor)
-        return truth, self.predictor.open(item.image, prior=item.prior)
+        opened = self.predictor.open(item.image, name=item.name)
+        return truth, self.predictor.add_prior(opened, item.prior)
 
-    def predict(self, item: Case, read: tuple[Truth, Opened]) -> tuple[Truth, Prediction]:
+    def predict(self, item: Case, read: tuple[Truth, OpenedImage]) -> tuple[Truth, Prediction]:
         truth, opened = read
         settings = self.predictor.settings.model_copy(update=dict(self.changes))
         # The mean of several samples hides how reliable one of them is; a trace holds the first.
         trace = self.predictor.refines and settings.samples > 1
-        return truth, self.predictor.predict(opened, name=item.name, trace=trace, **self.changes)
+        return truth, self.predictor.predict(opened, trace=trace, **self.changes)
 
     def write(self, item: Case, result: tuple[Truth, Prediction]) -> None:
         truth, prediction = result
