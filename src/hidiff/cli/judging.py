@@ -22,7 +22,7 @@ from hidiff.datasets.splits import SPLITS
 from hidiff.evaluation.findings import Findings, Journal, find_all
 from hidiff.evaluation.studies import CalibrationStudy, SizeStudy
 from hidiff.metrics import Summary, write_review
-from hidiff.metrics.table import MEAN
+from hidiff.metrics.table import MEAN, Row
 from hidiff.prediction import Predictor
 from hidiff.report.files import REVIEW_FILE, SIZE_FILES, result_files
 from hidiff.report.format import (
@@ -172,11 +172,11 @@ def judge_into(
     report: bool,
     sizes: str | None = None,
     found: Mapping[str, Findings] | None = None,
-) -> Summary:
+) -> list[Row]:
     """Evaluate, write all files of it in place of any older ones, and print the table.
 
-    `sizes`, of studies.KINDS, asks for tables by size too. `found` is what is known of the cases
-    already, by their names; left out, all are judged here.
+    Returns the rows. `sizes`, of studies.KINDS, asks for tables by size too. `found` is what is
+    known of the cases already, by their names; left out, all are judged here.
     """
     found = judge_cases(predictor, cases, changes, sizes) if found is None else found
     used = predictor.settings.model_copy(update=dict(changes))
@@ -186,11 +186,11 @@ def judge_into(
     for each in in_order:
         each.add_to(calibration, by_size)
     rows = [row for each in in_order for row in each.rows]
-    uncertainty = {each.case: each.uncertainty for each in in_order}
+    doubt = {each.case: each.doubt for each in in_order}
     for old in result_files(folder):
         old.unlink()
     summary = write_tables(folder, rows)
-    review = review_cases(rows, uncertainty)
+    review = review_cases(rows, doubt)
     write_review(review, folder / REVIEW_FILE)
     if calibration.curves:
         write_reliability(folder, calibration)
@@ -211,7 +211,7 @@ def judge_into(
     say(f"Rows:   {folder / 'rows.csv'}")
     if by_size:
         say(f"Sizes:  {folder / SIZE_FILES[1]}")
-    return summary
+    return rows
 
 
 def results_table(summary: Summary, metrics: Sequence[str] = ("dice", "hd95")) -> Table:

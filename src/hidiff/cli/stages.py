@@ -16,9 +16,10 @@ import psutil
 from hidiff.cli.claims import SCRATCH
 from hidiff.cli.errors import DEBUG_VARIABLE
 from hidiff.cli.inputs import Input
-from hidiff.images import find_prior
+from hidiff.images import PriorFiles, find_prior
 from hidiff.prediction import Prediction, Predictor, writers
 from hidiff.prediction.endings import Extras, file_names, is_finished, may_be_finished, names_of
+from hidiff.prediction.kept_classes import keep_classes
 from hidiff.prediction.overlap import Stages, overlap
 from hidiff.prediction.slices import OpenedImage
 from hidiff.prediction.writers.common import plane_stems
@@ -125,7 +126,8 @@ class _ImageStages(Stages[_Case, OpenedImage, Prediction]):
             return None
         image.check_whole(work.channels)
         opened = self.predictor.open(image.image, name=image.stem)
-        opened = self.predictor.add_prior(opened, self._find_prior(image))
+        prior = self.predictor.read_prior(self._find_prior(image), opened.opened)
+        opened = opened.with_prior(prior)
         if work.extras.probability:  # that of a volume lies on the disk until it is written
             scratch = item.held.enter_context(
                 tempfile.TemporaryDirectory(dir=work.output, prefix=f".{image.stem}{SCRATCH}")
@@ -134,14 +136,17 @@ class _ImageStages(Stages[_Case, OpenedImage, Prediction]):
         return opened
 
     def predict(self, item: _Case, read: OpenedImage) -> Prediction:
-        return self.predictor.predict(read, done=self.share, **item.kept, **self.work.changes)
+        return self.predictor.predict(
+            read, name=item.image.stem, done=self.share, **item.kept, **self.work.changes
+        )
 
     def write(self, item: _Case, result: Prediction) -> None:
         """Write the files in place of any older or unfinished ones."""
         work, image = self.work, item.image
         with item.held:
-            if work.extras.overlay:
-                writers.write_overlay(result, work.output / f"{image.stem}_overlay.png")
+            if work.extras.classes:
+                result = keep_classes(result, work.extras.classes)
+            writers.write_more(result, work.output, image.stem, work.extras)
             writers.write_prediction(
                 result,
                 work.output,
@@ -165,7 +170,7 @@ class _ImageStages(Stages[_Case, OpenedImage, Prediction]):
     def drop(self, item: _Case) -> None:
         item.held.close()
 
-    def _find_prior(self, image: Input) -> Path | None:
+    def _find_prior(self, image: Input) -> PriorFiles | None:
         if self.work.priors is None:
             return None
         kind = self.predictor.priors.kind if self.predictor.priors else "probability"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hidiff.datasets import Case
-from hidiff.evaluation.evaluate import Truth, judge, mean_uncertainty, read_truth
+from hidiff.evaluation.evaluate import Truth, judge, read_truth
 from hidiff.evaluation.studies import CalibrationStudy, SizeStudy
 from hidiff.images import first_file, format_of
 from hidiff.metrics import Reliability
@@ -37,8 +37,8 @@ class Findings:
 
     case: str
     rows: list[Row]
-    uncertainty: float
-    """mean bits of a pixel that counts"""
+    doubt: float
+    """see Prediction.doubt"""
     curves: dict[str, dict[str, dict[str, list[float]]]]
     """class -> whose probability -> the sums of its Reliability; empty without probabilities"""
     things: list[Row] = field(default_factory=list)
@@ -155,7 +155,7 @@ class _JudgeStages(Stages[Case, tuple[Truth, OpenedImage], tuple[Truth, Predicti
     def read(self, item: Case) -> tuple[Truth, OpenedImage]:
         truth = read_truth(item, self.predictor)
         opened = self.predictor.open(item.image, name=item.name)
-        return truth, self.predictor.add_prior(opened, item.prior)
+        return truth, opened.with_prior(self.predictor.read_prior(item.prior, opened.opened))
 
     def predict(self, item: Case, read: tuple[Truth, OpenedImage]) -> tuple[Truth, Prediction]:
         truth, opened = read
@@ -188,7 +188,7 @@ class _JudgeStages(Stages[Case, tuple[Truth, OpenedImage], tuple[Truth, Predicti
         found = Findings(
             case.name,
             [row for row in rows if refined or row["source"] == "prior"],
-            mean_uncertainty(prediction, truth),
+            prediction.doubt,
             curves,
             by_size.things,
             by_size.rows,

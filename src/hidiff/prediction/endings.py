@@ -14,6 +14,8 @@ from typing import NamedTuple
 ENDINGS = {"png": ".png", "tiff": ".tiff", "npz": ".npz", "nifti": ".nii.gz", "dicom": ".dcm"}
 ALWAYS_UNCERTAIN = ("png", "tiff")  # their uncertainty is written without being asked for
 OVERLAY = "_overlay.png"
+STATISTICS = "_statistics.json"
+PREVIEW = "_preview.png"
 
 
 class Extras(NamedTuple):
@@ -22,6 +24,10 @@ class Extras(NamedTuple):
     probability: bool = False
     uncertainty: bool = False
     overlay: bool = False
+    statistics: bool = False
+    preview: bool = False
+    classes: tuple[str, ...] = ()
+    """names of the only classes that are written; none for all"""
 
 
 NOTHING_MORE = Extras()
@@ -96,4 +102,8 @@ def _patterns(formats: Sequence[str], extras: Extras) -> list[str]:
             patterns.append(rf"_uncertainty{plane}{soft}")
     if extras.overlay:
         patterns.append(re.escape(OVERLAY))
+    if extras.statistics:
+        patterns.append(re.escape(STATISTICS))
+    if extras.preview:
+        patterns.append(re.escape(PREVIEW))
     return patterns

@@ -1,6 +1,7 @@
 """Predict images of any size, slice by slice: labels, probability and uncertainty of each."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hidiff.images import (
     Image,
     Intensity,
     PictureGeometry,
+    PriorFiles,
     Priors,
     find_view,
     name_of,
@@ -28,7 +30,6 @@ from hidiff.prediction.prediction import (
     cut_outside,
     decide,
     entropy_bits,
-    normalise_planes,
 )
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
@@ -80,7 +81,7 @@ class Predictor:
         spacing_mm: Sequence[float | int] | None = None,
         affine: Num[np.ndarray, "4 4"] | None = None,
         value_range: tuple[float | int, float | int] | None = None,
-        prior: np.ndarray | Path | str | None = None,
+        prior: np.ndarray | PriorFiles | None = None,
         name: str | None = None,
         refine: bool | None = None,
         slice: int | None = None,
@@ -90,7 +91,7 @@ class Predictor:
         done: Callable[[float], object] = lambda share: None,
         **changes: Any,
     ) -> Prediction:
-        """Refine the masks of an image, in any form that `open_image` takes, or opened before.
+        """Refine the masks of an image, given in any form that `open_image` takes, or as opened.
 
         Several files in a tuple are the channels of one image. Values are raw, as in the file
         (0..255 for 8 bits), unless `value_range`, (black, white), says on which scale they are. An
@@ -110,12 +111,12 @@ class Predictor:
         refine = self.refines if refine is None else refine
         settings = self.change_settings(changes)
         if isinstance(image, OpenedImage):
-            opened = image
+            opened = image if name is None else replace(image, name=name)
         else:
             opened = self.open(
                 image, spacing_mm=spacing_mm, affine=affine, value_range=value_range, name=name
             )
-            opened = self.add_prior(opened, prior)
+            opened = opened.with_prior(self.read_prior(prior, opened.opened))
         geometry, source = opened.opened.geometry, opened.opened.path
         numbers = range(geometry.shape[0])
         if slice is not None:
@@ -158,14 +159,6 @@ class Predictor:
             self.slicing.neighbours,
             self.reading.size_of(opened.geometry),
         )
-
-    def add_prior(self, opened: OpenedImage, prior: np.ndarray | Path | str | None) -> OpenedImage:
-        """Return an image with its prior, ready for `predict`; `prior` is that of `predict`.
-
-        So a thread can read one image while another one is predicted. Raises ValueError for a prior
-        that is missing, or that the model does not take.
-        """
-        return opened.with_prior(self._read_prior(prior, opened.opened))
 
     def predict_batch(
         self,
@@ -238,7 +231,7 @@ class Predictor:
         guidance: Guidance,
         keep: SeenWindows,
     ) -> tuple[slice, slice, Float[Tensor, "k rows columns"]]:
-        """Refine what is within reach of marks again: see `refine_reach`."""
+        """Refine what is within reach of marks again, see `prediction.windows.refine_reach`."""
         return refine_reach(
             self.hybrid,
             seen,
@@ -276,9 +269,13 @@ class Predictor:
             self.labels, self.channels, self.intensity, self.slicing, self.size, self.priors
         )
 
-    def _read_prior(
-        self, prior: np.ndarray | Path | str | None, image: Image
+    def read_prior(
+        self, prior: np.ndarray | PriorFiles | None, image: Image
     ) -> Float[Tensor, "k d h w"] | None:
+        """Return the prior that came with an image; None for a model with its own segmentor.
+
+        Raises ValueError if one is missing, not wanted, or does not fit.
+        """
         if prior is None and self.priors is None:
             return None
         if self.priors is None:
@@ -297,7 +294,7 @@ class Predictor:
         arrays = {key: value.numpy().astype(np.float32) for key, value in maps.items()}
         probability, prior = arrays["mean"].clip(0, 1), arrays["prior"].clip(0, 1)
         if self.labels.kind == "exclusive":
-            probability = normalise_planes(probability)
+            probability = probability / probability.sum(axis=0, keepdims=True).clip(1e-6)
         variance = None
         if "squares" in arrays and settings.samples > 1:
             variance = (arrays["squares"] - arrays["mean"] ** 2).clip(0)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hidiff.images import Image, Priors, check_prior, read_prior
+from hidiff.images import Image, PriorFiles, Priors, check_prior, read_prior
 from hidiff.labels import Labels
 from hidiff.loading import resize_image, segmentor_input, show_slice
 
@@ -51,14 +51,14 @@ class OpenedImage:
 
 
 def read_given_prior(
-    prior: np.ndarray | Path | str, labels: Labels, priors: Priors, image: Image
+    prior: np.ndarray | PriorFiles, labels: Labels, priors: Priors, image: Image
 ) -> Float[Tensor, "k d h w"]:
     """Return the prior that came with an image: a file, or probabilities in the form of its file.
 
     `priors` says what the file holds. Raises ValueError for a prior that does not fit.
     """
     geometry = image.geometry
-    if isinstance(prior, str | Path):
+    if isinstance(prior, str | Path | tuple):
         source = prior if image.path is None else image.path
         return torch.from_numpy(read_prior(prior, labels, priors, geometry, source))
     maps = check_prior(prior, labels, "the prior", len(geometry.native_shape))

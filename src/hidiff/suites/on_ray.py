@@ -5,7 +5,7 @@ a lost node goes on from its last checkpoint on another one.
 """
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from hidiff.cluster import ClusterError, Files, shared_files
-from hidiff.suites.benchmark import Say, find_missing, judge_run, run_name, train_once, train_run
+from hidiff.recipe import Recipe
+from hidiff.suites.benchmark import Say, complete_run, is_complete, run_name, train_once
 from hidiff.suites.rows import Results, Row
 from hidiff.suites.runs import Run
-from hidiff.suites.suite import STAGE1, Evaluation
+from hidiff.suites.suite import STAGE1
 
 RETRIES = 5  # of a run whose node is lost
 
@@ -26,7 +27,6 @@ class _Place:
     """Where a task trains, and what it needs there."""
 
     runs: Path
-    results: Path
     device: str
     threads: int
     files: Files
@@ -37,6 +37,18 @@ class _Place:
             raise ClusterError(f"{socket.gethostname()} {problem}.")
         torch.set_num_threads(self.threads)
         return torch.device(self.device)
+
+
+class _Gathered(Results):
+    """Results that keep new rows for the process that writes them."""
+
+    def __init__(self, known: Results):
+        super().__init__(known.folder, list(known.rows), dict(known.recipes))
+        self.new: list[tuple[Row, tuple[Recipe, ...]]] = []
+
+    def add(self, row: Row, *recipes: Recipe) -> None:
+        self.rows.append(row)
+        self.new.append((row, recipes))
 
 
 def run_suite_on_ray(
@@ -50,41 +62,32 @@ def run_suite_on_ray(
 ) -> list[str]:
     """Train and evaluate every run that has no row yet; return a line for each that failed.
 
-    Each task takes `threads` processors, or a GPU. Nothing is done twice by a command that is
-    repeated. Raises SuiteError as `run_suite` does.
+    Each task takes `threads` processors, or a GPU. A command that is repeated does nothing twice.
     """
-    missing = {index: find_missing(run, results) for index, run in enumerate(runs)}
-    for index, run in enumerate(runs):
-        if not missing[index]:
-            say(f"{run.name}: done before")
+    known = Results(results.folder.resolve(), results.rows, results.recipes)
     with shared_files([], [folder, results.folder]) as files:
-        place = _Place(folder.resolve(), results.folder.resolve(), str(device), threads, files)
-        tasks = _start(ray, runs, missing, place)
+        place = _Place(folder.resolve(), str(device), threads, files)
+        tasks = _start(ray, runs, ray.put(known), place)
         return _collect(ray, tasks, results, say)
 
 
-def _start(
-    ray: Any, runs: Sequence[Run], missing: Mapping[int, Mapping[str, Evaluation]], place: _Place
-) -> dict[Any, Run]:
-    """Start a task for each run that misses a row; return the runs by the promise of their rows."""
+def _start(ray: Any, runs: Sequence[Run], known: Any, place: _Place) -> dict[Any, Run]:
+    """Start a task for each run; return the runs by the promises of what their tasks give."""
     on_gpu = place.device.startswith("cuda")
     share = {"num_gpus": 1} if on_gpu else {"num_cpus": place.threads}
     first, second = (
-        ray.remote(**share, max_retries=RETRIES)(task) for task in (_train_stage1, _finish)
+        ray.remote(**share, max_retries=RETRIES)(task) for task in (_train_stage1, _complete)
     )
     # Two tasks must not train in one folder at once: arms share their stage 1, and two recipes of
     # a suite may share a whole run. So a task waits for the one before in its folder.
     trained: dict[str, Any] = {}
     tasks: dict[Any, Run] = {}
-    for index, run in enumerate(runs):
-        if missing[index]:
-            names = run_name(run.stage1, STAGE1), run_name(run.recipe, run.arm, run.stage1)
-            if names[0] not in trained:
-                trained[names[0]] = first.remote(run, place)
-            promise = second.remote(
-                run, missing[index], place, trained[names[0]], trained.get(names[1])
-            )
-            tasks[promise], trained[names[1]] = run, promise
+    for run in runs:
+        names = run_name(run.stage1, STAGE1), run_name(run.recipe, run.arm, run.stage1)
+        if names[0] not in trained:
+            trained[names[0]] = first.remote(run, known, place)
+        promise = second.remote(run, known, place, trained[names[0]], trained.get(names[1]))
+        tasks[promise], trained[names[1]] = run, promise
     return tasks
 
 
@@ -101,23 +104,24 @@ def _collect(ray: Any, tasks: dict[Any, Run], results: Results, say: Say) -> lis
                 cause = getattr(error, "cause", None) or error
                 failures.append(f"{run.name}: {' '.join(str(cause).split())[:500]}")
                 continue
-            for row in rows:
-                results.add(row, run.recipe, run.stage1)
-            say(f"{run.name}: {len(rows)} rows; {len(tasks)} runs to go")
+            for row, recipes in rows:
+                results.add(row, *recipes)
+            done = f"{len(rows)} new rows" if rows else "done before"
+            say(f"{run.name}: {done}; {len(tasks)} runs to go")
     return failures
 
 
-def _train_stage1(run: Run, place: _Place) -> None:
-    train_once(run.stage1, place.runs, place.open(), STAGE1)
-
-
-def _finish(
-    run: Run, missing: Mapping[str, Evaluation], place: _Place, *waited_for: object
-) -> list[Row]:
-    """Train a run whose stage 1 is trained, and return its rows; runs on a node."""
+def _train_stage1(run: Run, known: Results, place: _Place) -> None:
+    """Train the stage 1 that several runs share, unless this one has all its rows."""
     device = place.open()
-    trained = train_run(run, place.runs, device)
-    return [
-        judge_run(run, name, evaluation, trained, place.results, device)
-        for name, evaluation in missing.items()
-    ]
+    if not is_complete(run, known):
+        train_once(run.stage1, place.runs, device, STAGE1)
+
+
+def _complete(
+    run: Run, known: Results, place: _Place, *waited_for: object
+) -> list[tuple[Row, tuple[Recipe, ...]]]:
+    """Return the rows that a run misses, each with its recipes; runs on a node."""
+    gathered = _Gathered(known)
+    complete_run(run, gathered, place.runs, place.open(), lambda text: None)
+    return gathered.new
