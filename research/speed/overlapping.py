@@ -6,14 +6,17 @@ Grey images of 128x128 go through the model `nodules` on one thread, with all fi
 predict` writes: one after the other, and overlapped, in turn. Once on the local disk; and once as
 on a disk across a network, where every image that is opened and every case that is written takes
 50 ms longer (a sleep, so emulated). Given are images a second of the medians, and their ratio;
-processor time (user and system) tells what the overlap itself costs. Then the processor time of one
-whole prediction, files included, by the side of the image: what docs/many.md reckons with.
+processor time (user and system) tells what the overlap itself costs. Then the processor time of
+one whole prediction, files included, by the side of the image, which docs/many.md reckons with; and
+how often an image makes Python ask the file system for something (audit events: files and folders
+opened, listed, made, renamed, removed).
 """
 
 import argparse
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +38,9 @@ from research.timing import in_turn, machine, write
 SIDE = 128
 MODEL = "nodules"
 LATENCY = 0.05  # seconds
+OPERATIONS = {
+    "open", "os.chmod", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir", "os.listdir"
+}  # fmt: skip
 
 
 def main() -> None:
@@ -47,6 +53,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = draw_images(Path(scratch, "images"), args.images)
         run = make_runs(folder, Path(scratch, "out"))
+        operations = count_operations(run, args.images)
         by_side = {side: time_side(Path(scratch), side) for side in (128, 256)}
         for disk, latency in (("local", 0.0), ("network", LATENCY)):
             ways = {way: lambda way=way, latency=latency: run(way, latency) for way in stages_of}
@@ -69,6 +76,7 @@ def main() -> None:
             "network_latency_seconds": LATENCY,
             **found,
             "processor_seconds_an_image": by_side,
+            "file_operations_an_image": operations,
             **machine(),
         },
         __file__,
@@ -83,6 +91,23 @@ def time_side(scratch: Path, side: int, count: int = 4) -> float:
     return round(
         in_turn({"a": lambda: run("overlapped", 0.0)}, 1, time.process_time)["a"] / count, 4
     )
+
+
+def count_operations(run, count: int) -> dict[str, float]:
+    """Count the file operations of an image, after a first run that imports everything."""
+    run("overlapped", 0.0)
+    counted: Counter[str] = Counter()
+    counting = [True]
+
+    def hear(event: str, arguments: tuple) -> None:
+        if counting and event in OPERATIONS:
+            counted[event.removeprefix("os.")] += 1
+
+    sys.addaudithook(hear)  # for ever, as Python has it
+    run("overlapped", 0.0)
+    counting.clear()
+    each = {event: round(number / count, 2) for event, number in counted.items()}
+    return {**each, "all": round(sum(counted.values()) / count, 1)}
 
 
 def serial(items, of, most_bytes) -> None:
