@@ -10,6 +10,7 @@ from hidiff.cli.data import data
 from hidiff.cli.demo import demo
 from hidiff.cli.errors import ClearErrors
 from hidiff.cli.evaluate import evaluate
+from hidiff.cli.export import export
 from hidiff.cli.info import info
 from hidiff.cli.models import models
 from hidiff.cli.pack import pack
@@ -36,6 +37,7 @@ app.command()(predict)
 app.command()(refine)
 app.command()(evaluate)
 app.command()(pack)
+app.command()(export)
 app.command()(benchmark)
 app.command()(models)
 app.command()(info)

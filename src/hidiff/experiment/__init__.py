@@ -15,6 +15,7 @@ from hidiff.experiment.models import (
     open_model,
 )
 from hidiff.experiment.networks import make_hybrid, warn_of_intensity
+from hidiff.experiment.onnx import ONNX_FORMAT, export_onnx
 from hidiff.experiment.predictor import load_hybrid, load_predictor, make_predictor
 from hidiff.experiment.segment import segment
 from hidiff.experiment.training import make_trainer, prepare_training, train, train_experiment
@@ -22,6 +23,7 @@ from hidiff.experiment.training import make_trainer, prepare_training, train, tr
 __all__ = [
     "FORMAT",
     "MODELS",
+    "ONNX_FORMAT",
     "RECIPE_FILE",
     "RUN_FILES",
     "Experiment",
@@ -31,6 +33,7 @@ __all__ = [
     "check_memory",
     "checkpoint_metadata",
     "estimate_memory",
+    "export_onnx",
     "find_folds",
     "find_model",
     "list_cases",
