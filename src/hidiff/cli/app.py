@@ -16,6 +16,7 @@ from hidiff.cli.models import models
 from hidiff.cli.pack import pack
 from hidiff.cli.predict import predict
 from hidiff.cli.published import import_published
+from hidiff.cli.push import push
 from hidiff.cli.refine import refine
 from hidiff.cli.settings import settings
 from hidiff.cli.threads import wait_briefly
@@ -38,6 +39,7 @@ app.command()(refine)
 app.command()(evaluate)
 app.command()(pack)
 app.command()(export)
+app.command()(push)
 app.command()(benchmark)
 app.command()(models)
 app.command()(info)

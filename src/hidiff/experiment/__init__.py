@@ -18,6 +18,7 @@ from hidiff.experiment.networks import make_hybrid, warn_of_intensity
 from hidiff.experiment.onnx import ONNX_FORMAT, export_onnx
 from hidiff.experiment.predictor import load_hybrid, load_predictor, make_predictor
 from hidiff.experiment.segment import segment
+from hidiff.experiment.sharing import save_pretrained
 from hidiff.experiment.training import make_trainer, prepare_training, train, train_experiment
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "make_trainer",
     "open_model",
     "prepare_training",
+    "save_pretrained",
     "segment",
     "train",
     "train_experiment",

@@ -9,6 +9,7 @@ from hidiff.diffusion import subset
 from hidiff.experiment.models import open_model
 from hidiff.experiment.networks import refiner_of
 from hidiff.experiment.predictor import load_hybrid
+from hidiff.experiment.sharing import without_paths
 from hidiff.packed import PackedRefiner
 from hidiff.recipe import Recipe
 from hidiff.weights import atomic_write
@@ -75,5 +76,5 @@ def describe(recipe: Recipe, steps: list[int]) -> dict[str, str]:
         "window": json.dumps(recipe.prediction.window_size or data.patch_size),
         "steps": json.dumps(steps),
         "num_steps": str(recipe.diffusion.num_steps),
-        "recipe": recipe.model_dump_json(),
+        "recipe": without_paths(recipe).model_dump_json(),
     }
