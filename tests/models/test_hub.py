@@ -13,7 +13,7 @@ from hidiff.models import FOLDER, find_model, hub
 from hidiff.models.hub import CARD_FILE, CONFIG_FILE, MODEL_FILE, hub_name
 from tests.models.hub_server import HubServer
 
-huggingface_hub = pytest.importorskip("huggingface_hub", reason="it comes with the extra hub")
+constants = pytest.importorskip("huggingface_hub.constants", reason="it comes with the extra hub")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,6 @@ def folder(tmp_path_factory):
 def server(tmp_path, monkeypatch):
     made = HubServer()
     monkeypatch.chdir(tmp_path)
-    constants = huggingface_hub.constants
     for name, value in {
         "ENDPOINT": made.endpoint,
         "HUGGINGFACE_CO_URL_TEMPLATE": made.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
@@ -36,7 +35,6 @@ def server(tmp_path, monkeypatch):
     }.items():
         monkeypatch.setattr(constants, name, value)
     monkeypatch.setenv("HF_TOKEN", "hf_test")
-    monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", made.endpoint)
     hub.fetch.cache_clear()
     yield made
     hub.fetch.cache_clear()
@@ -79,7 +77,7 @@ def test_a_model_is_fetched_once_by_two_names_alone_and_then_offline(server, goo
     ours = hidiff.load("anna/vessels").predict(image())
     assert np.array_equal(ours.probability, hidiff.load("vessels").predict(image()).probability)
     assert sorted(server.fetched) == [CONFIG_FILE, MODEL_FILE]
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     hub.fetch.cache_clear()
     assert find_model("anna/vessels").name == MODEL_FILE
     assert len(server.fetched) == 2
@@ -88,16 +86,22 @@ def test_a_model_is_fetched_once_by_two_names_alone_and_then_offline(server, goo
 
 
 def test_a_revision_is_taken(server, good):
-    older = {**good, CONFIG_FILE: good[CONFIG_FILE].replace(b"vessels", b"older")}
+    older = {**good, CONFIG_FILE: good[CONFIG_FILE].replace(b"vessels", b"OLDER")}
     server.branches["anna/vessels"] = {"v1": older, server.commit(older): older}
     hidiff.load("anna/vessels", revision="v1")
     found = find_model("anna/vessels@v1")
-    assert b"older" in found.with_name(CONFIG_FILE).read_bytes()
-    assert b"older" not in find_model("anna/vessels").with_name(CONFIG_FILE).read_bytes()
+    assert b"OLDER" in found.with_name(CONFIG_FILE).read_bytes()
+    assert b"OLDER" not in find_model("anna/vessels").with_name(CONFIG_FILE).read_bytes()
     with pytest.raises(ValueError, match=r"anna/vessels is no file.*could not be fetched"):
         find_model("anna/vessels@v2")
     with pytest.raises(ValueError, match="revision is 'v1', but 'vessels' is not USER/NAME"):
         hidiff.load("vessels", revision="v1")
+
+
+def test_a_repository_that_changes_while_it_is_fetched_is_refused(server, good, monkeypatch):
+    monkeypatch.setattr(hub, "_look", lambda *_: "0" * 40)
+    with pytest.raises(ValueError, match=r"changed while it was fetched"):
+        find_model("anna/vessels")
 
 
 def test_push_writes_three_files_that_load(server):
@@ -163,7 +167,7 @@ def test_a_huge_file_or_one_of_unknown_size_is_refused(server, good, name, size)
 def test_another_library_s_model_is_refused_before_its_weights_are_fetched(server, good):
     good[CONFIG_FILE] = b'{"library_name": "transformers"}'
     with pytest.raises(
-        ValueError, match="is no HiDiff model: its config.json names .*transformers"
+        ValueError, match=r"is no HiDiff model: its config\.json names .*transformers"
     ):
         hidiff.load("anna/vessels")
     assert server.fetched == [CONFIG_FILE]

@@ -49,11 +49,10 @@ def fetch(name: HubName) -> Path:
     hub = import_extra("huggingface_hub", "hub")
     offline = import_extra("huggingface_hub.constants", "hub").is_offline_mode()
     try:
-        if not offline:
-            name = name._replace(revision=_look(hub, name))
-        config = _download(hub, name, CONFIG_FILE)
+        seen = None if offline else _look(hub, name)
+        config = _download(hub, name, CONFIG_FILE, seen)
         _check_config(name, config)
-        return _download(hub, name, MODEL_FILE)
+        return _download(hub, name, MODEL_FILE, seen)
     except ValueError as error:
         if type(error) is ValueError:
             raise
@@ -136,8 +135,13 @@ def _check_config(name: HubName, path: Path) -> None:
         )
 
 
-def _download(hub: Any, name: HubName, file: str) -> Path:
-    return Path(hub.hf_hub_download(name.id, file, revision=name.revision))
+def _download(hub: Any, name: HubName, file: str, commit: str | None) -> Path:
+    """Fetch one file of the commit that was looked at; offline any that is in the cache."""
+    # by the branch's name, which the cache then knows offline too
+    path = Path(hub.hf_hub_download(name.id, file, revision=name.revision))
+    if commit is not None and path.parent.name != commit:
+        raise ValueError(f"{name.id} changed while it was fetched. Load it once more.")
+    return path
 
 
 def _explain(name: HubName, error: Exception, offline: bool) -> str:
