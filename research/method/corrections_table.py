@@ -74,13 +74,19 @@ def table(here: Sequence[dict[str, Any]]) -> str:
             [
                 f"{name}{seed}{says}",
                 str(row["steps"]) if row["method"] in (OURS, RITM) else "",
-                *(f"{row['dice'][str(n)]:.3f}" for n in shown),
-                *(f"{each:.1f}" for each in row["marks_to"].values()),
+                *(f"{row['dice'][str(n)]:.3f}" if str(n) in row["dice"] else "" for n in shown),
+                *marks_to(row),
                 f"{100 * row['marks_that_harm']:.1f} %",
                 words(ratio) if ratio else "",
             ]
         )
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def marks_to(row: dict[str, Any]) -> list[str]:
+    """Return the marks to each IoU; nothing for a method that was stopped early."""
+    whole = str(max(SHOWN)) in row["dice"]
+    return [f"{each:.1f}" if whole else "" for each in row["marks_to"].values()]
 
 
 def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]:
