@@ -22,6 +22,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.pages.claims import mean_seconds
 from research.pages.compare import Pair, single, the_pair, verdict
 from research.pages.reading import DOCS, ROOT, read_suites, replace_part, write_text
+from research.pages.use_tables import (
+    CORRECTIONS_TEXT,
+    REVIEW_TEXT,
+    corrections_table,
+    review_table,
+)
 
 FINE_JOINT, PRIOR = "fine, joint", "its own prior"
 ONE_RATE, BEST_RATE = "segmentor, equal FLOPs, one rate", "segmentor, equal FLOPs, best rate"
@@ -98,7 +104,12 @@ Seconds per image, one step, in multiples of the segmentor's alone."""
 def main() -> None:
     suites = read_suites()
     table = evidence_table(suites)
-    write_text(DOCS / "evidence.md", TITLE, table, READING, TIMES_TEXT, times_table(suites))
+    write_text(
+        DOCS / "evidence.md",
+        *(TITLE, table, READING),
+        *(CORRECTIONS_TEXT, corrections_table(), REVIEW_TEXT, review_table()),
+        *(TIMES_TEXT, times_table(suites)),
+    )
     replace_part(ROOT / "README.md", "evidence", table)
 
 
