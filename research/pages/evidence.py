@@ -25,6 +25,7 @@ from research.pages.reading import DOCS, ROOT, read_suites, replace_part, write_
 from research.pages.use_tables import (
     CORRECTIONS_TEXT,
     REVIEW_TEXT,
+    corrections_lines,
     corrections_table,
     review_table,
 )
@@ -47,6 +48,8 @@ class Finding:
     evaluation: str = PLAIN
     shown: str = ""
     """name of the data; empty: as in the suite"""
+    short: bool = False
+    """True if the README has it too"""
 
 
 FULL = "mask at full resolution"
@@ -54,16 +57,18 @@ COARSE = "mask at a quarter of the size"
 FROZEN = "segmentor of another data set, frozen"
 ELSEWHERE = "the same model on other data"
 FINDINGS = (
-    Finding(FULL, "main", "DRIVE", HYBRID),
+    Finding(FULL, "main", "DRIVE", HYBRID, short=True),
     Finding(FULL, "main", "LIDC", HYBRID),
     Finding(FULL, "main", "Kvasir-SEG", HYBRID),
     Finding(FULL, "main", "ACDC", HYBRID),
-    Finding(COARSE, "coarse", "DRIVE, FPN", FINE_JOINT, shown="DRIVE"),
+    Finding(COARSE, "coarse", "DRIVE, FPN", FINE_JOINT, shown="DRIVE", short=True),
     Finding(COARSE, "coarse", "CHASE_DB1 by halves, FPN", FINE_JOINT, shown="CHASE_DB1"),
     Finding(COARSE, "coarse", "ACDC, FPN", FINE_JOINT, shown="ACDC"),
     Finding(COARSE, "coarse", "LIDC, FPN", FINE_JOINT, shown="LIDC"),
-    Finding(COARSE, "coarse", "Kvasir-SEG, FPN", FINE_JOINT, shown="Kvasir-SEG"),
-    Finding(FROZEN, "adaptation", "CHASE_DB1's on DRIVE", "frozen", PRIOR, shown="DRIVE"),
+    Finding(COARSE, "coarse", "Kvasir-SEG, FPN", FINE_JOINT, shown="Kvasir-SEG", short=True),
+    Finding(
+        FROZEN, "adaptation", "CHASE_DB1's on DRIVE", "frozen", PRIOR, shown="DRIVE", short=True
+    ),
     Finding(FROZEN, "adaptation", "CHASE_DB1's on DRIVE", "frozen", shown="DRIVE"),
 )
 # (suite, data, arm) whose time per image is compared with that of the segmentor alone
@@ -110,13 +115,19 @@ def main() -> None:
         *(CORRECTIONS_TEXT, corrections_table(), REVIEW_TEXT, review_table()),
         *(TIMES_TEXT, times_table(suites)),
     )
-    replace_part(ROOT / "README.md", "evidence", table)
+    replace_part(ROOT / "README.md", "evidence", short_table(suites))
 
 
 def evidence_table(suites: Mapping[str, Results]) -> str:
     """Return all findings, one line each."""
     lines = [line(finding, suites[finding.suite]) for finding in FINDINGS]
     return markdown(HEAD, [*lines, raters_line()])
+
+
+def short_table(suites: Mapping[str, Results]) -> str:
+    """Return the findings of the README: one line for each kind, with a verdict."""
+    lines = [line(finding, suites[finding.suite]) for finding in FINDINGS if finding.short]
+    return markdown(HEAD, [*corrections_lines(), *lines, raters_line()])
 
 
 def line(finding: Finding, results: Results) -> tuple[object, ...]:

@@ -4,12 +4,15 @@ import json
 import sys
 from pathlib import Path
 
-from hidiff.report.format import markdown
+from hidiff.labels import MEAN
+from hidiff.metrics import summarise
+from hidiff.report.format import format_interval, markdown
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.method.corrections import OURS, PAINT_REFINED, rows
 from research.method.corrections_arms import RITM
-from research.method.corrections_table import AFTER, NAMES, find, ratio_of, words
+from research.method.corrections_table import AFTER, NAMES, errors, find, ratio_of, words
+from research.pages.compare import verdict
 
 REVIEW = Path(__file__).parents[1] / "method" / "results" / "review.json"
 MARKS = (0, 1, 3, 5)
@@ -55,6 +58,30 @@ def corrections_table() -> str:
         )
     head = ["data", "prior", "n", "seed", *(f"{number} marks" for number in MARKS)]
     return markdown((*head, "painted, 3", "error ratio [95 % CI]", "ratio to RITM's recipe"), lines)
+
+
+def corrections_lines() -> list[tuple[object, ...]]:
+    """Return the lines of the README's table: three marks against painting, behind a weak prior."""
+    found, lines = rows(), []
+    for row in found:
+        if (row["arm"], row["method"], row["prior"]) != ("chosen", OURS, "weak") or row["seed"]:
+            continue
+        here = [r for r in found if (r["data"], r["prior"]) == (row["data"], row["prior"])]
+        painted = find(here, row, PAINT_REFINED)
+        if painted is None:
+            continue
+        summary = summarise(
+            [
+                {"case": case, "group": group, "class": "mask", "source": source, "dice": 1 - error}
+                for source, each in (("prior", painted), ("refined", row))
+                for (case, group), error in errors(each).items()
+            ]
+        )
+        entry = summary.entry(MEAN, "dice")
+        difference = format_interval("dice", entry.difference, signed=True)
+        facts = ("three marks by hand", NAMES[row["data"]], summary.num_groups, 1)
+        lines.append((*facts, difference, "the same brush, painted", verdict(entry)))
+    return lines
 
 
 def _dice(row: dict, number: int) -> str:
