@@ -16,6 +16,8 @@ from hidiff.cli.pack import pack
 from hidiff.cli.predict import predict
 from hidiff.cli.published import import_published
 from hidiff.cli.refine import refine
+from hidiff.cli.serve import app as browser_app
+from hidiff.cli.serve import serve
 from hidiff.cli.settings import settings
 from hidiff.cli.threads import wait_briefly
 from hidiff.cli.train import train
@@ -35,6 +37,8 @@ app.command()(train)
 app.command()(predict)
 app.command()(refine)
 app.command()(evaluate)
+app.command("app")(browser_app)
+app.command()(serve)
 app.command()(pack)
 app.command()(benchmark)
 app.command()(models)

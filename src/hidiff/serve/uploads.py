@@ -1,0 +1,134 @@
+"""Files from strangers: into a private folder under harmless names, and out as one image."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from hidiff.images import (
+    FORMATS,
+    DataError,
+    ImageFiles,
+    find_format,
+    first_file,
+    is_hidden,
+    name_images,
+)
+from hidiff.serve.refusal import Refusal
+from hidiff.serve.settings import MIB, ServeSettings
+
+SESSION = ".session"  # the ending of a saved session
+BESIDE = (".raw", ".zraw")  # voxels of a header (.mhd, .nhdr), which a reader finds beside it
+# HDF5 is unpacked by a large library in C: docs/security.md.
+REFUSED = (".h5", ".hdf5")
+LONGEST_NAME = 100
+BYTES_EACH = 4  # values are floats in memory
+
+
+class Upload(Protocol):
+    """A file as a request brings it."""
+
+    filename: str | None
+    file: BinaryIO
+
+
+def safe_name(name: str | None, number: int) -> str:
+    """Return a name without folders and odd characters; `number` names a file without one."""
+    last = re.split(r"[\\/]", name or "")[-1]
+    kept = re.sub(r"[^\w.() +-]", "_", last).strip(". ")
+    if len(kept) > LONGEST_NAME:
+        kept = kept[:60] + kept[-(LONGEST_NAME - 60) :]
+    return kept or f"file{number}"
+
+
+def keep_uploads(uploads: Sequence[Upload], folder: Path) -> list[Path]:
+    """Write the files of a request into a folder; two of one name get different ones."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept: dict[str, Path] = {}
+    for number, upload in enumerate(uploads):
+        name = safe_name(upload.filename, number)
+        if is_hidden(Path(name)):
+            continue
+        while name.lower() in kept:
+            name = f"{number}_{name}"
+        path = folder / name
+        with path.open("xb") as file:
+            shutil.copyfileobj(upload.file, file, MIB)
+        kept[name.lower()] = path
+    return list(kept.values())
+
+
+def find_image(files: Sequence[Path], channels: int, settings: ServeSettings) -> ImageFiles:
+    """Return the one image that uploaded files are: a file, a file a channel, a DICOM series."""
+    cases = find_images(files, channels, settings)
+    if len(cases) > 1:
+        raise Refusal(
+            422,
+            f"{len(cases)} images came, but one at a time is opened. Send one picture, one volume "
+            "or the slices of one DICOM series.",
+        )
+    return cases[0]
+
+
+def find_images(files: Sequence[Path], channels: int, settings: ServeSettings) -> list[ImageFiles]:
+    """Return the images that uploaded files are, checked for the size that they unpack to."""
+    images = [file for file in files if file.suffix.lower() not in (*BESIDE, SESSION)]
+    if not images:
+        raise Refusal(422, "no image came. Send a picture, a volume or a DICOM series.")
+    for file in images:
+        _check_kind(file)
+    dicom = [file for file in images if _is_dicom(file)]
+    if len(dicom) > 1:
+        others = [file for file in images if file not in dicom]
+        folder = dicom[0].parent
+        if others:  # a DICOMDIR, a text beside the slices
+            for file in others:
+                file.unlink()
+        found: list[ImageFiles] = [folder]
+    else:
+        cases = name_images(list(images), channels)
+        lacking = next((case for case in cases if case.missing), None)
+        if lacking is not None:
+            raise Refusal(
+                422,
+                f"the model takes {channels} channels, but {', '.join(lacking.missing[:5])} did "
+                "not come. Send all files of the image together.",
+            )
+        found = [case.image for case in cases]
+    _check_unpacked(found, channels, settings)
+    return found
+
+
+def _is_dicom(file: Path) -> bool:
+    format = find_format(file)
+    return format is not None and "dicom" in format.outputs
+
+
+def _check_kind(file: Path) -> None:
+    if file.suffix.lower() in REFUSED:
+        raise Refusal(
+            415, f"{file.name}: HDF5 is not read from uploads. Send NIfTI, NRRD, npy or DICOM."
+        )
+    if find_format(file) is None and not file.name.upper().startswith("DICOMDIR"):
+        raise Refusal(
+            415,
+            f"{file.name} is no kind of image that is read: {', '.join(FORMATS)}, .npy, .npz or "
+            "DICOM.",
+        )
+
+
+def _check_unpacked(images: Sequence[ImageFiles], channels: int, settings: ServeSettings) -> None:
+    total = 0
+    for image in images:
+        path = first_file(image)
+        format = find_format(path)
+        if format is None:
+            raise DataError(f"{path} is no image of a known kind. Convert it.")
+        total += format.count_values(path) * channels * BYTES_EACH
+        if total > settings.max_unpacked_bytes:
+            raise Refusal(
+                413,
+                f"{path.name} unpacks to more than {settings.max_unpacked} MiB, which is the most. "
+                "Cut it in pieces.",
+            )
