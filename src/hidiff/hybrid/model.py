@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -175,6 +175,12 @@ class HybridSegmentor(nn.Module):
             evidence=evidence,
         )
 
+    def prepare(
+        self, image: Float[Tensor, "b c h w"], look: Look
+    ) -> tuple[tuple[Tensor, ...], ...]:
+        """Do the refiner's work that depends on the image alone: tensors of b images each."""
+        return self.refiner.prepare(self.refiner.see(image, look.features))
+
     def refine(
         self,
         image: Float[Tensor, "b c h w"],
@@ -185,6 +191,7 @@ class HybridSegmentor(nn.Module):
         temperature: float = 1.0,
         hints: Float[Tensor, "b k h w"] | None = None,
         evidence: Evidence | None = None,
+        prepared: Any = None,
     ) -> Iterator[tuple[Step, ...]]:
         """Refine the masks of a batch, once for each of `uniforms` (one `uniform(t)` a sample).
 
@@ -196,12 +203,12 @@ class HybridSegmentor(nn.Module):
         `hints` and `evidence` are a person's marks. Hints (+1 this class, -1 not this class, 0
         nothing said) are read by a refiner that has planes for them, and ignored by another.
         Evidence is certain: there the prior, every yt and every y0_hat are the marked bits. Draws
-        do not depend on either.
+        do not depend on either. `prepared` is what `prepare` returned, if it was called before.
         """
         check_size(image)
         prior = know(look.prior, evidence, self.labels)
         marks = (hints,) if hints is not None and self.refiner.reads_hints else ()
-        prepared = self.refiner.prepare(self.refiner.see(image, look.features))
+        prepared = self.prepare(image, look) if prepared is None else prepared
 
         @lru_cache(maxsize=1)
         def condition(step: int) -> tuple:

@@ -29,7 +29,7 @@ from hidiff.images.mask_values import PictureTraits, picture_traits
 from hidiff.images.nifti import open_nifti
 from hidiff.images.nrrd import read_class_names
 from hidiff.images.opening import GivenImage, name_of, open_image
-from hidiff.images.priors import Priors, check_prior, find_prior, read_prior
+from hidiff.images.priors import Priors, check_prior, find_prior, read_prior, soften
 from hidiff.images.value_range import check_range, rescale
 from hidiff.images.view import find_view
 
@@ -73,6 +73,7 @@ __all__ = [
     "read_mask",
     "read_prior",
     "rescale",
+    "soften",
     "to_slices",
     "visible_files",
 ]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hidiff.prediction.prediction import SliceMaps, decide, entropy_bits
 from hidiff.prediction.predictor import Predictor
+from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
 
 # What all must share, so that an image is read and shown once for all.
@@ -54,8 +55,12 @@ class Ensemble(Predictor):
         size: tuple[int, int],
         refine: bool,
         trace: bool = False,
+        keep: SeenWindows | None = None,
     ) -> list[SliceMaps]:
-        """Return the mean of all members for each slice; steps are those of the first member."""
+        """Return the mean of all members for each slice; steps are those of the first member.
+
+        No window is kept: those of different members would have one name.
+        """
         by_member = [
             member.predict_slices(
                 images, names, settings, size=size, refine=refine, trace=trace and number == 0

@@ -1,0 +1,32 @@
+"""Correct a mask by hand: sessions of marks, with undo, and files to go on from.
+
+The names below are imported when they are first used, so that `hidiff.correction.settings`, from
+which the command line makes its options, is quick to import.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hidiff.correction.history import Change
+    from hidiff.correction.session import Session
+    from hidiff.correction.settings import CorrectionSettings
+    from hidiff.correction.start import start_session
+
+__all__ = ["Change", "CorrectionSettings", "Session", "start_session"]
+
+_HOME = {
+    "Change": "history",
+    "CorrectionSettings": "settings",
+    "Session": "session",
+    "start_session": "start",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module the first time it is asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
