@@ -8,7 +8,7 @@ from threading import RLock
 from typing import Any, TypeVar
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Bool, Shaped
 
 from hidiff.correction.history import Change, History, Step
 from hidiff.correction.maps import SessionMaps
@@ -191,6 +191,12 @@ class Session:
     def unlock(self) -> None:
         """Take every lock away."""
         self._commit(Step(Entry("unlock"), []))
+
+    @locked
+    def locked_area(self, number: int) -> Bool[np.ndarray, "h w"]:
+        """Return the pixels of a slice that are locked; those of locked labels are not among them."""
+        locks = Locks.of(self._history.record, self._labels)
+        return locks.area(number, self.image.geometry.size)
 
     @locked
     def undo(self) -> Change | None:
