@@ -194,7 +194,7 @@ class Session:
 
     @locked
     def locked_area(self, number: int) -> Bool[np.ndarray, "h w"]:
-        """Return the pixels of a slice that are locked; those of locked labels are not among them."""
+        """Return the pixels of a slice that are locked, without those of locked labels."""
         locks = Locks.of(self._history.record, self._labels)
         return locks.area(number, self.image.geometry.size)
 
