@@ -36,11 +36,11 @@ from tests.tiny import make_tiny, shake, skip_counting
 
 @dataclass(frozen=True)
 class Place:
-    """Where a row is played."""
+    """The folders and files that a row of the table is tried with."""
 
     folder: Path
     model: Path
-    """of one class and three channels, raw values 0..255"""
+    """a model of one class and three channels, raw values 0..255"""
     deep: Path
     """the same, for any range of raw values (zscore)"""
 

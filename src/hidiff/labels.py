@@ -1,4 +1,4 @@
-"""What the classes of a data set are, and the mask planes they become.
+"""The classes of a data set, and the mask planes that they become.
 
 One class: one plane, a sigmoid. Exclusive classes: one plane a class and one for the background,
 a softmax. Overlapping regions (BraTS: whole tumour, core, enhancing): one plane a region, sigmoids.

@@ -44,7 +44,7 @@ EACH_FILE_ALONE = Splitting()
 
 
 class Machine(NamedTuple):
-    """What a training may use."""
+    """The cores and the memory that a training may use."""
 
     cores: int
     memory_gib: float
@@ -247,7 +247,7 @@ def run_name(root: Path) -> str:
 
 
 def _seen_at_once(found: Fingerprint, typical: tuple[int, int], limit: int) -> bool:
-    """Whether whole images, made smaller, show more than patches do."""
+    """Return True if whole images, made smaller, show more than patches do."""
     return limit < max(typical) <= 4 * limit and found.foreground_share > LARGE_SHARE
 
 

@@ -38,8 +38,10 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[\w-][\w.-]*$", description="of the run's folder: runs/NAME")
-    seed: int = Field(default=0, description="of weights, order, augmentation and noise")
+    name: str = Field(
+        pattern=r"^[\w-][\w.-]*$", description="name of the run and of its folder, runs/NAME"
+    )
+    seed: int = Field(default=0, description="seed of weights, order, augmentation and noise")
     data: DataSettings
     labels: Labels
     segmentor: SegmentorSettings = SegmentorSettings()

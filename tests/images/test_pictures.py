@@ -1,4 +1,4 @@
-"""What lies in a file comes out of it, whatever the format; what is wrong is named."""
+"""Pictures of every format are read as they were written; faults are named."""
 
 import numpy as np
 import pytest

@@ -198,7 +198,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_row(done, tmp_path, monkeypa
 
 @pytest.mark.parametrize("way", ["all", "a detour", "stage 1"])
 def test_who_trained_a_model_does_not_judge_it(tmp_path, monkeypatch, way):
-    """Whether all of a set is judged, by another path to it too, or stage 1 came from elsewhere."""
+    """Try a whole set, another path to it, and a stage 1 from elsewhere."""
     file = write_suite(tmp_path)
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     everyone = {"splitting.redraw": True, "splitting.fractions": [0, 0, 1]}

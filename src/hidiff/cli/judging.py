@@ -82,7 +82,7 @@ def describe(
     cases: Sequence[Case],
     changes: Mapping[str, Any],
 ) -> dict[str, str]:
-    """What the numbers rest on, for the report's head."""
+    """Return the facts behind the numbers, for the head of the report."""
     recipe = file.recipe
     used = predictor.settings.model_copy(update=dict(changes))
     num_steps = recipe.diffusion.num_steps

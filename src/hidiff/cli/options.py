@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Device(StrEnum):
-    """Where networks run."""
+    """The device that networks run on."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -26,7 +26,7 @@ class Device(StrEnum):
 
 
 class Runtime(StrEnum):
-    """What runs the segmentor: torch, or a key of hidiff.export.RUNTIMES."""
+    """The runtime of the segmentor: torch, or a key of hidiff.export.RUNTIMES."""
 
     TORCH = "torch"
     ONNX = "onnx"
@@ -49,7 +49,7 @@ Changes = Annotated[
     ),
 ]
 DeviceOption = Annotated[
-    Device, typer.Option("--device", help="Where to compute; auto: a GPU if there is one.")
+    Device, typer.Option("--device", help="The device to compute on; auto: a GPU if there is one.")
 ]
 Threads = Annotated[
     int | None,
@@ -61,7 +61,7 @@ SegmentorRuntime = Annotated[
     Runtime,
     typer.Option(
         "--segmentor-runtime",
-        help="What runs the segmentor, on the processor: onnx and openvino can be faster there, "
+        help="The runtime of the segmentor on the processor: onnx and openvino can be faster, "
         "after an export of some seconds to a minute; each needs the extra of its name.",
     ),
 ]

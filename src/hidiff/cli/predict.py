@@ -65,7 +65,7 @@ def predict(
     *,
     changes: SettingChanges,
 ) -> None:
-    """Write labels, probability and uncertainty of images and volumes, on their own grid.
+    """Segment images and volumes; write labels, probability and uncertainty on their grid.
 
     An image that fails is named at the end, with exit code 1 (2 if none could be done), and all
     others are done. Two runs into one folder share the images. docs/outputs.md says what each

@@ -64,7 +64,7 @@ class Batch:
     takes: str = ""
     """a phrase about the images that the model takes; empty where its file does not say"""
     num_done: int = 0
-    """of this run"""
+    """cases done in this run"""
     num_before: int = 0
     """finished before, by this command or by another run"""
     elsewhere: list[str] = field(default_factory=list)

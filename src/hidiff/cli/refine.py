@@ -50,7 +50,7 @@ def refine(
     *,
     changes: SettingChanges,
 ) -> None:
-    """Refine probability maps of another model, as nnU-Net writes them, or softened masks.
+    """Refine the probability maps or the masks of another model, such as nnU-Net.
 
     The model must be trained on such priors (segmentor.name=files); its recipe says what they are.
     Files are written, and failures reported, as by hidiff predict.

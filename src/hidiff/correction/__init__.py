@@ -8,17 +8,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hidiff.correction.candidates import Candidate
     from hidiff.correction.history import Change
     from hidiff.correction.session import Session
+    from hidiff.correction.session_file import SavedSession, read_session
     from hidiff.correction.settings import CorrectionSettings
-    from hidiff.correction.start import start_session
+    from hidiff.correction.start import restore_session, start_session
 
-__all__ = ["Change", "CorrectionSettings", "Session", "start_session"]
+__all__ = [
+    "Candidate",
+    "Change",
+    "CorrectionSettings",
+    "SavedSession",
+    "Session",
+    "read_session",
+    "restore_session",
+    "start_session",
+]
 
 _HOME = {
+    "Candidate": "candidates",
     "Change": "history",
     "CorrectionSettings": "settings",
+    "SavedSession": "session_file",
     "Session": "session",
+    "read_session": "session_file",
+    "restore_session": "start",
     "start_session": "start",
 }
 

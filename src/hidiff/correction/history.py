@@ -14,7 +14,8 @@ Maps = dict[str, Shaped[np.ndarray, "*k d h w"]]
 class Patch:
     """New values of the maps in a box of one slice; once it is applied, the former ones."""
 
-    slice: int
+    number: int
+    """of the slice"""
     rows: slice
     columns: slice
     values: dict[str, Shaped[np.ndarray, "*k rows columns"]]
@@ -22,14 +23,14 @@ class Patch:
     def swap(self, maps: Maps) -> None:
         """Put the values into the maps, and keep those that were there."""
         for name, values in self.values.items():
-            there = maps[name][..., self.slice, self.rows, self.columns]
+            there = maps[name][..., self.number, self.rows, self.columns]
             former = there.copy()
             there[...] = values
             self.values[name] = former
 
     def differs(self, maps: Maps, name: str) -> Bool[np.ndarray, "rows columns"]:
         """Return where a map differs from the values, in any plane."""
-        there = maps[name][..., self.slice, self.rows, self.columns]
+        there = maps[name][..., self.number, self.rows, self.columns]
         unequal = there != self.values[name]
         return unequal.any(axis=0) if unequal.ndim == 3 else unequal
 
@@ -87,8 +88,8 @@ def _find_change(patches: list[Patch], maps: Maps, num_axes: int) -> Change:
         label = patch.differs(maps, "labels")
         touched = label | patch.differs(maps, "probability") | patch.differs(maps, "uncertainty")
         if touched.any():
-            rows, columns = (_span(touched.any(axis=axis)) for axis in (1, 0))
-            low = (patch.slice, patch.rows.start + rows.start, patch.columns.start + columns.start)
+            rows, columns = (_span(np.asarray(touched.any(axis=axis))) for axis in (1, 0))
+            low = (patch.number, patch.rows.start + rows.start, patch.columns.start + columns.start)
             parts.append((np.array(low), label[rows, columns][None]))
     if not parts:
         box = (slice(0, 0),) * num_axes

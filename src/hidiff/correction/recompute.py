@@ -11,6 +11,7 @@ from scipy import ndimage
 from hidiff.correction.history import Patch
 from hidiff.correction.maps import SessionMaps
 from hidiff.correction.record import Locks
+from hidiff.correction.settings import CorrectionSettings
 from hidiff.diffusion import Evidence
 from hidiff.hybrid import know
 from hidiff.images import find_view
@@ -31,12 +32,42 @@ class SliceMarks:
     marks: Sequence[Mark]
     latest: int
     """number of marks of the latest entry"""
-    carried: Float[np.ndarray, "k h w"] | None = None
-    """log-odds that neighbouring slices add, at the image's size"""
+    is_carried: Sequence[bool]
+    """of each mark, whether it was carried on from a neighbouring slice"""
+
+    @property
+    def before(self) -> "SliceMarks":
+        """The marks without those of the latest entry."""
+        earlier = len(self.marks) - self.latest
+        return SliceMarks(self.number, self.marks[:earlier], 0, self.is_carried[:earlier])
+
+    def draw(self, size: Size, image_size: Size, labels: Labels) -> Drawn:
+        """Draw all marks on planes of a size."""
+        exclusive = labels.kind == "exclusive"
+        return draw_marks(self.marks, size, image_size, labels.num_planes, exclusive=exclusive)
+
+    def belief(
+        self, image_size: Size, labels: Labels, log_odds: float
+    ) -> Float[np.ndarray, "k h w"] | None:
+        """Return the log-odds that carried marks add to the prior; None without any."""
+        if not any(self.is_carried):
+            return None
+        added = np.zeros((labels.num_planes, *image_size), dtype=np.float32)
+        for mark, is_carried in zip(self.marks, self.is_carried, strict=True):
+            if is_carried and mark.plane is not None:
+                footprint = mark.footprint(image_size, image_size)
+                part = added[mark.plane][footprint.box]
+                part[footprint.mask] = log_odds if mark.add else -log_odds
+        return added
 
 
 def recompute(
-    maps: SessionMaps, placed: SliceMarks, drawn: Drawn, locks: Locks, odds: float, reach_px: int
+    maps: SessionMaps,
+    placed: SliceMarks,
+    drawn: Drawn,
+    locks: Locks,
+    odds: float,
+    settings: CorrectionSettings,
 ) -> Patch:
     """Return the new maps within reach of the latest marks; nothing is changed yet.
 
@@ -46,19 +77,24 @@ def recompute(
     image_size = maps.opened.opened.geometry.size
     seen_size = maps.opened.seen_size
     latest = placed.marks[len(placed.marks) - placed.latest :]
+    touched = _touched(latest, image_size, image_size)
     if maps.refine:
-        touched = _touched(latest, seen_size, image_size)
-        reach = _dilate(touched, reach_px)
-        probability = _refine(maps, placed, drawn, reach)
-        reach = resize_nearest(torch.from_numpy(reach), image_size).numpy()
+        near = _dilate(_touched(latest, seen_size, image_size), settings.reach_px)
+        probability = _refine(maps, placed, near, settings)
+        reach = resize_nearest(torch.from_numpy(near), image_size).numpy()
         # a mark that shrinks to nothing between resized pixels is within reach of itself
-        reach |= _touched(latest, image_size, image_size)
+        reach |= touched
+        if maps.mask is not None:
+            # a given mask is right until a mark speaks against it, so what the networks would
+            # change without the mark stays
+            without = _refine(maps, placed.before, near, settings)
+            reach &= _differ(probability, without, maps) | touched
         rows, columns = _box(reach)
         probability = probability[:, rows, columns]
         if odds != 1:
             probability = scale_odds(probability, odds, maps.predictor.labels)
     else:
-        reach = _touched(latest, image_size, image_size)
+        reach = touched
         rows, columns = _box(reach)
         there = maps.arrays["probability"][:, placed.number, rows, columns]
         probability = there.astype(np.float32)
@@ -77,21 +113,29 @@ def scale_odds(
     return scaled * np.float32(odds) / (1 - scaled + scaled * np.float32(odds))
 
 
+def _differ(
+    left: Float[np.ndarray, "k h w"], right: Float[np.ndarray, "k h w"], maps: SessionMaps
+) -> Bool[np.ndarray, "h w"]:
+    """Return where two probabilities give different labels."""
+    labels, rule = maps.predictor.labels, maps.settings.rule
+    differ = decide(left, labels, rule) != decide(right, labels, rule)
+    return differ.any(axis=0) if differ.ndim == 3 else differ
+
+
 def _refine(
-    maps: SessionMaps, placed: SliceMarks, drawn: Drawn, reach: Bool[np.ndarray, "h w"]
+    maps: SessionMaps,
+    placed: SliceMarks,
+    reach: Bool[np.ndarray, "h w"],
+    settings: CorrectionSettings,
 ) -> Float[np.ndarray, "k h w"]:
     """Return the refined probability of a slice, at the image's size; it holds within reach."""
     predictor, opened, number = maps.predictor, maps.opened, placed.number
     image_size, seen_size = opened.opened.geometry.size, opened.seen_size
     labels = predictor.labels
-    if seen_size != image_size:
-        drawn = draw_marks(
-            placed.marks, seen_size, image_size, labels.num_planes,
-            exclusive=labels.kind == "exclusive",
-        )  # fmt: skip
-    belief = None
-    if placed.carried is not None:
-        belief = resize_image(torch.from_numpy(placed.carried), seen_size)
+    drawn = placed.draw(seen_size, image_size, labels)
+    belief = placed.belief(image_size, labels, settings.carry_log_odds)
+    if belief is not None:
+        belief = resize_image(torch.from_numpy(belief), seen_size)
     rows, columns, mean = predictor.refine_reach(
         opened.seen(number),
         opened.key(number),
@@ -137,7 +181,7 @@ def _merge(
     }
     decided = _decide(maps, number, rows, columns, probability)
     decided = _obey(decided, probability, known.numpy(), drawn.y0[here].numpy(), labels)
-    allowed = allowed & ~_breaks_lock(former["labels"], decided, locks, labels)
+    allowed = allowed & ~breaks_lock(former["labels"], decided, locks, labels)
     merged = {
         "labels": np.where(allowed, decided, former["labels"]),
         "probability": np.where(
@@ -183,7 +227,7 @@ def _obey(
     return np.where(wrong, others, decided).astype(np.uint8)
 
 
-def _breaks_lock(
+def breaks_lock(
     former: np.ndarray, decided: np.ndarray, locks: Locks, labels: Labels
 ) -> Bool[np.ndarray, "rows columns"]:
     """Return the pixels that a locked class would gain or lose."""

@@ -1,5 +1,6 @@
 """The record of a session: what a person did, in order."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +14,10 @@ from hidiff.marks import Area, Click, Mark, Stroke
 
 @dataclass(frozen=True)
 class Placed:
-    """A mark, and the slice that it lies in; of a picture slice 0."""
+    """A mark in a slice."""
 
-    slice: int
+    number: int
+    """of the slice; 0 for a picture"""
     mark: Mark
 
 
@@ -33,22 +35,25 @@ class Entry:
     """locked pixels, by slice"""
     odds: float = 1.0
     """factor by which a chosen candidate changed the odds of every class"""
+    chosen_slices: tuple[int, ...] = ()
+    """slices of the chosen candidate"""
 
     @property
     def slices(self) -> tuple[int, ...]:
         """The slices that it lies in, in ascending order."""
-        return tuple(sorted({each.slice for each in self.placed} | set(self.lock_areas)))
+        numbers = {each.number for each in self.placed}
+        return tuple(sorted(numbers | set(self.lock_areas) | set(self.chosen_slices)))
 
     def in_slice(self, number: int) -> list[Mark]:
         """Return its marks in one slice."""
-        return [each.mark for each in self.placed if each.slice == number]
+        return [each.mark for each in self.placed if each.number == number]
 
     def describe(self, labels: Labels) -> dict[str, Any]:
         """Return it in plain values, painted pixels as their number."""
         described: dict[str, Any] = {"action": self.action}
         if self.action in ("click", "stroke"):
             described |= describe_mark(self.placed[0].mark, labels)
-        if self.placed or self.lock_areas:
+        if self.slices:
             described["slices"] = list(self.slices)
         if self.lock_label is not None:
             described["label"] = self.lock_label
@@ -125,3 +130,8 @@ def planes_of(name: str, labels: Labels) -> Sequence[int]:
     """Return the planes that are locked with a label: all of them for a background without one."""
     plane = plane_of(name, labels)
     return range(labels.num_planes) if plane is None else (plane,)
+
+
+def odds_of(record: Iterable[Entry], number: int) -> float:
+    """Return the factor by which chosen candidates have changed the odds in a slice."""
+    return math.prod(entry.odds for entry in record if number in entry.chosen_slices)

@@ -1,41 +1,38 @@
 """A session: an image, its mask, and a person who corrects it."""
 
 import warnings
-from collections.abc import Callable, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
-from threading import RLock
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-from jaxtyping import Bool, Shaped
-
-from hidiff.correction.history import Change, History, Step
+from hidiff.correction.candidates import Candidate, find_candidates
+from hidiff.correction.carry import carry
+from hidiff.correction.history import Change, History, Patch, Step
 from hidiff.correction.maps import SessionMaps
-from hidiff.correction.places import is_mask, place_click, place_mask, place_stroke, split_mask
+from hidiff.correction.origin import Origin
+from hidiff.correction.places import (
+    check_slice,
+    is_mask,
+    place_click,
+    place_mask,
+    place_stroke,
+    split_mask,
+)
 from hidiff.correction.recompute import SliceMarks, recompute
-from hidiff.correction.record import Entry, Locks, label_names, plane_of
+from hidiff.correction.record import Entry, Locks, Placed, odds_of, plane_of
+from hidiff.correction.remarks import (
+    remark_on_contradictions,
+    remark_on_locks,
+    remark_on_model,
+)
+from hidiff.correction.session_file import save_session
 from hidiff.correction.settings import CorrectionSettings
-from hidiff.images import Image
-from hidiff.marks import Drawn, Mark, draw_marks
+from hidiff.correction.view import SessionView, locked
 from hidiff.prediction import Prediction
 from hidiff.prediction.writers import write_prediction
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-def locked(method: F) -> F:
-    """Let one thread at a time into a session."""
-
-    @wraps(method)
-    def run(self: "Session", *args: Any, **options: Any) -> Any:
-        with self.mutex:
-            return method(self, *args, **options)
-
-    return run  # pyright: ignore[reportReturnType] (the same signature)
-
-
-class Session:
+class Session(SessionView):
     """A mask that a person corrects, as `hidiff.load(...).correct(image)` returns it.
 
     Points are (row, column) in pixels of the image as given, of a volume (slice, row, column);
@@ -43,96 +40,18 @@ class Session:
     May be used from several threads; each call waits for the one before it.
     """
 
-    def __init__(self, maps: SessionMaps, settings: CorrectionSettings, history: History):
-        self.mutex = RLock()
-        """held while a call changes or reads the session"""
+    def __init__(
+        self,
+        maps: SessionMaps,
+        settings: CorrectionSettings,
+        origin: Origin,
+        history: History | None = None,
+    ):
+        super().__init__(maps, history or History())
         self.settings = settings
-        self.revision = 0
-        """goes up by one with every change, undo and redo"""
-        self._maps = maps
-        self._history = history
-        self._changed: Change | None = None
-        self._warned_of_hints = False
-
-    # Facts
-
-    @property
-    def name(self) -> str:
-        """The name of the image, and of the files that `write` makes."""
-        return self._maps.opened.name
-
-    @property
-    def image(self) -> Image:
-        """The image, with its raw values."""
-        return self._maps.opened.opened
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the image as given, without channels."""
-        return self.image.geometry.native_shape
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """The labels that a mark can have: the classes, and "background"."""
-        return label_names(self._labels)
-
-    @property
-    def num_slices(self) -> int:
-        """Number of slices; 1 of a picture."""
-        return self.image.geometry.shape[0]
-
-    @property
-    @locked
-    def marks(self) -> tuple[dict[str, Any], ...]:
-        """What was done, in order, in plain values; what was undone is left out."""
-        return tuple(entry.describe(self._labels) for entry in self._history.record)
-
-    @property
-    @locked
-    def can_undo(self) -> bool:
-        """Whether there is anything to undo."""
-        return self._history.position > 0
-
-    @property
-    @locked
-    def can_redo(self) -> bool:
-        """Whether anything was undone that can be done again."""
-        return self._history.position < len(self._history.steps)
-
-    # Maps
-
-    @property
-    def labels(self) -> Shaped[np.ndarray, "*native"]:
-        """One class: 0, 1; exclusive: 0 the background, then in order; regions: a bit a plane."""
-        return self._native("labels")
-
-    @property
-    def probability(self) -> Shaped[np.ndarray, "*native"]:
-        """Probability of each plane, 0..1; sums to 1 over exclusive planes."""
-        return self._native("probability")
-
-    @property
-    def uncertainty(self) -> Shaped[np.ndarray, "*native"]:
-        """Entropy of the probability in bits; of each plane, for regions."""
-        return self._native("uncertainty")
-
-    @property
-    def prior(self) -> Shaped[np.ndarray, "*native"]:
-        """Probability of each plane before the refiner: the segmentor's, or the one given."""
-        return self._native("prior")
-
-    @property
-    @locked
-    def changed(self) -> Change | None:
-        """The box and mask of the latest change; None before the first."""
-        return self._changed
-
-    @locked
-    def slice_maps(self, number: int) -> dict[str, Shaped[np.ndarray, "*k h w"]]:
-        """Return copies of the maps of one slice: labels, probability, uncertainty and prior."""
-        self._maps.need(number)
-        names = ("labels", "probability", "uncertainty", "prior")
-        return {name: self._maps.arrays[name][..., number, :, :].copy() for name in names}
+        self.origin = origin
+        self._candidates: tuple[int, list[Candidate]] = (-1, [])
+        self._has_remarked = False
 
     # Marks
 
@@ -193,12 +112,6 @@ class Session:
         self._commit(Step(Entry("unlock"), []))
 
     @locked
-    def locked_area(self, number: int) -> Bool[np.ndarray, "h w"]:
-        """Return the pixels of a slice that are locked, without those of locked labels."""
-        locks = Locks.of(self._history.record, self._labels)
-        return locks.area(number, self.image.geometry.size)
-
-    @locked
     def undo(self) -> Change | None:
         """Take the latest change back, bit for bit; None if there is none."""
         if not self.can_undo:
@@ -213,6 +126,59 @@ class Session:
             return None
         self._history.position += 1
         return self._swap(self._history.steps[self._history.position - 1])
+
+    @locked
+    def carry_on(self) -> Change:
+        """Carry corrections on to neighbouring slices of a volume. Return what changed.
+
+        A corrected slice is evidence for the next: as a rough hint, and by `carry_log_odds` in its
+        prior. So it goes on, up and down, until nothing changes or a slice has marks of its own.
+        """
+        if self.num_slices == 1:
+            raise ValueError("carry_on is for volumes, but the image has one slice only.")
+        if not self._maps.refine:
+            raise ValueError("carry_on needs a refiner, but this model has no trained one.")
+
+        def recompute_carried(number: int, placed: Sequence[Placed]) -> Patch:
+            return self._recompute(Entry("carry_on", tuple(placed)), number)[0]
+
+        carried, patches = carry(self._maps, self._history, recompute_carried)
+        return self._commit(Step(Entry("carry_on", tuple(carried)), patches))
+
+    # Candidates
+
+    @locked
+    def candidates(self, number: int = 4, *, slice: int | None = None) -> list[Candidate]:
+        """Return up to `number` different masks, the present one first; `choose` takes one.
+
+        They are the probability cut at other thresholds. Every mark and lock is kept. The Dice of
+        any two is below 0.98, so there may be fewer. `slice` is the only slice to change.
+        """
+        if number < 1:
+            raise ValueError(f"{number} candidates are asked for, but at least 1 is wanted.")
+        geometry = self.image.geometry
+        slices = range(self.num_slices) if slice is None else [check_slice(slice, geometry)]
+        for each in slices:
+            self._maps.need(each)
+        locks = Locks.of(self._history.record, self._labels)
+        found = find_candidates(self._maps, locks, number, list(slices))
+        self._candidates = (self.revision, found)
+        return found
+
+    @locked
+    def choose(self, number: int) -> Change:
+        """Take one of the latest candidates, counted from 0. Return what changed."""
+        revision, candidates = self._candidates
+        if revision != self.revision:
+            raise ValueError("the mask has changed since candidates() was called: call it again.")
+        if not 0 <= number < len(candidates):
+            raise ValueError(
+                f"candidate {number} is chosen, but there are {len(candidates)}, from 0."
+            )
+        chosen = candidates[number]
+        slices = tuple(patch.number for patch in chosen.patches)
+        entry = Entry("choose", odds=chosen.odds, chosen_slices=slices)
+        return self._commit(Step(entry, list(chosen.patches)))
 
     # Results
 
@@ -234,47 +200,56 @@ class Session:
         """
         now = self.prediction()
         if not now.geometry.keeps_probability:
-            soft = {name: now.maps.pop(name) for name in ("probability", "prior")}
-            del soft
+            for name in ("probability", "prior"):
+                del now.maps[name]
         return write_prediction(
             now, folder, stem=self.name or "image", formats=formats, overwrite=overwrite
         )
 
-    # How
-
-    @property
-    def _labels(self):
-        return self._maps.predictor.labels
-
     @locked
-    def _native(self, name: str) -> np.ndarray:
-        self._maps.need_all()
-        return self.image.geometry.native(self._maps.arrays[name]).copy()
+    def save(self, path: Path | str) -> Path:
+        """Write the session as one file, from which `hidiff.open_session` goes on; return its path.
+
+        It holds the record, the maps and all that undo and redo need. The model is named by its
+        path and the hash of its weights, the image by its path and the hash of its content.
+        """
+        return save_session(
+            Path(path), self._maps, self._history, self.settings, self.origin, self.revision
+        )
+
+    # How
 
     def _do(self, entry: Entry) -> Change:
         """Compute what an entry changes, then change it."""
-        record = (*self._history.record, entry)
-        locks = Locks.of(record, self._labels)
-        odds = float(np.prod([each.odds for each in record]))
-        patches, said = [], []
+        patches, remarks = [], []
         for number in entry.slices:
-            marks = [mark for each in record for mark in each.in_slice(number)]
-            placed = SliceMarks(number, marks, len(entry.in_slice(number)))
-            drawn = self._draw(marks)
-            said += self._contradictions(marks, drawn, placed.latest)
-            said += self._locked_marks(drawn, placed, locks)
-            patches.append(
-                recompute(self._maps, placed, drawn, locks, odds, self.settings.reach_px)
-            )
+            patch, more = self._recompute(entry, number)
+            patches.append(patch)
+            remarks += more
         change = self._commit(Step(entry, patches))
-        for text in dict.fromkeys([*said, *self._deaf()]):
+        if not self._has_remarked:
+            self._has_remarked = True
+            remarks += remark_on_model(self._maps.predictor, self._maps.refine)
+        for text in dict.fromkeys(remarks):
             warnings.warn(text, stacklevel=4)
         return change
 
-    def _draw(self, marks: Sequence[Mark]) -> Drawn:
-        size = self.image.geometry.size
-        exclusive = self._labels.kind == "exclusive"
-        return draw_marks(marks, size, size, self._labels.num_planes, exclusive=exclusive)
+    def _recompute(self, entry: Entry, number: int) -> tuple[Patch, list[str]]:
+        """Return what an entry changes in a slice, and what is to be said about it."""
+        record = (*self._history.record, entry)
+        marks = [(mark, each) for each in record for mark in each.in_slice(number)]
+        placed = SliceMarks(
+            number,
+            [mark for mark, _ in marks],
+            len(entry.in_slice(number)),
+            [each.action == "carry_on" for _, each in marks],
+        )
+        size, locks = self.image.geometry.size, Locks.of(record, self._labels)
+        drawn = placed.draw(size, size, self._labels)
+        odds = odds_of(record, number)
+        patch = recompute(self._maps, placed, drawn, locks, odds, self.settings)
+        remarks = remark_on_contradictions(placed, drawn)
+        return patch, remarks + remark_on_locks(placed, drawn, locks, size)
 
     def _commit(self, step: Step) -> Change:
         self._history.add(step)
@@ -284,37 +259,3 @@ class Session:
         self._changed = step.swap(self._maps.arrays, len(self.image.geometry.native_shape[:3]))
         self.revision += 1
         return self._changed
-
-    def _contradictions(self, marks: Sequence[Mark], drawn: Drawn, latest: int) -> list[str]:
-        first = len(marks) - latest
-        against = {early for early, late in drawn.overruled if late >= first > early}
-        if not against:
-            return []
-        number = int(drawn.contradicted.sum())
-        return [
-            f"this mark contradicts {len(against)} earlier ones in places ({number} pixels have "
-            "been contradicted in this slice): there the later one counts."
-        ]
-
-    def _locked_marks(self, drawn: Drawn, placed: SliceMarks, locks: Locks) -> list[str]:
-        area = locks.area(placed.number, self.image.geometry.size)
-        if not area.any():
-            return []
-        latest = drawn.author.numpy() >= len(placed.marks) - placed.latest
-        number = int((latest.any(axis=0) & area).sum())
-        if not number:
-            return []
-        return [f"{number} marked pixels are locked, and stay as they are. unlock() first."]
-
-    def _deaf(self) -> list[str]:
-        """Say once that a model does not read hints."""
-        predictor = self._maps.predictor
-        if self._warned_of_hints or (self._maps.refine and predictor.hybrid.refiner.reads_hints):
-            return []
-        self._warned_of_hints = True
-        if not self._maps.refine:
-            return ["this model has no trained refiner: marks change only what they touch."]
-        return [
-            "this model was trained without hints: marks are obeyed, but teach it little about "
-            "what lies around them. A model trained with refiner.hints=true learns from them."
-        ]

@@ -14,6 +14,12 @@ class CorrectionSettings(BaseModel):
         description="distance from a mark, along rows and along columns, up to which the mask may "
         "change, in pixels of the image as the networks see it",
     )
+    carry_log_odds: float = Field(
+        default=2.0,
+        ge=0,
+        description="log-odds that a corrected pixel adds to the same class in the next slice, "
+        "when corrections are carried on; 2 stands for a probability of 0.88",
+    )
     cache_mb: int = Field(
         default=1024,
         ge=0,

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Num
 
-from hidiff.correction.history import History
 from hidiff.correction.maps import SessionMaps
+from hidiff.correction.origin import hash_image, hash_weights, make_origin
 from hidiff.correction.session import Session
+from hidiff.correction.session_file import SavedSession
 from hidiff.correction.settings import CorrectionSettings
 from hidiff.images import GivenImage, Image, Priors, picture_traits, read_mask
 from hidiff.labels import Labels
-from hidiff.prediction import Predictor
+from hidiff.prediction import PredictionSettings, Predictor
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.slices import read_given_prior
 
@@ -33,9 +34,10 @@ def start_session(
     value_range: tuple[float | int, float | int] | None = None,
     refine: bool | None = None,
     settings: CorrectionSettings | None = None,
+    model_paths: Sequence[Path | str] = (),
     **changes: Any,
 ) -> Session:
-    """Return a session; the arguments are those of `Model.correct`."""
+    """Return a session; the arguments are those of `Model.correct`, and the model's own files."""
     if mask is not None and prior is not None:
         raise ValueError("mask and prior both say what to start from: leave one out.")
     settings = settings or CorrectionSettings()
@@ -58,7 +60,48 @@ def start_session(
     refine = predictor.refines if refine is None else refine
     chosen = predictor.change_settings(changes)
     maps = SessionMaps(predictor, opened, chosen, refine, keep, bits)
-    return Session(maps, settings, History())
+    origin = make_origin(opened.opened, model_paths, spacing_mm, affine, value_range)
+    return Session(maps, settings, origin)
+
+
+def restore_session(saved: SavedSession, predictor: Predictor, image: GivenImage) -> Session:
+    """Return a session as it was saved, with its model and its image.
+
+    Raises ValueError for another model or another image.
+    """
+    header, origin = saved.header, saved.origin
+    affine = None if origin.affine is None else np.array(origin.affine)
+    given = image if affine is None and origin.spacing_mm is None else np.asarray(image)
+    opened = predictor.open(
+        given,
+        spacing_mm=origin.spacing_mm,
+        affine=affine,
+        value_range=origin.value_range,
+        name=header["name"],
+    )
+    if hash_weights(predictor) != header["weights_sha256"]:
+        raise ValueError(
+            f"{saved.path} is a session of another model: {', '.join(origin.model_paths) or '-'} "
+            "had other weights. Give the model that it was made with."
+        )
+    if hash_image(opened.opened) != header["image_sha256"]:
+        raise ValueError(
+            f"{saved.path} is a session of another image: {header['name'] or 'it'} had other "
+            "values. Give the image that it was made with."
+        )
+    prior = saved.array("prior")
+    opened = opened.with_prior(None if prior is None else torch.from_numpy(prior))
+    settings = CorrectionSettings.model_validate(header["settings"])
+    keep = SeenWindows(settings.cache_mb * MB)
+    chosen = PredictionSettings.model_validate(header["prediction"])
+    maps = SessionMaps(predictor, opened, chosen, header["refine"], keep, saved.array("mask"))
+    is_known = saved.array("is_known")
+    assert is_known is not None
+    maps.is_known[:] = is_known
+    maps.prediction.maps.update({name: saved.arrays[key] for name, key in header["maps"].items()})
+    session = Session(maps, settings, origin, saved.history)
+    session.revision = header["revision"]
+    return session
 
 
 def read_given_mask(mask: Any, labels: Labels, image: Image) -> Bool[np.ndarray, "k d h w"]:

@@ -24,7 +24,7 @@ class Case:
     field_of_view: Path | str | None
     group: str
     has_spacing: bool = True
-    """whether a volume's file has the true spacing; ACDC was published without"""
+    """True if a volume's file has the true spacing; ACDC was published without"""
     prior: Path | str | None = None
     """another model's result, which is to be refined"""
 

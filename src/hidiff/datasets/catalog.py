@@ -11,7 +11,7 @@ from hidiff.labels import Labels
 
 @dataclass(frozen=True)
 class Contents:
-    """What a whole data set counts, over all its splits."""
+    """The number of cases, groups and raters of a whole data set, over all its splits."""
 
     cases: int
     groups: int
@@ -26,7 +26,7 @@ class CatalogEntry:
     title: str
     modality: str
     layout: str
-    """of the folder that training reads"""
+    """layout of the folder that training reads"""
     split: str
     labels: Labels | None
     channels: int | None
@@ -40,7 +40,7 @@ class CatalogEntry:
     recipe: str = ""
     """that comes with HiDiff"""
     fields_of_view: bool = False
-    """whether its cases may have one"""
+    """True if its cases may have one"""
 
     @property
     def classes(self) -> str:

@@ -1,4 +1,4 @@
-"""How each data set's folder is laid out: a function a layout, from files to a split's cases."""
+"""The layouts of data sets' folders: a function each, from files to the cases of a split."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -105,7 +105,7 @@ def list_nnunet_split(root: Path, split: Split, splitting: Splitting) -> list[Ca
 
 
 def list_msd_split(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """What dataset.json lists under "training", shared out by lists, or by seed."""
+    """List the cases under "training" in dataset.json, shared out by lists, or by seed."""
     return _share_out(root, list_msd(root, splitting.group_of), splitting)[split]
 
 

@@ -17,6 +17,7 @@ from hidiff.experiment.models import (
 from hidiff.experiment.networks import make_hybrid, warn_of_intensity
 from hidiff.experiment.predictor import load_hybrid, load_predictor, make_predictor
 from hidiff.experiment.segment import segment
+from hidiff.experiment.sessions import open_session
 from hidiff.experiment.training import make_trainer, prepare_training, train, train_experiment
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "make_predictor",
     "make_trainer",
     "open_model",
+    "open_session",
     "prepare_training",
     "segment",
     "train",

@@ -121,7 +121,7 @@ class Model:
         ...) are those of `predict`; without marks the session's maps are bit-equal to its result.
         Raises ValueError for an image, mask or prior that does not fit.
         """
-        return start_session(self.predictor, image, **options)
+        return start_session(self.predictor, image, model_paths=self.paths, **options)
 
     def __repr__(self) -> str:
         classes = ", ".join(self.labels.class_names)

@@ -39,7 +39,7 @@ class DiffusionSettings(BaseModel):
     )
     noise: Literal["prior", "uniform"] = Field(
         default="prior",
-        description="what the last step's bits are drawn from: prior (the paper's), the "
+        description="probability of the last step's bits: prior (the paper's), the "
         "segmentor's own probability; uniform: 1/2, for comparison, drawn by chance at any "
         "temperature. The network is given the prior in either case",
     )
@@ -47,12 +47,12 @@ class DiffusionSettings(BaseModel):
     num_steps: int = Field(default=10, ge=1, description="T; 10 is the paper's")
     target: Literal["flip", "residual"] = Field(
         default="residual",
-        description="what the network says: flip (the paper's), or what to add to the exact "
+        description="output of the network: flip (the paper's), or the logits to add to the exact "
         "answer for a calibrated prior (ours)",
     )
     reverse: Literal["plug_in", "marginal"] = Field(
         default="marginal",
-        description="how a step back uses y0_hat: plug_in (the paper's) puts the soft mask in for "
+        description="use of y0_hat in a step back: plug_in (the paper's) puts the soft mask in for "
         "the clean one, which drifts toward 0.5 with the steps; marginal is the exact mixture. "
         "Of kind bernoulli alone",
     )
@@ -80,7 +80,7 @@ class DiffusionSettings(BaseModel):
 
 
 class Look(NamedTuple):
-    """What the segmentor says of a batch of images."""
+    """The segmentor's output for a batch of images."""
 
     logits: Float[Tensor, "b k h w"]
     prior: Float[Tensor, "b k h w"]

@@ -16,7 +16,7 @@ NEARLY_WHOLE = 1e-3
 
 @dataclass(frozen=True)
 class PictureTraits:
-    """What bears on the meaning of a picture's values."""
+    """The traits of a picture file that decide what its values mean."""
 
     lossy: bool = False
     """compressed as JPEG, which changes values"""

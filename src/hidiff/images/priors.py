@@ -20,7 +20,7 @@ CHANNEL_NUMBER = "_0000"  # which nnU-Net adds to an image's name, and not to it
 
 
 class Priors(BaseModel):
-    """Where another model's results lie, and what they are (segmentor.name: files)."""
+    """The folder and the kind of another model's results (segmentor.name: files)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -36,7 +36,7 @@ class VolumeFormat(Format):
     """formats that only masks of such files can be written in"""
     numbers_channels: bool = True
     reversed_arrays: bool = True
-    """whether arrays of maps beside it count their axes backwards (k, z, y, x), as nnU-Net's do"""
+    """True if arrays of maps beside it count their axes backwards (k, z, y, x), as nnU-Net's do"""
 
     plural = "volumes"
     geometry_type = VolumeGeometry

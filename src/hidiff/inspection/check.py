@@ -1,4 +1,4 @@
-"""What a data set holds and what is wrong with it, found before hours of training are spent."""
+"""Describe a data set and find its faults before hours of training are spent."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

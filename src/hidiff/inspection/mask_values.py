@@ -28,9 +28,9 @@ class MaskValues:
     masks: Counter[int] = field(default_factory=Counter)
     """value -> masks that hold it"""
     single: bool = True
-    """whether no mask holds two values beside 0"""
+    """True if no mask holds two values beside 0"""
     labelled: bool = False
-    """whether files are of kinds that hold classes: volumes, and pictures with a palette"""
+    """True if files are of kinds that hold classes: volumes, and pictures with a palette"""
     lossy: list[str] = field(default_factory=list)
     """names of masks whose compression changes values"""
 
@@ -67,16 +67,16 @@ class MaskValues:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What mask values are taken for."""
+    """The proposed meaning of mask values."""
 
     labels: Labels | None
     """None where they cannot be told"""
     reading: str
-    """what each value means, and what to write in a recipe"""
+    """the meaning of each value, and the setting for a recipe"""
     question: str = ""
-    """what a person must say first; empty where nothing is in doubt"""
+    """a question that a person must answer first; empty if nothing is in doubt"""
     warning: str = ""
-    """what was in doubt and is resolved, to be looked at"""
+    """an ambiguity that was resolved, to be looked at"""
 
 
 def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal:

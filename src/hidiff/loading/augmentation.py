@@ -1,4 +1,4 @@
-"""What a training patch may go through: chances and ranges, and presets by the kind of image."""
+"""Random changes of training patches: chances and ranges, and presets by the kind of image."""
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
@@ -6,7 +6,7 @@ Probability = Field(default=0.0, ge=0, le=1)
 
 
 class Augmentation(BaseModel):
-    """What a training patch may go through; each with its own chance.
+    """The random changes of a training patch, each with its own chance.
 
     Brightness counts in the normalised image's unit (kind unit: black -1, white 1).
     """

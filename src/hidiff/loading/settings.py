@@ -23,7 +23,7 @@ DATA_VARIABLE = "HIDIFF_DATA"  # environment: where relative data paths are look
 
 
 class DataSettings(BaseModel):
-    """Where the images are, how they are read, and how training patches are cut."""
+    """The images, the way they are read, and the way training patches are cut."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,7 +61,7 @@ class DataSettings(BaseModel):
     )
     outside_field_of_view: OutsideFieldOfView = Field(
         default="background",
-        description="what training takes the pixels outside a field of view for: background, as "
+        description="meaning of the pixels outside a field of view in training: background, as "
         "past the rim of a lens, or ignored, where nobody has outlined anything; metrics never "
         "count them",
     )
@@ -129,7 +129,7 @@ class DataSettings(BaseModel):
 
     @property
     def image_channels(self) -> int:
-        """What the networks see: the image's channels, of neighbouring slices too."""
+        """The number of channels that the networks see, with those of neighbouring slices."""
         return self.channels * (2 * self.neighbours + 1)
 
     @property

@@ -1,4 +1,4 @@
-"""What a person would correct: the connected errors of a mask, and where they are deepest."""
+"""The connected errors of a mask, which a person would correct, and their deepest points."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which cases a person should look at first, and how many of the errors that would catch."""
+"""The cases that a person should review first, and the share of errors among them."""
 
 import csv
 import math

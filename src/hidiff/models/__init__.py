@@ -44,7 +44,7 @@ def shipped_models() -> dict[str, ShippedModel]:
 
 @dataclass(frozen=True)
 class ModelHead:
-    """What a checkpoint says of itself, read without its tensors."""
+    """A checkpoint's description of itself, read without its tensors."""
 
     path: Path
     metadata: dict[str, str]

@@ -16,7 +16,7 @@ OVERLAY = "_overlay.png"
 
 
 class Extras(NamedTuple):
-    """What is written of each case beside its labels."""
+    """The files written for each case beside its labels."""
 
     probability: bool = False
     uncertainty: bool = False

@@ -1,4 +1,4 @@
-"""What a prediction is, and how probabilities become labels and uncertainty."""
+"""A prediction, and the way from probabilities to labels and uncertainty."""
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path

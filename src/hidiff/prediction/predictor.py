@@ -259,7 +259,7 @@ class Predictor:
 
     @property
     def reading(self) -> Reading:
-        """How images and what belongs to them are read."""
+        """The settings by which images and what belongs to them are read."""
         return Reading(
             self.labels, self.channels, self.intensity, self.slicing, self.size, self.priors
         )

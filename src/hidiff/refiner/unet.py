@@ -56,7 +56,7 @@ class RefinerSettings(BaseModel):
     )
     exchange: Literal["cross_transformer", "concatenation"] = Field(
         default="cross_transformer",
-        description="how image and mask features meet at stride 32: cross_transformer (the "
+        description="fusion of image and mask features at stride 32: cross_transformer (the "
         "paper's), both asking each other; concatenation, for comparison: as at strides 4 to 16",
     )
     fine: bool = Field(

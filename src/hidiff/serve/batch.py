@@ -21,7 +21,7 @@ def predict_files(service: Service, owner: str, form: Any) -> bytes:
     entry = service.store.add(owner, name)  # for its room and its private folder
     try:
         with entry.lock:
-            files = keep_uploads(form.files, entry.folder / "upload")
+            files = keep_uploads(form.files, entry.folder / "series", service.settings)
             model = service.library.get(name)
             images = find_images(files, model.channels, service.settings)
             return _predict(model, images, entry.folder)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from hidiff.serve.api.schema import Lock, Mark
-from hidiff.serve.opened import Opened
+from hidiff.serve.opened import Opened, encode
 from hidiff.serve.refusal import Refusal, one_line
 
 MOST_SENT = 4_000_000  # pixels of a changed box: beyond it a viewer asks for slices anew
@@ -26,7 +26,7 @@ def change(opened: Opened, act: Callable[[Opened], object]) -> dict[str, Any]:
     if box is not None:
         part = opened.in_box(box)
         codes = base64.b64encode(part.tobytes()).decode() if part.size <= MOST_SENT else None
-    opened.candidates = []
+    opened.candidates = {}
     said = list(dict.fromkeys(one_line(str(each.message)) for each in caught))
     return {**opened.masks_now(), "box": box, "codes": codes, "warnings": said}
 
@@ -58,27 +58,35 @@ def add_lock(opened: Opened, lock: Lock) -> None:
 
 
 def find_candidates(opened: Opened, most: int, number: int) -> list[dict[str, Any]]:
-    """Return other masks with a note on how they differ in one slice, and keep them."""
+    """Return other masks of a slice with a note on how they differ from it, and keep them."""
     opened.check_slice(number)
-    opened.candidates = [opened.encode_all(each) for each in opened.session.candidates(most)]
-    now = opened.codes(number)
+    only = number if opened.geometry.shape[0] > 1 else None
+    # the first is the mask as it is
+    _, *others = opened.session.candidates(most + 1, slice=only)
+    kind, now = opened.classes.kind, opened.codes(number)
+    opened.candidates = {
+        place: (number, encode(each.labels, kind)) for place, each in enumerate(others, start=1)
+    }
     return [
-        {"number": place, "note": _compare(codes[number], now)}
-        for place, codes in enumerate(opened.candidates)
+        {"number": place, "note": _compare(codes, now)}
+        for place, (_, codes) in opened.candidates.items()
     ]
 
 
 def candidate(opened: Opened, place: int, number: int) -> UInt8[np.ndarray, "h w"]:
-    """Return the labels of a candidate in a slice."""
-    opened.check_slice(number)
-    if place >= len(opened.candidates):
+    """Return the labels of a candidate in its slice."""
+    if place not in opened.candidates:
         raise Refusal(404, "there is no such candidate. Ask for candidates first.")
-    return opened.candidates[place][number]
+    slice, codes = opened.candidates[place]
+    if slice != number:
+        raise Refusal(404, f"the candidates are of slice {slice}, but {number} was named.")
+    return codes
 
 
 def choose(opened: Opened, place: int) -> None:
     """Take a candidate as the mask."""
-    candidate(opened, place, 0)
+    if place not in opened.candidates:
+        raise Refusal(404, "there is no such candidate. Ask for candidates first.")
     opened.session.choose(place)
 
 

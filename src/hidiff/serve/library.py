@@ -14,6 +14,8 @@ from hidiff.serve.refusal import Refusal
 if TYPE_CHECKING:
     from hidiff.experiment import Model
 
+DEFAULT = "vessels"  # as that of hidiff.segment
+
 
 class Library:
     """The models that come with HiDiff, and those given at the start; the first is the default."""
@@ -24,8 +26,9 @@ class Library:
         self._paths: dict[str, Path] = {}
         for path in given:
             self._add(Path(path))
-        for name, shipped in shipped_models().items():
-            self._paths.setdefault(name, shipped.file)
+        shipped = shipped_models()
+        for name in sorted(shipped, key=lambda name: name != DEFAULT):
+            self._paths.setdefault(name, shipped[name].file)
         self._loaded: dict[str, Model] = {}
         self._lock = threading.Lock()
 

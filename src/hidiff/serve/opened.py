@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from hidiff.images import ImageFiles
-from hidiff.serve.archive import bundle
+from hidiff.images import ImageFiles, visible_files
+from hidiff.serve.archive import SESSION, bundle, zip_of
 from hidiff.serve.refusal import Refusal, one_line
 from hidiff.serve.slices import View, share_to_bytes, view_of
 
@@ -31,7 +31,8 @@ class Opened:
         self.view: View = view_of(session.image, model.recipe.data.intensity)
         self.notice = model.notice
         self.remarks = remarks
-        self.candidates: list[UInt8[np.ndarray, "d h w"]] = []
+        self.candidates: dict[int, tuple[int, UInt8[np.ndarray, "h w"]]] = {}
+        """number of a candidate -> its slice, and its labels there"""
         if self.classes.kind == "regions" and self.classes.num_planes > MOST_PLANES:
             raise ValueError(
                 f"the model has {self.classes.num_planes} overlapping regions, but "
@@ -164,10 +165,6 @@ class Opened:
         """Return the labels in a box."""
         return self._codes[tuple(slice(*ends) for ends in box)]
 
-    def encode_all(self, labels: np.ndarray) -> UInt8[np.ndarray, "d h w"]:
-        """Return labels in the form of the file as a byte a pixel, slices first."""
-        return encode(self.geometry.from_native(labels), self.classes.kind)
-
     def _take_slice(self, number: int) -> None:
         codes = encode(self.session.slice_maps(number)["labels"], self.classes.kind)
         self._codes[number] = codes
@@ -190,10 +187,17 @@ class Opened:
         return list(self.session.write(folder, overwrite=True))
 
     def save(self, folder: Path) -> tuple[bytes, str]:
-        """Return the session as a file."""
-        path = folder / f"{self.session.name or 'image'}.session"
+        """Return the session with its image as a zip, which can be uploaded again."""
+        path = folder / f"{self.session.name or 'image'}{SESSION}"
         self.session.save(path)
-        return bundle([path], self.session.name)
+        files = [path, *self._image_files()]
+        return zip_of(files, pack=False), f"{path.stem}_session.zip"
+
+    def _image_files(self) -> list[Path]:
+        given = self.session.image.path
+        assert given is not None
+        paths = [Path(each) for each in (given if isinstance(given, tuple) else (given,))]
+        return visible_files(paths[0]) if paths[0].is_dir() else paths
 
 
 def encode(labels: np.ndarray, kind: str) -> UInt8[np.ndarray, "*slices h w"]:
@@ -219,9 +223,9 @@ def open_files(entry: "Entry", model: "Model", image: ImageFiles) -> Opened:
     return _start(entry, model, lambda: model.correct(image))
 
 
-def open_saved(entry: "Entry", model: "Model", saved: Path, image: ImageFiles | None) -> Opened:
-    """Go on with a saved session."""
-    from hidiff.correction import open_session
+def open_saved(entry: "Entry", model: "Model", saved: Path, image: ImageFiles) -> Opened:
+    """Go on with a saved session; the image that its file names is on no account opened."""
+    from hidiff.experiment import open_session
 
     entry.put(step="Reading the session", progress=None)
     return _start(entry, model, lambda: open_session(saved, model=model, image=image))

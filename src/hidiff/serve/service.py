@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from hidiff.models import read_head
+from hidiff.serve.archive import SESSION
 from hidiff.serve.folder import Case, Folder, Ranking
 from hidiff.serve.library import Library
 from hidiff.serve.opened import Opened, open_files, open_saved
+from hidiff.serve.refusal import Refusal
 from hidiff.serve.settings import ServeSettings
 from hidiff.serve.store import Entry, Store
-from hidiff.serve.uploads import SESSION, find_image
+from hidiff.serve.uploads import find_image
 
 AT_ONCE = 2  # images that are opened at a time; the others wait
 IMPORT_AFTER = 1.5  # seconds after which torch is imported even if nobody has asked for the page
@@ -63,9 +65,11 @@ class Service:
             model = self._model(entry)
             entry.put(step="Reading the image")
             if saved:
-                image = [file for file in files if file not in saved]
-                given = find_image(image, model.channels, self.settings) if image else None
-                return open_saved(entry, model, saved[0], given)
+                others = [file for file in files if file not in saved]
+                if not others:
+                    raise Refusal(422, "a session came without its image. Send both together.")
+                image = find_image(others, model.channels, self.settings)
+                return open_saved(entry, model, saved[0], image)
             image = find_image(files, model.channels, self.settings)
             return open_files(entry, model, image)
 

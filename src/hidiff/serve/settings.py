@@ -32,7 +32,7 @@ class ServeSettings(BaseModel):
         default=4096, ge=1, description="MiB that the images of one upload may unpack to"
     )
     idle_minutes: float = Field(
-        default=120, gt=0, description="minutes after which a session that nobody uses is closed"
+        default=120.0, gt=0, description="minutes after which a session that nobody uses is closed"
     )
     label: str | None = Field(
         default=None,

@@ -2,9 +2,10 @@
 
 import re
 import shutil
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from hidiff.images import (
     FORMATS,
@@ -15,10 +16,11 @@ from hidiff.images import (
     is_hidden,
     name_images,
 )
+from hidiff.serve.archive import SESSION, check_size, unpack
 from hidiff.serve.refusal import Refusal
 from hidiff.serve.settings import MIB, ServeSettings
 
-SESSION = ".session"  # the ending of a saved session
+ZIP = ".zip"
 BESIDE = (".raw", ".zraw")  # voxels of a header (.mhd, .nhdr), which a reader finds beside it
 # HDF5 is unpacked by a large library in C: docs/security.md.
 REFUSED = (".h5", ".hdf5")
@@ -26,6 +28,7 @@ LONGEST_NAME = 100
 BYTES_EACH = 4  # values are floats in memory
 
 
+@runtime_checkable
 class Upload(Protocol):
     """A file as a request brings it."""
 
@@ -42,21 +45,45 @@ def safe_name(name: str | None, number: int) -> str:
     return kept or f"file{number}"
 
 
-def keep_uploads(uploads: Sequence[Upload], folder: Path) -> list[Path]:
-    """Write the files of a request into a folder; two of one name get different ones."""
+def keep_uploads(uploads: Sequence[Upload], folder: Path, settings: ServeSettings) -> list[Path]:
+    """Write the files of a request into a folder; a zip that comes alone is unpacked there."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept: dict[str, Path] = {}
-    for number, upload in enumerate(uploads):
-        name = safe_name(upload.filename, number)
-        if is_hidden(Path(name)):
-            continue
-        while name.lower() in kept:
-            name = f"{number}_{name}"
-        path = folder / name
-        with path.open("xb") as file:
+    names = _safe_names([upload.filename for upload in uploads])
+    kept = []
+    for upload, name in zip(uploads, names, strict=True):
+        with (folder / name).open("xb") as file:
             shutil.copyfileobj(upload.file, file, MIB)
-        kept[name.lower()] = path
-    return list(kept.values())
+        kept.append(folder / name)
+    if len(kept) == 1 and kept[0].suffix.lower() == ZIP:
+        kept = _unpack(kept[0], settings)
+    for file in kept:
+        if file.suffix.lower() == SESSION:
+            check_size(file, settings.max_unpacked_bytes, settings.max_files)
+    return [file for file in kept if not is_hidden(file)]
+
+
+def _unpack(path: Path, settings: ServeSettings) -> list[Path]:
+    check_size(path, settings.max_unpacked_bytes, settings.max_files)
+    with zipfile.ZipFile(path) as archive:
+        inside = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    folder = path.with_name("unpacked")
+    folder.mkdir(mode=0o700)
+    files = unpack(path, folder, _safe_names(inside))
+    path.unlink()
+    return files
+
+
+def _safe_names(given: Sequence[str | None]) -> list[str]:
+    """Return a harmless name for each file, no two alike."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for number, each in enumerate(given):
+        name = safe_name(each, number)
+        while name.lower() in taken:
+            name = f"{number}_{name}"
+        taken.add(name.lower())
+        names.append(name)
+    return names
 
 
 def find_image(files: Sequence[Path], channels: int, settings: ServeSettings) -> ImageFiles:

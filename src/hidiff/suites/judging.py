@@ -23,13 +23,13 @@ from hidiff.suites.suite import Evaluation
 
 @dataclass
 class Judged:
-    """What an evaluation found."""
+    """The result of an evaluation."""
 
     rows: list[Row] = field(default_factory=list)
     bands: list[Row] = field(default_factory=list)
     """by size, where that was asked for"""
     seconds: list[float] = field(default_factory=list)
-    """of each case's prediction, its image's reading included"""
+    """seconds of each case's prediction, with reading its image"""
 
     @property
     def seconds_per_case(self) -> float:

@@ -12,7 +12,7 @@ ONLY_STAGE2: JsonDict = {"only_stage2": True}
 
 
 class TrainingSettings(BaseModel):
-    """How long, how fast, and on what loss the two networks are trained."""
+    """The length, the rates and the losses of the training of the two networks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

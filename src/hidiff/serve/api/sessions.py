@@ -128,7 +128,7 @@ def _open(service: Service, owner: str, form: Form) -> dict:
         raise Refusal(422, "no file came. Send the image's files as `files`.")
     entry = service.store.add(owner, model)
     try:
-        files = keep_uploads(form.files, entry.folder / "upload")
+        files = keep_uploads(form.files, entry.folder / "series", service.settings)
     except Exception:
         service.store.close(entry)
         raise

@@ -38,16 +38,15 @@ export function question(title, text, yes, no, secret = false) {
   part("input").value = "";
   return new Promise((resolve) => {
     const finish = (answer) => {
-      ask.oncancel = part("yes").onclick = part("no").onclick = part("input").onkeydown = null;
+      ask.oncancel = part("form").onsubmit = part("no").onclick = null;
       ask.close();
       resolve(answer);
     };
-    const accept = () => finish(secret ? part("input").value : true);
-    part("yes").onclick = accept;
-    part("no").onclick = () => finish(false);
-    part("input").onkeydown = (event) => {
-      if (event.key === "Enter") accept();
+    part("form").onsubmit = (event) => {
+      event.preventDefault();
+      finish(secret ? part("input").value : true);
     };
+    part("no").onclick = () => finish(false);
     ask.oncancel = () => finish(false);
     ask.showModal();
   });

@@ -99,7 +99,7 @@ async function start() {
   const status = await connect();
   part("version").textContent = `HiDiff ${status.version}`;
   part("where").textContent = status.is_local ? "this machine" : location.host;
-  open.showModels(await api.get("/models"));
+  open.showModels((await api.get("/models")).models);
   await cases.setUp();
   const known = new URLSearchParams(location.search).get("session");
   if (known) await open.openKnown(known);

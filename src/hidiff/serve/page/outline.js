@@ -83,16 +83,18 @@ export function differenceOf(before, after, height, width) {
 
 const RAMP = ["#2a0a4a", "#8c2981", "#de4968", "#fe9f6d", "#fcfdbf"].map(channels);
 
+const CERTAIN = 12; // of 255: below it nothing is drawn
+
 export function heatOf(shares, height, width) {
   return bitmapOf(height, width, (data) => {
     for (let i = 0; i < shares.length; i++) {
-      if (!shares[i]) continue;
+      if (shares[i] < CERTAIN) continue;
       const place = (shares[i] / 255) * (RAMP.length - 1);
       const low = Math.min(Math.floor(place), RAMP.length - 2);
       for (let c = 0; c < 3; c++) {
         data[4 * i + c] = RAMP[low][c] + (RAMP[low + 1][c] - RAMP[low][c]) * (place - low);
       }
-      data[4 * i + 3] = Math.min(225, 40 + shares[i] * 1.2);
+      data[4 * i + 3] = Math.min(225, shares[i] * 1.6);
     }
   });
 }
