@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,36 +17,64 @@ pytest.importorskip("fastapi", reason="the server needs the extra app")
 import uvicorn
 from fastapi.testclient import TestClient
 
+from hidiff.experiment import Model
 from hidiff.serve.library import Library
 from hidiff.serve.service import Service
 from hidiff.serve.settings import ServeSettings
 from hidiff.serve.web import make_app
+from tests.correction.models import make_model, save_networks
+
+
+SIZE = (70, 100)
 
 
 @pytest.fixture(scope="session")
-def library() -> Library:
-    """The models that come with HiDiff, loaded once."""
-    return Library()
+def models(tmp_path_factory) -> dict[str, Path]:
+    """Untrained models with opinions, of every kind of labels."""
+    folder = tmp_path_factory.mktemp("models")
+    paths = {}
+    for kind in ("one_class", "exclusive", "regions"):
+        paths[kind] = folder / f"{kind}.safetensors"
+        save_networks(paths[kind], *make_model(folder, kind))
+    return paths
 
 
-def draw_eye(size: int = 96, seed: int = 0) -> np.ndarray:
-    """A round field of view with a few dark lines, in colour."""
+@pytest.fixture(scope="session")
+def library(models) -> Library:
+    """These models, the one of a single class first, and those that come with HiDiff."""
+    return Library(list(models.values()))
+
+
+@pytest.fixture(scope="session")
+def model(library) -> Model:
+    """The model of one class, which is the default of the servers here."""
+    return library.get("one_class")
+
+
+def draw_picture(seed: int = 0) -> np.ndarray:
+    """Bright spots on grey."""
     draws = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:size, :size]
-    view = np.hypot(rows - size / 2, columns - size / 2) < 0.47 * size
-    eye = np.stack([190 * view, 90 * view, 40 * view], axis=-1).astype(np.float64)
-    for slope in (-0.6, 0.1, 0.9):
-        line = np.abs(rows - size / 2 - slope * (columns - size / 2)) < 2
-        eye[line & view] *= 0.55
-    noise = draws.normal(0, 4, eye.shape) * view[..., None]
-    return np.clip(eye + noise, 0, 255).astype(np.uint8)
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    picture = draws.normal(90, 12, SIZE)
+    for row, column in draws.uniform(10, 60, (6, 2)):
+        picture += 110 * (np.hypot(rows - row, columns - 1.5 * column) < 9)
+    return np.clip(picture, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="session")
 def eye(tmp_path_factory) -> Path:
-    """A picture that `vessels` takes."""
+    """A picture that the models take."""
     path = tmp_path_factory.mktemp("eye") / "eye.png"
-    Image.fromarray(draw_eye()).save(path)
+    Image.fromarray(draw_picture()).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def volume(tmp_path_factory) -> Path:
+    """A volume of five slices."""
+    values = np.stack([draw_picture(seed) for seed in range(5)]).transpose(2, 1, 0)
+    path = tmp_path_factory.mktemp("volume") / "heart.nii.gz"
+    nib.save(nib.Nifti1Image(values, np.diag([-1.5, -1.5, 4, 1])), path)
     return path
 
 
@@ -77,7 +106,7 @@ def client(make_client) -> TestClient:
     return make_client()
 
 
-def open_image(client: TestClient, *paths: Path, model: str = "vessels", **headers: str) -> dict:
+def open_image(client: TestClient, *paths: Path, model: str = "one_class", **headers: str) -> dict:
     """Open an image and return the session once it is ready."""
     files = [("files", (path.name, path.read_bytes())) for path in paths]
     answer = client.post("/api/v1/sessions", data={"model": model}, files=files, headers=headers)

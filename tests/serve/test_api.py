@@ -11,14 +11,9 @@ import pytest
 from PIL import Image
 
 import hidiff
-from tests.serve.conftest import draw_eye, open_image, wait_ready
+from tests.serve.conftest import SIZE, draw_picture, open_image, wait_ready
 
 API = "/api/v1"
-
-
-@pytest.fixture(scope="module")
-def model():
-    return hidiff.load("vessels")
 
 
 def labels_of(client, session: dict, number: int = 0) -> np.ndarray:
@@ -27,17 +22,19 @@ def labels_of(client, session: dict, number: int = 0) -> np.ndarray:
     return np.frombuffer(answer.content, np.uint8).reshape(shape)
 
 
-def test_the_status_and_the_models_are_told(client):
+def test_the_status_and_the_models_are_told(client, model):
     assert client.get(f"{API}/status").json()["is_local"]
     models = client.get(f"{API}/models").json()["models"]
-    assert [each["name"] for each in models] == ["vessels", "nodules"]
-    assert models[0]["classes"] == ["vessel"]
+    assert [each["name"] for each in models] == [
+        "one_class", "exclusive", "regions", "vessels", "nodules"
+    ]
+    assert models[0]["classes"] == [model.labels.class_names[0]]
 
 
 def test_an_opened_image_has_the_mask_that_predict_gives(client, eye, model):
     session = open_image(client, eye)
     assert session["state"] == "ready"
-    assert session["shape"] == [1, 96, 96]
+    assert session["shape"] == [1, *SIZE]
     assert (labels_of(client, session) == model.predict(eye).labels).all()
     assert session["labels"][0]["pixels"] == int(model.predict(eye).labels.sum())
 
@@ -45,7 +42,7 @@ def test_an_opened_image_has_the_mask_that_predict_gives(client, eye, model):
 def test_the_image_comes_back_as_it_was(client, eye):
     session = open_image(client, eye)
     png = client.get(f"{API}/sessions/{session['id']}/slices/0/image.png").content
-    assert (np.asarray(Image.open(io.BytesIO(png))) == draw_eye()).all()
+    assert (np.asarray(Image.open(io.BytesIO(png))) == draw_picture()).all()
 
 
 def test_marks_change_what_the_librarys_session_changes_and_nothing_else(client, eye, model):
@@ -53,14 +50,14 @@ def test_marks_change_what_the_librarys_session_changes_and_nothing_else(client,
     path = f"{API}/sessions/{session['id']}"
     own = model.correct(eye)
     before = labels_of(client, session)
-    click = {"point": [20, 40], "label": "vessel", "radius": 3}
-    stroke = {"points": [[50, 10], [50, 30], [60, 40]], "label": "vessel", "add": False}
+    click = {"point": [20, 40], "label": "curve", "radius": 3}
+    stroke = {"points": [[50, 10], [50, 30], [60, 40]], "label": "curve", "add": False}
     for mark in (click, stroke):
         change = client.post(f"{path}/marks", json=mark).json()
         if "point" in mark:
-            own.click((20, 40), label="vessel", radius=3)
+            own.click((20, 40), label="curve", radius=3)
         else:
-            own.stroke([(50, 10), (50, 30), (60, 40)], label="vessel", add=False)
+            own.stroke([(50, 10), (50, 30), (60, 40)], label="curve", add=False)
         now = labels_of(client, session)
         assert (now == own.labels).all()
         (_, _), rows, columns = change["box"]
@@ -78,7 +75,7 @@ def test_undo_and_redo_restore_every_pixel(client, eye):
     session = open_image(client, eye)
     path = f"{API}/sessions/{session['id']}"
     before = labels_of(client, session).copy()
-    client.post(f"{path}/marks", json={"point": [20, 40], "label": "vessel", "radius": 6})
+    client.post(f"{path}/marks", json={"point": [20, 40], "label": "curve", "radius": 6})
     marked = labels_of(client, session).copy()
     assert (marked != before).any()
     undone = client.post(f"{path}/undo").json()
@@ -97,10 +94,10 @@ def test_locked_pixels_and_classes_stay_as_they_are(client, eye):
     png = client.get(f"{path}/slices/0/locked").content
     area = np.asarray(Image.open(io.BytesIO(png))) > 0
     assert area[20, 40] and not area[60, 60]
-    client.post(f"{path}/marks", json={"point": [22, 42], "label": "vessel", "radius": 8})
+    client.post(f"{path}/marks", json={"point": [22, 42], "label": "curve", "radius": 8})
     now = labels_of(client, session)
     assert (now == before)[area].all() and (now != before).any()
-    named = client.post(f"{path}/locks", json={"label": "vessel"}).json()
+    named = client.post(f"{path}/locks", json={"label": "curve"}).json()
     assert named["labels"][0]["locked"]
     assert not client.post(f"{path}/unlock").json()["labels"][0]["locked"]
 
@@ -108,7 +105,7 @@ def test_locked_pixels_and_classes_stay_as_they_are(client, eye):
 def test_the_share_goes_from_the_prior_to_the_refined_mask(client, eye, model):
     session = open_image(client, eye)
     path = f"{API}/sessions/{session['id']}/slices/0/labels?format=raw"
-    prior = np.frombuffer(client.get(f"{path}&share=0").content, np.uint8).reshape(96, 96)
+    prior = np.frombuffer(client.get(f"{path}&share=0").content, np.uint8).reshape(SIZE)
     assert (prior == model.predict(eye).prior_labels).all()
 
 
@@ -118,8 +115,8 @@ def test_uncertainty_and_probability_are_those_of_the_prediction(client, eye, mo
     predicted = model.predict(eye)
     for name in ("uncertainty", "probability"):
         raw = client.get(f"{path}/{name}?format=raw").content
-        expected = np.rint(getattr(predicted, name).reshape(96, 96) * 255)
-        assert np.abs(np.frombuffer(raw, np.uint8).reshape(96, 96) - expected).max() <= 1
+        expected = np.rint(getattr(predicted, name).reshape(SIZE) * 255)
+        assert np.abs(np.frombuffer(raw, np.uint8).reshape(SIZE) - expected).max() <= 1
 
 
 def test_masks_come_in_the_images_own_format(client, eye):
@@ -161,7 +158,7 @@ def test_only_so_many_sessions_are_open(make_client, eye):
 def test_a_second_tab_is_told_and_can_take_over(client, eye):
     session = open_image(client, eye)
     path = f"{API}/sessions/{session['id']}"
-    mark = {"point": [20, 40], "label": "vessel"}
+    mark = {"point": [20, 40], "label": "curve"}
     assert client.post(f"{path}/marks", json=mark, headers={"X-Tab": "one"}).status_code == 200
     refused = client.post(f"{path}/marks", json=mark, headers={"X-Tab": "two"})
     assert refused.status_code == 409 and "another tab" in refused.json()["detail"]
@@ -192,14 +189,14 @@ def test_a_batch_comes_back_as_a_zip_with_its_failures(client, eye):
 
 
 WRONG = [
-    ("marks", {"point": [20, 400], "label": "vessel"}, 422, "outside"),
-    ("marks", {"point": [20, 40], "label": "liver"}, 422, "vessel, background"),
-    ("marks", {"label": "vessel"}, 422, "either a point"),
-    ("marks", {"point": [20, 40, 3], "label": "vessel"}, 422, "2 numbers"),
-    ("marks", {"point": [20, 40], "label": "vessel", "colour": 3}, 422, "Extra inputs"),
-    ("marks", {"point": [20, 40], "label": "vessel", "radius": -1}, 422, "radius"),
+    ("marks", {"point": [20, 400], "label": "curve"}, 422, "outside"),
+    ("marks", {"point": [20, 40], "label": "liver"}, 422, "curve, background"),
+    ("marks", {"label": "curve"}, 422, "either a point"),
+    ("marks", {"point": [20, 40, 3], "label": "curve"}, 422, "2 numbers"),
+    ("marks", {"point": [20, 40], "label": "curve", "colour": 3}, 422, "Extra inputs"),
+    ("marks", {"point": [20, 40], "label": "curve", "radius": -1}, 422, "radius"),
     ("locks", {}, 422, "either a label or points"),
-    ("locks", {"label": "liver"}, 422, "vessel, background"),
+    ("locks", {"label": "liver"}, 422, "curve, background"),
     ("choose", {"number": 3}, 404, "no such candidate"),
     ("save", {}, 409, "was uploaded"),
 ]
@@ -220,7 +217,7 @@ def test_a_wrong_correction_is_one_line_and_changes_nothing(client, eye, what, b
 def test_slices_and_classes_that_there_are_not_are_named(client, eye):
     path = f"{API}/sessions/{open_image(client, eye)['id']}/slices"
     assert "slices 0 to 0" in client.get(f"{path}/1/labels").json()["detail"]
-    assert "only vessel" in client.get(f"{path}/0/probability?label=x").json()["detail"]
+    assert "only curve" in client.get(f"{path}/0/probability?label=x").json()["detail"]
     low = client.get(f"{path}/0/image.png?low=5&high=2")
     assert low.status_code == 422 and "below" in low.json()["detail"]
 

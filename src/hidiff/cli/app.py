@@ -6,6 +6,7 @@ import typer
 
 from hidiff._version import __version__
 from hidiff.cli.benchmark import benchmark
+from hidiff.cli.correct import correct
 from hidiff.cli.data import data
 from hidiff.cli.demo import demo
 from hidiff.cli.errors import ClearErrors
@@ -33,7 +34,7 @@ app = typer.Typer(
     "[bold]hidiff demo[/bold].",
 )
 for panel, commands in {
-    "Use": (browser_app, serve, predict, refine, evaluate, models, info),
+    "Use": (predict, refine, correct, browser_app, serve, evaluate, models, info),
     "Train": (demo, train, pack, settings),
     "Research": (benchmark, import_published),
 }.items():
