@@ -26,7 +26,11 @@ def test_the_status_and_the_models_are_told(client, model):
     assert client.get(f"{API}/status").json()["is_local"]
     models = client.get(f"{API}/models").json()["models"]
     assert [each["name"] for each in models] == [
-        "one_class", "exclusive", "regions", "vessels", "nodules"
+        "one_class",
+        "exclusive",
+        "regions",
+        "vessels",
+        "nodules",
     ]
     assert models[0]["classes"] == [model.labels.class_names[0]]
 
@@ -55,9 +59,9 @@ def test_marks_change_what_the_librarys_session_changes_and_nothing_else(client,
     for mark in (click, stroke):
         change = client.post(f"{path}/marks", json=mark).json()
         if "point" in mark:
-            own.click((20, 40), label="curve", radius=3)
+            own.click((20.0, 40.0), label="curve", radius=3.0)
         else:
-            own.stroke([(50, 10), (50, 30), (60, 40)], label="curve", add=False)
+            own.stroke([(50.0, 10.0), (50.0, 30.0), (60.0, 40.0)], label="curve", add=False)
         now = labels_of(client, session)
         assert (now == own.labels).all()
         (_, _), rows, columns = change["box"]

@@ -39,9 +39,9 @@ def add_mark(opened: Opened, mark: Mark) -> None:
     _check_points(opened, points)
     options: dict[str, Any] = {"label": mark.label, "add": mark.add, "radius": mark.radius}
     if mark.point is not None and mark.exact:
-        opened.session.click(_point(mark.point), **options)
+        opened.session.click(tuple(mark.point), **options)
     else:
-        opened.session.stroke([_point(each) for each in points], exact=mark.exact, **options)
+        opened.session.stroke([tuple(each) for each in points], exact=mark.exact, **options)
 
 
 def add_lock(opened: Opened, lock: Lock) -> None:
@@ -102,11 +102,6 @@ def _check_points(opened: Opened, points: list[list[float]]) -> None:
         raise Refusal(422, f"a point of this image has {axes} numbers.")
     if axes == 3 and any(point[0] != int(points[0][0]) for point in points):
         raise Refusal(422, "all points of a stroke lie in one slice, a whole number.")
-
-
-def _point(point: list[float]) -> tuple[float, ...]:
-    """Return a point with its slice as a whole number."""
-    return (int(point[0]), *point[1:]) if len(point) == 3 else tuple(point)
 
 
 def _painted(lock: Lock, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:

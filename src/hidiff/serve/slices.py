@@ -61,7 +61,7 @@ def to_bytes(
 
 def share_to_bytes(share: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
     """Return 0..1 as 0..255."""
-    return to_bytes(share[None], 0, 1)[0]
+    return to_bytes(share[None], 0.0, 1.0)[0]
 
 
 def encode_png(planes: UInt8[np.ndarray, "c h w"] | UInt8[np.ndarray, "h w"]) -> bytes:

@@ -46,7 +46,7 @@ def session_routes(service: Service) -> APIRouter:
         return [describe(entry) for entry in service.store.of(owner_of(request))]
 
     @router.get("/sessions/{id}", response_model=SessionState)
-    def get_session(entry: Found, wait: Seconds = 0) -> dict:
+    def get_session(entry: Found, wait: Seconds = 0.0) -> dict:
         """Return a session."""
         entry.wait(wait)
         return describe(entry)

@@ -37,7 +37,7 @@ def slice_routes(service: Service) -> APIRouter:
 
     @router.get("/slices/{number}/labels")
     def labels(
-        entry: Found, request: Request, number: Number, format: Format = "png", share: Share = 1
+        entry: Found, request: Request, number: Number, format: Format = "png", share: Share = 1.0
     ) -> Response:
         """Return labels: 0 the background, n the n-th class; regions: bit n - 1."""
         with held(entry) as opened:
@@ -61,7 +61,7 @@ def slice_routes(service: Service) -> APIRouter:
             str | None, Query(max_length=200, description="left out: the first")
         ] = None,
         format: Format = "png",
-        share: Share = 1,
+        share: Share = 1.0,
     ) -> Response:
         """Return the probability of a class, 255 for 1."""
         with held(entry) as opened:
