@@ -28,9 +28,9 @@ class Origin:
 def make_origin(
     image: Image,
     model_paths: Sequence[object] = (),
-    spacing_mm: Sequence[float] | None = None,
+    spacing_mm: Sequence[float | int] | None = None,
     affine: np.ndarray | None = None,
-    value_range: Sequence[float] | None = None,
+    value_range: Sequence[float | int] | None = None,
 ) -> Origin:
     """Return the origin of an opened image."""
     path = image.path

@@ -1,6 +1,5 @@
 """From what a person gives, points and masks in the form of the image, to marks in slices."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from hidiff.marks import Area, Click, Mark, Stroke
 
 
 def place_click(
-    point: Sequence[float], plane: int | None, add: bool, radius: float, geometry: Geometry
+    point: Any, plane: int | None, add: bool, radius: float | int, geometry: Geometry
 ) -> Placed:
     """Return a click at (row, column), of a volume at (slice, row, column).
 
@@ -24,7 +23,7 @@ def place_click(
 
 
 def place_stroke(
-    points: Any, plane: int | None, add: bool, radius: float, exact: bool, geometry: Geometry
+    points: Any, plane: int | None, add: bool, radius: float | int, exact: bool, geometry: Geometry
 ) -> Placed:
     """Return a line through points, which lie in one slice. Raises ValueError as `place_click`."""
     split = [_split(point, geometry) for point in points]

@@ -57,7 +57,12 @@ class Session(SessionView):
 
     @locked
     def click(
-        self, point: Sequence[float], label: str, *, add: bool = True, radius: float = 4.0
+        self,
+        point: Sequence[float | int],
+        label: str,
+        *,
+        add: bool = True,
+        radius: float | int = 4.0,
     ) -> Change:
         """Mark a disk: it is this class, or without `add` it is not. Return what changed.
 
@@ -75,7 +80,7 @@ class Session(SessionView):
         label: str,
         *,
         add: bool = True,
-        radius: float = 4.0,
+        radius: float | int = 4.0,
         exact: bool = True,
         slice: int | None = None,
     ) -> Change:

@@ -68,6 +68,11 @@ class SeenWindows:
         self.most_bytes = most_bytes
         self.num_bytes = 0
         self._kept: OrderedDict[WindowKey, Seen] = OrderedDict()
+        self._parts: dict[int, SeenWindows] = {}
+
+    def part(self, number: int, count: int) -> "SeenWindows":
+        """Return the windows of one of `count` models, which share the memory."""
+        return self._parts.setdefault(number, SeenWindows(self.most_bytes // count))
 
     def get(self, key: WindowKey) -> Seen | None:
         """Return a window, or None if it is not kept."""
