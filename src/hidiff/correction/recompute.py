@@ -125,7 +125,7 @@ def _differ(
 def _refine(
     maps: SessionMaps,
     placed: SliceMarks,
-    reach: Bool[np.ndarray, "h w"],
+    reach: Bool[np.ndarray, "seen_h seen_w"],
     settings: CorrectionSettings,
 ) -> Float[np.ndarray, "k h w"]:
     """Return the refined probability of a slice, at the image's size; it holds within reach."""

@@ -134,4 +134,5 @@ def planes_of(name: str, labels: Labels) -> Sequence[int]:
 
 def odds_of(record: Iterable[Entry], number: int) -> float:
     """Return the factor by which chosen candidates have changed the odds in a slice."""
-    return math.prod(entry.odds for entry in record if number in entry.chosen_slices)
+    odds = [entry.odds for entry in record if number in entry.chosen_slices]
+    return math.prod(odds, start=1.0)
