@@ -24,7 +24,6 @@ from hidiff.serve.settings import ServeSettings
 from hidiff.serve.web import make_app
 from tests.correction.models import make_model, save_networks
 
-
 SIZE = (70, 100)
 
 
@@ -154,7 +153,9 @@ def live(library, tmp_path) -> Iterator[Callable[..., LiveServer]]:
     """Return servers that are stopped after the test."""
     started: list[LiveServer] = []
 
-    def start(places: list[Path] | None = None, **settings: Any) -> LiveServer:
+    def start(
+        places: list[Path] | None = None, library: Library = library, **settings: Any
+    ) -> LiveServer:
         server = LiveServer(library, places or [], tmp_path / "masks", **settings)
         started.append(server)
         return server.start()

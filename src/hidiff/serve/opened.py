@@ -238,5 +238,6 @@ def _start(entry: "Entry", model: "Model", start: Any) -> Opened:
         remarks = [one_line(str(each.message), entry.folder) for each in caught]
         opened = Opened(session, model, list(dict.fromkeys(remarks)))
         entry.put(step="Segmenting", progress=None, name=session.name or entry.name)
-        opened.codes(opened.geometry.shape[0] // 2)
+        entry.near = opened.geometry.shape[0] // 2
+        opened.codes(entry.near)
     return opened

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 from hidiff.serve.nninteractive.volume import ClientVolume
 from hidiff.serve.refusal import Refusal
 
-IDLE_SECONDS = 600.0  # without an action of the person
-LIVENESS_SECONDS = 60.0  # without a heartbeat of the client
-
 
 @dataclass(eq=False)
 class Lease:
@@ -33,15 +30,13 @@ class Lease:
 class Leases:
     """All leases of the server."""
 
-    def __init__(
-        self,
-        most: int,
-        idle_seconds: float = IDLE_SECONDS,
-        liveness_seconds: float = LIVENESS_SECONDS,
-    ):
+    idle_seconds = 600.0
+    """without an action of the person"""
+    liveness_seconds = 60.0
+    """without a heartbeat of the client"""
+
+    def __init__(self, most: int):
         self.most = most
-        self.idle_seconds = idle_seconds
-        self.liveness_seconds = liveness_seconds
         self._leases: dict[str, Lease] = {}
         self._lock = threading.Lock()
 

@@ -11,7 +11,7 @@ import math
 import struct
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Shaped
 
 from hidiff.extras import import_extra
 from hidiff.serve.refusal import Refusal
@@ -26,7 +26,7 @@ TYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 
 MOST_AXES = 4
 
 
-def pack(array: Num[np.ndarray, "*any"]) -> bytes:
+def pack(array: Shaped[np.ndarray, "*any"]) -> bytes:
     """Return an array in the form of the protocol."""
     blosc2 = import_extra("blosc2", "app")
     array = np.ascontiguousarray(array)
@@ -50,7 +50,7 @@ def pack(array: Num[np.ndarray, "*any"]) -> bytes:
     return b"".join(parts)
 
 
-def unpack(content: bytes, most_bytes: int) -> Num[np.ndarray, "*any"]:
+def unpack(content: bytes, most_bytes: int) -> Shaped[np.ndarray, "*any"]:
     """Return the array. Raises ValueError for a damaged one, Refusal above `most_bytes`."""
     try:
         return _unpack(content, most_bytes)

@@ -68,10 +68,10 @@ class ImageMeta(BaseModel):
     image_properties: ImageProperties = ImageProperties()
 
 
-def nninteractive_routes(service: Service, leases: Leases | None = None) -> APIRouter:
+def nninteractive_routes(service: Service) -> APIRouter:
     """Return the routes; every client works on the server's default model."""
     router = APIRouter(tags=["nnInteractive"])
-    leases = Leases(service.settings.max_sessions) if leases is None else leases
+    leases = Leases(service.settings.max_sessions)
     most_bytes = service.settings.max_unpacked_bytes
 
     def find(request: Request, token: str | None, acts: bool = True) -> Lease:
@@ -166,11 +166,8 @@ def nninteractive_routes(service: Service, leases: Leases | None = None) -> APIR
         content = await request.body()
 
         def task(lease: Lease) -> Response:
-            box = (
-                None if meta.interaction_bbox is None else [list(b) for b in meta.interaction_bbox]
-            )
             painted = unpack(content, most_bytes)
-            lease.image().painted(painted, box, meta.include_interaction)
+            lease.image().painted(painted, meta.interaction_bbox, meta.include_interaction)
             return prediction(lease.image(), meta.run_prediction)
 
         return await act(request, token, task)

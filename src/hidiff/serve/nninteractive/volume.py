@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, Shaped
 
 from hidiff.serve.refusal import Refusal
 
@@ -17,7 +17,7 @@ BUFFER_TYPES = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "
 COLOUR = 3
 CLICK_RADIUS = 3.0  # pixels: a click of the clients is a small ball
 
-Box = list[tuple[int, int]]
+Box = Sequence[tuple[int, int]]
 
 
 class ClientVolume:
@@ -30,7 +30,7 @@ class ClientVolume:
     def __init__(
         self,
         model: "Model",
-        image: Num[np.ndarray, "c d h w"],
+        image: Shaped[np.ndarray, "c d h w"],
         spacing: Sequence[float] | None,
         label: str,
     ):
@@ -67,7 +67,7 @@ class ClientVolume:
         self.session.click(point, label=self.label, add=add, radius=CLICK_RADIUS)
         self.waiting = True
 
-    def painted(self, crop: Num[np.ndarray, "x y z"], box: Box | None, add: bool) -> None:
+    def painted(self, crop: Shaped[np.ndarray, "x y z"], box: Box | None, add: bool) -> None:
         """Mark painted voxels; `box` says where the crop lies in the image."""
         mask = np.zeros(self.shape, dtype=bool)
         place = self._place(crop.shape, box)
@@ -78,7 +78,7 @@ class ClientVolume:
             self.session.stroke(each, label=self.label, add=add)
         self.waiting = True
 
-    def begin_from(self, mask: Num[np.ndarray, "x y z"]) -> None:
+    def begin_from(self, mask: Shaped[np.ndarray, "x y z"]) -> None:
         """Start from the client's mask in place of the automatic one; an empty one changes nothing.
 
         The client has put the mask into its copy already.
@@ -151,7 +151,9 @@ class ClientVolume:
         return tuple(slice(low, high) for low, high in ends)
 
 
-def _as_model_takes_it(image: Num[np.ndarray, "c d h w"], channels: int) -> Num[np.ndarray, "..."]:
+def _as_model_takes_it(
+    image: Shaped[np.ndarray, "c d h w"], channels: int
+) -> Shaped[np.ndarray, "..."]:
     """Return the array with its channels last, as `Model.correct` takes arrays."""
     came = len(image)
     if came == 1 and channels == COLOUR and image.shape[1] == 1:

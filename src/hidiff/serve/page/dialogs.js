@@ -5,12 +5,12 @@ const busy = document.getElementById("busy");
 const ask = document.getElementById("ask-dialog");
 let working = 0;
 
-export function say(text, bad = false) {
+export function say(text, bad = false, milliseconds = bad ? 9000 : 3500) {
   const line = document.createElement("p");
   line.textContent = text;
   line.className = bad ? "bad" : "";
   toast.replaceChildren(...[...toast.children].slice(-1), line);
-  setTimeout(() => line.remove(), bad ? 9000 : 3500);
+  setTimeout(() => line.remove(), milliseconds);
 }
 
 // Run a task; show the bar if it takes longer than half a second.

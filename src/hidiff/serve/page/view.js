@@ -1,6 +1,6 @@
 // The two canvases: the image, and over it masks, uncertainty, strokes and the cross.
 
-import { colourOf, listen, state, update } from "./state.js";
+import { colourOf, listen, state } from "./state.js";
 import * as slices from "./slices.js";
 
 const viewer = document.getElementById("viewer");
@@ -119,7 +119,7 @@ function paint() {
     context.clearRect(0, 0, context.canvas.width, context.canvas.height);
     context.setTransform(view.scale * r, 0, 0, view.scale * aspect() * r, view.x * r, view.y * r);
   }
-  imageContext.imageSmoothingEnabled = view.scale * r < 6;
+  imageContext.imageSmoothingEnabled = view.scale * r < 12; // beyond it one wants to see pixels
   imageContext.imageSmoothingQuality = "high";
   imageContext.drawImage(image, 0, 0);
   overlayContext.imageSmoothingEnabled = false;
@@ -207,4 +207,3 @@ new ResizeObserver(() => {
 }).observe(viewer);
 
 listen(["draw", "opacity", "hidden", "cross", "label", "radius"], redraw);
-export { update };
