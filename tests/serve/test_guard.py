@@ -3,6 +3,7 @@
 import io
 import logging
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -147,6 +148,7 @@ def huge_png() -> bytes:
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(buffer, "PNG")
     content = bytearray(buffer.getvalue())
     content[16:24] = (20000).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     return bytes(content)
 
 

@@ -13,8 +13,8 @@ class Refusal(Exception):
 
 
 def one_line(error: Exception | str, folder: Path | None = None) -> str:
-    """Return an error's message on one line, without the server's own folder in it."""
+    """Return an error's message on one line, without the server's own folders in it."""
     text = " ".join(str(error).split())
     if folder is not None:
-        text = re.sub(rf"{re.escape(str(folder))}/?", "", text)
+        text = re.sub(rf"{re.escape(str(folder))}/?(?:series/)?(?:unpacked/)?", "", text)
     return text[:1000] or type(error).__name__
