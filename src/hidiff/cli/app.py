@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from hidiff._version import __version__
+from hidiff.cli.adapt import adapt
 from hidiff.cli.benchmark import benchmark
 from hidiff.cli.correct import correct
 from hidiff.cli.data import data
@@ -34,8 +35,9 @@ app = typer.Typer(
     "[bold]hidiff demo[/bold].",
 )
 for panel, commands in {
-    "Use": (predict, refine, correct, browser_app, serve, evaluate, models, info),
-    "Train": (demo, train, pack, settings),
+    "Use": (predict, refine, evaluate, models, info),
+    "Correct": (browser_app, serve, correct),
+    "Train": (demo, train, adapt, pack, settings),
     "Research": (benchmark, import_published),
 }.items():
     for command in commands:

@@ -43,7 +43,10 @@ def benchmark(
     todo = list_runs(content, suite, find_recipe)
     if only_list:
         for run in todo:
-            say(f"{run.name}: evaluated on {', '.join(run.evaluations)}")
+            tried = (
+                f", at the best of the rates {', '.join(map(str, run.rates))}" if run.rates else ""
+            )
+            say(f"{run.name}: evaluated on {', '.join(run.evaluations)}{tried}")
         return
     where = choose_device(device)
     try:

@@ -73,7 +73,13 @@ def train(
 
     use_threads(threads)
     settings = choose_fold(
-        find_or_plan(recipe, changes or (), begun_in=output if resume else None), fold
+        find_or_plan(
+            recipe,
+            changes or (),
+            begun_in=output if resume else None,
+            cpu=device is Device.CPU,
+        ),
+        fold,
     )
     if recipe_only:
         save_recipe(settings, output, overwrite=overwrite)

@@ -1,6 +1,7 @@
 """From a recipe or a checkpoint to objects: the one package that knows every part."""
 
 from hidiff.experiment.cases import batches, list_cases, list_splits, load_cases
+from hidiff.experiment.duration import Duration, estimate_duration
 from hidiff.experiment.experiment import RECIPE_FILE, RUN_FILES, Experiment
 from hidiff.experiment.memory import check_memory, estimate_memory
 from hidiff.experiment.model import Model, load
@@ -25,12 +26,14 @@ __all__ = [
     "MODELS",
     "RECIPE_FILE",
     "RUN_FILES",
+    "Duration",
     "Experiment",
     "Model",
     "ModelFile",
     "batches",
     "check_memory",
     "checkpoint_metadata",
+    "estimate_duration",
     "estimate_memory",
     "find_folds",
     "find_model",

@@ -44,7 +44,9 @@ class DiffusionSettings(BaseModel):
         "temperature. The network is given the prior in either case",
     )
     schedule: str = Field(default="cosine", description=f"one of {', '.join(SCHEDULES)}")
-    num_steps: int = Field(default=10, ge=1, description="T; 10 is the paper's")
+    num_steps: int = Field(
+        default=10, ge=1, description="number of steps of the diffusion, T; 10 is the paper's"
+    )
     target: Literal["flip", "residual"] = Field(
         default="residual",
         description="output of the network: flip (the paper's), or the logits to add to the exact "
@@ -55,6 +57,13 @@ class DiffusionSettings(BaseModel):
         description="use of y0_hat in a step back: plug_in (the paper's) puts the soft mask in for "
         "the clean one, which drifts toward 0.5 with the steps; marginal is the exact mixture. "
         "Of kind bernoulli alone",
+    )
+
+    last_step_input: Literal["bits", "prior"] = Field(
+        default="bits",
+        description="input of the network as yT: bits (the paper's), drawn from the prior, or at "
+        "prediction.temperature 0 the likeliest; prior: the chances themselves, from which nothing "
+        "is drawn. Of noise prior alone",
     )
 
     @field_validator("schedule")
@@ -70,6 +79,15 @@ class DiffusionSettings(BaseModel):
             raise ValueError(
                 f"kind is gaussian, whose noise is normal and has no bits to flip, but noise is "
                 f"{self.noise} and target {self.target}. Leave both out, or take kind bernoulli."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_prior_is_the_noise(self) -> "DiffusionSettings":
+        if self.last_step_input == "prior" and (self.kind, self.noise) != ("bernoulli", "prior"):
+            raise ValueError(
+                f"last_step_input is prior, but kind is {self.kind} and noise {self.noise}, so yT "
+                "is not drawn from the prior. Leave last_step_input out."
             )
         return self
 
@@ -160,7 +178,8 @@ class HybridSegmentor(nn.Module):
         marks = () if hints is None else (hints,)
 
         def network(yt: Tensor, t: Tensor) -> Tensor:
-            return denoise(image, yt, prior, t, look.features, *marks).float()
+            shown = self._shown(yt, prior, t)
+            return denoise(image, shown, prior, t, look.features, *marks).float()
 
         t, uniform = draws
         return self.process.loss(
@@ -219,7 +238,8 @@ class HybridSegmentor(nn.Module):
             # on the CPU, where the range check of the schedule does not wait for the device
             on_cpu = t.cpu()
             conditions = condition(int(on_cpu[0]))
-            raw = self.refiner.denoise(image, yt, prior, t, conditions, *marks).float()
+            shown = self._shown(yt, prior, t)
+            raw = self.refiner.denoise(image, shown, prior, t, conditions, *marks).float()
             alpha_bar = self.schedule.at(on_cpu).to(yt.device)
             return torch.sigmoid(self.process.target(raw, yt, prior, alpha_bar))
 
@@ -230,3 +250,10 @@ class HybridSegmentor(nn.Module):
             for uniform in uniforms
         ]
         yield from zip(*chains, strict=True)
+
+    def _shown(self, yt: Tensor, prior: Tensor, t: Tensor) -> Tensor:
+        """Return what the network reads as yt."""
+        if self.settings.last_step_input == "bits":
+            return yt
+        last = (t == self.schedule.num_steps)[:, None, None, None]
+        return torch.where(last, prior, yt)

@@ -34,16 +34,17 @@ class DataSettings(BaseModel):
     splitting: Splitting = Splitting()
     channels: int = Field(default=3, ge=1, description="channels of an image: 1 grey, 3 colour")
     plane: Plane = Field(
-        default="axial", description=f"volumes: how they are sliced, {', '.join(PLANES)}"
+        default="axial", description=f"volumes: plane of the slices, one of {', '.join(PLANES)}"
     )
     neighbours: int = Field(
         default=0,
         ge=0,
-        description="volumes: slices above and below that are seen too, as channels (2.5-D)",
+        description="volumes: number of slices above and below that come as channels too (2.5-D)",
     )
     spacing_mm: tuple[PositiveFloat, PositiveFloat] | None = Field(
         default=None,
-        description="volumes: resample slices to this (row, column) spacing; left out: as they are",
+        description="volumes: spacing of rows and columns, in mm, that slices are "
+        "resampled to; left out: their own",
     )
     nan: Nan = Field(
         default="refused",
@@ -53,11 +54,12 @@ class DataSettings(BaseModel):
     intensity: Intensity = Intensity()
     priors: Priors = Priors()
     size: tuple[int, int] | None = Field(
-        default=None, description="resize every image to (height, width); left out: as it is"
+        default=None,
+        description="height and width that every image is resized to; left out: its own",
     )
     patch_size: tuple[int, int] = Field(
         default=(128, 128),
-        description="height, width of a training patch: multiples of 32, from 64 up",
+        description="height and width of a training patch: multiples of 32, 64 or more",
     )
     outside_field_of_view: OutsideFieldOfView = Field(
         default="background",

@@ -73,6 +73,17 @@ class ModelHead:
         return f"{kind} with values from 0 to {intensity.get('full_scale', 255):g}"
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the classes; none where the file does not say."""
+        return tuple(self.recipe.get("labels", {}).get("classes") or ())
+
+    @property
+    def kind_of_priors(self) -> str:
+        """Return the kind of priors that the model refines: probability or mask."""
+        priors = self.recipe.get("data", {}).get("priors") or {}
+        return str(priors.get("kind", "probability"))
+
+    @property
     def takes_priors(self) -> bool:
         """Return whether the model refines the masks of another model, which come as files."""
         return self.recipe.get("segmentor", {}).get("name") == "files"

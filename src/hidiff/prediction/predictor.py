@@ -1,6 +1,7 @@
 """Predict images of any size, slice by slice: labels, probability and uncertainty of each."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,22 @@ from hidiff.images import (
     Image,
     Intensity,
     PictureGeometry,
+    PriorFiles,
     Priors,
     find_view,
-    name_of,
-    open_image,
-    rescale,
 )
-from hidiff.loading import Reading, Slicing, normalise_image, resize_image
+from hidiff.loading import Reading, Slicing, resize_image
 from hidiff.prediction.prediction import (
     Prediction,
     SliceMaps,
     cut_outside,
     decide,
     entropy_bits,
+    normalise_planes,
 )
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
-from hidiff.prediction.slices import OpenedImage, read_given_prior
+from hidiff.prediction.slices import OpenedImage, open_slices, read_given_prior
 from hidiff.prediction.windows import Guidance, read_trace, refine_reach, refine_windows
 from hidiff.segmentors import input_size
 
@@ -74,12 +74,12 @@ class Predictor:
 
     def predict(
         self,
-        image: GivenImage,
+        image: GivenImage | OpenedImage,
         *,
         spacing_mm: Sequence[float | int] | None = None,
         affine: Num[np.ndarray, "4 4"] | None = None,
         value_range: tuple[float | int, float | int] | None = None,
-        prior: np.ndarray | Path | str | None = None,
+        prior: np.ndarray | PriorFiles | None = None,
         name: str | None = None,
         refine: bool | None = None,
         slice: int | None = None,
@@ -89,7 +89,7 @@ class Predictor:
         done: Callable[[float], object] = lambda share: None,
         **changes: Any,
     ) -> Prediction:
-        """Refine the masks of an image, given in any form that `open_image` takes.
+        """Refine the masks of an image, given in any form that `open_image` takes, or as opened.
 
         Several files in a tuple are the channels of one image. Values are raw, as in the file
         (0..255 for 8 bits), unless `value_range`, (black, white), says on which scale they are. An
@@ -108,10 +108,13 @@ class Predictor:
         """
         refine = self.refines if refine is None else refine
         settings = self.change_settings(changes)
-        opened = self.open(
-            image, spacing_mm=spacing_mm, affine=affine, value_range=value_range, name=name
-        )
-        opened = opened.with_prior(self._read_prior(prior, opened.opened))
+        if isinstance(image, OpenedImage):
+            opened = image if name is None else replace(image, name=name)
+        else:
+            opened = self.open(
+                image, spacing_mm=spacing_mm, affine=affine, value_range=value_range, name=name
+            )
+            opened = opened.with_prior(self.read_prior(prior, opened.opened))
         geometry, source = opened.opened.geometry, opened.opened.path
         numbers = range(geometry.shape[0])
         if slice is not None:
@@ -136,24 +139,7 @@ class Predictor:
         name: str | None = None,
     ) -> OpenedImage:
         """Open and normalise an image, without a prior; the arguments are those of `predict`."""
-        opened = open_image(
-            image,
-            self.channels,
-            self.slicing.plane,
-            self.slicing.nan,
-            spacing_mm=spacing_mm,
-            affine=affine,
-        )
-        if value_range is not None:
-            opened = rescale(opened, value_range, self.intensity)
-        return OpenedImage(
-            name_of(image) if name is None else name,
-            opened,
-            normalise_image(opened, self.intensity),
-            None,
-            self.slicing.neighbours,
-            self.reading.size_of(opened.geometry),
-        )
+        return open_slices(image, self.reading, spacing_mm, affine, value_range, name)
 
     def predict_batch(
         self,
@@ -226,7 +212,7 @@ class Predictor:
         guidance: Guidance,
         keep: SeenWindows,
     ) -> tuple[slice, slice, Float[Tensor, "k rows columns"]]:
-        """Refine what is within reach of marks again, see `prediction.windows.refine_reach`."""
+        """Refine what is within reach of marks again: see `refine_reach`."""
         return refine_reach(
             self.hybrid,
             seen,
@@ -264,9 +250,13 @@ class Predictor:
             self.labels, self.channels, self.intensity, self.slicing, self.size, self.priors
         )
 
-    def _read_prior(
-        self, prior: np.ndarray | Path | str | None, image: Image
+    def read_prior(
+        self, prior: np.ndarray | PriorFiles | None, image: Image
     ) -> Float[Tensor, "k d h w"] | None:
+        """Return the prior that came with an image; None for a model with its own segmentor.
+
+        Raises ValueError if one is missing, not wanted, or does not fit.
+        """
         if prior is None and self.priors is None:
             return None
         if self.priors is None:
@@ -285,7 +275,7 @@ class Predictor:
         arrays = {key: value.numpy().astype(np.float32) for key, value in maps.items()}
         probability, prior = arrays["mean"].clip(0, 1), arrays["prior"].clip(0, 1)
         if self.labels.kind == "exclusive":
-            probability = probability / probability.sum(axis=0, keepdims=True).clip(1e-6)
+            probability = normalise_planes(probability)
         variance = None
         if "squares" in arrays and settings.samples > 1:
             variance = (arrays["squares"] - arrays["mean"] ** 2).clip(0)

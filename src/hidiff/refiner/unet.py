@@ -43,10 +43,14 @@ class RefinerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(
-        default=32, gt=0, multiple_of=8, description="channels at stride 1; 128 is the paper's"
+        default=32,
+        gt=0,
+        multiple_of=8,
+        description="number of channels at stride 1; 128 is the paper's",
     )
     precision: Literal["binary", "real"] = Field(
-        default="binary", description="1-bit layers (the paper's), or their real twins"
+        default="binary",
+        description="binary: 1-bit layers (the paper's); real: float layers of the same shapes",
     )
     condition: Literal["each_step", "once"] = Field(
         default="once",

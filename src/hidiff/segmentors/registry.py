@@ -43,7 +43,7 @@ class SegmentorSettings(BaseModel):
         f"{FILES}: another model's results (data.priors), with training.segmentor: frozen",
     )
     options: dict[str, Any] = Field(
-        default_factory=dict, description="arguments of the segmentor's function, e.g. width: 32"
+        default_factory=dict, description="arguments of the segmentor's function, such as width: 32"
     )
     weights: str | None = Field(
         default=None,

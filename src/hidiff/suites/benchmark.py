@@ -11,11 +11,12 @@ from hidiff import experiment
 from hidiff._version import __version__
 from hidiff.datasets import record_splits
 from hidiff.images.files import first_file
-from hidiff.metrics import Summary, summarise, write_csv
+from hidiff.metrics import Band, Summary, summarise, summarise_bands, write_csv
 from hidiff.recipe import Recipe
 from hidiff.suites.hardware import describe_hardware
 from hidiff.suites.identity import digest, identify
 from hidiff.suites.judging import Judged, judge_model
+from hidiff.suites.rates import choose_rate, list_candidates
 from hidiff.suites.rows import VERSION, Identity, Results, Row, file_name
 from hidiff.suites.runs import Run, judged_recipe
 from hidiff.suites.suite import SEGMENTOR_ONLY, STAGE1, Evaluation, SuiteError
@@ -36,22 +37,35 @@ def run_suite(
     if a model would be evaluated on patients of its own training.
     """
     for run in runs:
-        missing = {
-            name: evaluation
-            for name, evaluation in run.evaluations.items()
-            if results.find(identify_row(run, name, evaluation)) is None
-        }
-        if not missing:
-            say(f"{run.name}: done before")
-            continue
-        for name, evaluation in missing.items():
-            check_unseen(run, name, evaluation)
+        rows = [
+            row
+            for candidate in list_candidates(run)
+            for row in complete(candidate, results, folder, device, say)
+        ]
+        complete(choose_rate(run, rows), results, folder, device, say)
+
+
+def complete(run: Run, results: Results, folder: Path, device: torch.device, say: Say) -> list[Row]:
+    """Train a run if one of its evaluations has no row yet. Return the rows of all of them."""
+    found = {
+        name: results.find(identify_row(run, name, evaluation))
+        for name, evaluation in run.evaluations.items()
+    }
+    missing = [name for name, row in found.items() if row is None]
+    if not missing:
+        say(f"{run.name}: done before")
+    for name in missing:
+        check_unseen(run, name, run.evaluations[name])
+    trained = []
+    if missing:
         say(f"{run.name}: training")
-        path = train_run(run, folder, device)
-        for name, evaluation in missing.items():
-            say(f"{run.name}: judging on {name}")
-            row = judge_run(run, name, evaluation, path, results.folder, device)
-            results.add(row, run.recipe, run.stage1)
+        trained = train_run(run, folder, device)
+    for name in missing:
+        say(f"{run.name}: judging on {name}")
+        row = judge_run(run, name, run.evaluations[name], trained, results.folder, device)
+        results.add(row, run.recipe, run.stage1)
+        found[name] = row
+    return [row for row in found.values() if row is not None]
 
 
 def identify_row(run: Run, name: str, evaluation: Evaluation) -> Identity:
@@ -77,7 +91,7 @@ def check_unseen(run: Run, name: str, evaluation: Evaluation) -> None:
     if not (evaluation.data or run.came):
         return  # The parts of one split never share a patient.
     judged = judged_recipe(run, evaluation)
-    test = experiment.list_cases(judged, "test")
+    cases = experiment.list_cases(judged, evaluation.split)
     for recipe in (run.recipe, run.stage1):
         train = experiment.list_cases(recipe, "train")
         files = {first_file(case.image).resolve() for case in train}
@@ -87,7 +101,7 @@ def check_unseen(run: Run, name: str, evaluation: Evaluation) -> None:
         groups = {case.group for case in train} if one_set else set()
         seen = {
             case.group
-            for case in test
+            for case in cases
             if case.group in groups or first_file(case.image).resolve() in files
         }
         if seen:
@@ -164,7 +178,7 @@ def judge_run(
     """Return the row of a trained run on one evaluation; write single cases to `folder`."""
     recipe = judged_recipe(run, evaluation)
     model = trained[-1] / f"{STAGE1 if run.arm == STAGE1 else 'last'}.safetensors"
-    cases = experiment.list_cases(recipe, "test")
+    cases = experiment.list_cases(recipe, evaluation.split)
     found = judge_model(experiment.open_model(model), recipe, evaluation, cases, run.sizes, device)
     identity = identify_row(run, name, evaluation)
     keys = [digest(each.model_dump(mode="json")) for each in (run.recipe, run.stage1)]
@@ -173,6 +187,8 @@ def judge_run(
     write_csv(found.rows, folder / "cases" / file)
     if found.bands:
         write_csv(found.bands, folder / "sizes" / file)
+    if found.corrections:
+        write_csv(found.corrections, folder / "corrections" / file)
     spent: dict[str, Spent] = {}
     for place in trained:
         spent |= json.loads((place / SPENT_FILE).read_text(encoding="utf-8"))
@@ -186,6 +202,7 @@ def judge_run(
         **({"stage1": run.stage1.name} if run.came else {}),
         "source": recipe.data.source,
         "changes": dict(run.changes),
+        **({"rates": dict(run.tried)} if run.tried else {}),
         "hidiff": __version__,
         "hardware": describe_hardware(device),
         **describe_training(spent),
@@ -194,6 +211,7 @@ def judge_run(
         **describe_findings(found),
         "cases": f"cases/{file}",
         "sizes": f"sizes/{file}" if found.bands else None,
+        **({"corrections": f"corrections/{file}"} if found.corrections else {}),
     }
 
 
@@ -225,6 +243,7 @@ def describe_prediction(recipe: Recipe, arm: str) -> Row:
 def describe_findings(found: Judged) -> Row:
     """Return metrics with their intervals, per class and source."""
     summary: Summary = summarise(found.rows)
+    corrected = summarise_bands(found.corrections)
     metrics: dict[str, dict[str, Any]] = {}
     for entry in summary.entries:
         sources = {"prior": entry.prior, "refined": entry.refined, "difference": entry.difference}
@@ -237,4 +256,17 @@ def describe_findings(found: Judged) -> Row:
         "per": summary.per,
         "unit": summary.unit,
         "metrics": metrics,
+        **({"corrected": describe_corrections(corrected)} if corrected else {}),
     }
+
+
+def describe_corrections(bands: Sequence[Band]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return means with their intervals by class, number of clicks and metric."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for band in bands:
+        numbers = found.setdefault(band.class_name, {}).setdefault(band.name, {})
+        for entry in band.summary.entries:
+            each = entry.refined or entry.prior
+            if entry.class_name == band.class_name and each:
+                numbers[entry.metric] = [each.mean, each.low, each.high]
+    return found
