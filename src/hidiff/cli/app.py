@@ -20,6 +20,8 @@ from hidiff.cli.predict import predict
 from hidiff.cli.published import import_published
 from hidiff.cli.push import push
 from hidiff.cli.refine import refine
+from hidiff.cli.serve import app as browser_app
+from hidiff.cli.serve import serve
 from hidiff.cli.settings import settings
 from hidiff.cli.threads import wait_briefly
 from hidiff.cli.train import train
@@ -36,7 +38,7 @@ app = typer.Typer(
 )
 for panel, commands in {
     "Use": (predict, refine, evaluate, models, info, push),
-    "Correct": (correct,),
+    "Correct": (browser_app, serve, correct),
     "Train": (demo, train, adapt, pack, export, settings),
     "Research": (benchmark, import_published),
 }.items():

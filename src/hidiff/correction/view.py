@@ -85,6 +85,12 @@ class SessionView:
         """True if something was undone that can be done again."""
         return self._history.position < len(self._history.steps)
 
+    @locked
+    def locked_area(self, number: int) -> Bool[np.ndarray, "h w"]:
+        """Return the pixels of a slice that are locked, without those of locked labels."""
+        locks = Locks.of(self._history.record, self._labels)
+        return locks.area(number, self.image.geometry.size)
+
     # Maps
 
     @property
