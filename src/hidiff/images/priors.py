@@ -17,7 +17,7 @@ from hidiff.images.label_names import find_beside
 from hidiff.images.nnunet_results import companions
 from hidiff.images.pictures import ARRAYS, PICTURES
 from hidiff.images.prior_channels import check_probabilities, name_shape
-from hidiff.images.soften import soften_slices, soften_volume
+from hidiff.images.softening import soften_slices, soften_volume
 from hidiff.images.volume_format import VOLUMES
 from hidiff.labels import Labels
 
