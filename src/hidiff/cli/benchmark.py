@@ -50,10 +50,7 @@ def benchmark(
     todo = list_runs(content, suite, find_recipe)
     if only_list:
         for run in todo:
-            tried = (
-                f", at the best of the rates {', '.join(map(str, run.rates))}" if run.rates else ""
-            )
-            say(f"{run.name}: evaluated on {', '.join(run.evaluations)}{tried}")
+            say(describe_run(run))
         return
     rows = read_results(results / content.name)
     try:
@@ -65,6 +62,14 @@ def benchmark(
         error_console.print("Stopped. The same command goes on from here.", markup=False)
         raise typer.Exit(INTERRUPTED) from None
     say(f"Rows: {results / content.name / 'rows.jsonl'}")
+
+
+def describe_run(run: "Run") -> str:
+    """Return what a run is evaluated on, and the rates that it chooses from."""
+    line = f"{run.name}: evaluated on {', '.join(run.evaluations)}"
+    if not run.rates:
+        return line
+    return f"{line}, at the best of the rates {', '.join(f'{rate:g}' for rate in run.rates)}"
 
 
 def _run_on_ray(

@@ -33,7 +33,7 @@ BYTES_A_VALUE = 24  # of an image in work, with its maps and its truth
 
 @dataclass(frozen=True)
 class Findings:
-    """What was measured of one case."""
+    """The measurements of one case."""
 
     case: str
     rows: list[Row]
@@ -44,7 +44,7 @@ class Findings:
     things: list[Row] = field(default_factory=list)
     size_rows: list[Row] = field(default_factory=list)
     unit: str = ""
-    """of the things' sizes"""
+    """unit of the objects' sizes"""
 
     def line(self) -> str:
         """Return one line of JSON, numbers in full."""
@@ -143,7 +143,7 @@ class _JudgeStages(Stages[Case, tuple[Truth, OpenedImage], tuple[Truth, Predicti
     tolerance: float
     changes: Mapping[str, Any]
     found: dict[str, Findings] = field(default_factory=dict)
-    """of cases that are judged and not ended yet"""
+    """findings of cases that are judged and not ended yet"""
 
     def weigh(self, item: Case) -> int:
         # whatever is wrong with the file, reading it will tell

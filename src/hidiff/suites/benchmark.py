@@ -95,6 +95,7 @@ def identify_row(run: Run, name: str, evaluation: Evaluation) -> Identity:
         "size_kind": run.sizes,
         "split_sha256": trained,
         "judged_sha256": judged,
+        "rates": dict(run.tried) or None,
     }
     return Identity(fields, run.recipe, run.stage1)
 
@@ -219,7 +220,6 @@ def judge_run(
         **({"stage1": run.stage1.name} if run.came else {}),
         "source": recipe.data.source,
         "changes": dict(run.changes),
-        **({"rates": dict(run.tried)} if run.tried else {}),
         "hidiff": __version__,
         "hardware": describe_hardware(device),
         **describe_training(spent),

@@ -24,7 +24,7 @@ RETRIES = 5  # of a run whose node is lost
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a task trains, and what it needs there."""
+    """The place where a task trains, and what it needs there."""
 
     runs: Path
     device: str
