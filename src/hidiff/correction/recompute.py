@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
-from scipy import ndimage
 
 from hidiff.correction.history import Patch
 from hidiff.correction.maps import SessionMaps
@@ -259,6 +258,8 @@ def _touched(marks: Sequence[Mark], size: Size, image_size: Size) -> Bool[np.nda
 
 def _dilate(touched: Bool[np.ndarray, "h w"], distance: int) -> Bool[np.ndarray, "h w"]:
     """Return the pixels up to a distance along rows and along columns from any that is touched."""
+    from scipy import ndimage  # deferred: a prediction starts without SciPy
+
     if distance == 0:
         return touched
     rows, columns = _box(touched)

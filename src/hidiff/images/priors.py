@@ -222,11 +222,7 @@ def soften(
     Distances are in millimetres where the settings say so and the spacing is known, else in pixels,
     slice by slice.
     """
+    exclusive = labels.kind == "exclusive"
     if priors.softness_mm is not None and spacing_mm is not None:
-        planes = soften_volume(bits, spacing_mm, priors.softness_mm, priors.least)
-    else:
-        planes = soften_slices(bits, priors.softness_px, priors.least)
-    if labels.kind == "exclusive":
-        for depth in range(planes.shape[1]):
-            planes[:, depth] /= planes[:, depth].sum(axis=0, keepdims=True)
-    return planes.astype(np.float32, copy=False)
+        return soften_volume(bits, spacing_mm, priors.softness_mm, priors.least, exclusive)
+    return soften_slices(bits, priors.softness_px, priors.least, exclusive)

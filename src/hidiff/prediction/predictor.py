@@ -27,7 +27,6 @@ from hidiff.prediction.prediction import (
     cut_outside,
     decide,
     entropy_bits,
-    normalise_planes,
 )
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
@@ -212,7 +211,7 @@ class Predictor:
         guidance: Guidance,
         keep: SeenWindows,
     ) -> tuple[slice, slice, Float[Tensor, "k rows columns"]]:
-        """Refine what is within reach of marks again: see `refine_reach`."""
+        """Refine what is within reach of marks again, see `prediction.windows.refine_reach`."""
         return refine_reach(
             self.hybrid,
             seen,
@@ -275,7 +274,7 @@ class Predictor:
         arrays = {key: value.numpy().astype(np.float32) for key, value in maps.items()}
         probability, prior = arrays["mean"].clip(0, 1), arrays["prior"].clip(0, 1)
         if self.labels.kind == "exclusive":
-            probability = normalise_planes(probability)
+            probability = probability / probability.sum(axis=0, keepdims=True).clip(1e-6)
         variance = None
         if "squares" in arrays and settings.samples > 1:
             variance = (arrays["squares"] - arrays["mean"] ** 2).clip(0)
