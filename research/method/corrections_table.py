@@ -29,6 +29,7 @@ from research.method.corrections import (
 from research.method.corrections_arms import ARMS, RITM
 
 NUM_RESAMPLES = 2000
+CHEAP = ("threshold", "blend", "random walker")
 AFTER = 3  # marks of the error ratio
 TARGETS = {"kvasir": 0.75, "lidc": 0.75, "acdc": 0.85, "drive": 0.85}
 LEAST_DICE = {"kvasir": {1: 0.89, 3: 0.925, 5: 0.945}}  # behind the weak prior
@@ -112,6 +113,16 @@ def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]
         if against:
             met = against[2] < 1
             lines.append(f"{said(met)}: better than RITM's recipe, {words(against)}{seed}")
+        cheap = [
+            each for each in here if each["method"].startswith(CHEAP) and str(AFTER) in each["dice"]
+        ]
+        if cheap:
+            best = max(cheap, key=lambda each: each["dice"][str(AFTER)])
+            against = ratio_of(row, best)
+            assert against
+            met = against[2] < 1
+            name = f"the best cheap rival, {best['method']}"
+            lines.append(f"{said(met)}: better than {name}, {words(against)}{seed}")
         wrong = find(here, row, WRONG)
         if wrong:
             share = wrong["collateral_median_of_area"]
