@@ -112,8 +112,8 @@ def test_the_token_stands_where_no_server_sees_it():
 
 def test_a_killed_server_loses_no_mask_that_was_saved(tmp_path, eye, models):
     process, address = start(
-        "serve", str(eye), "--models", str(models["one_class"]), "--output", str(tmp_path / "masks"),
-        "--port", "0", TMPDIR=str(tmp_path),
+        "serve", str(eye), "--models", str(models["one_class"]),
+        "--output", str(tmp_path / "masks"), "--port", "0", TMPDIR=str(tmp_path),
     )  # fmt: skip
     try:
         body = b'--x\r\nContent-Disposition: form-data; name="case"\r\n\r\n0\r\n--x--\r\n'
