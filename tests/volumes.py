@@ -110,7 +110,7 @@ class Echo(Predictor):
         self.settings = PredictionSettings(windows=2)
         self.refines = True
 
-    def predict_slices(self, images, names, settings, *, size, refine, trace=False):
+    def predict_slices(self, images, names, settings, *, size, refine, trace=False, keep=None):
         middle = images.shape[1] // 2
         raw = np.rint((images[:, middle].numpy() + 1) * 4).astype(np.uint8)
         return [self._echo(slice) for slice in raw]

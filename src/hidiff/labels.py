@@ -226,6 +226,14 @@ class Labels(BaseModel):
         bits = (planes >= 0.5).astype(np.uint8)
         return bits[0] if self.kind == "one_class" else bits
 
+    def bits(self, planes: Shaped[np.ndarray, "k *space"]) -> Bool[np.ndarray, "k *space"]:
+        """Return the likeliest bits of probabilities: exclusive classes' argmax, others' halves."""
+        if self.kind == "exclusive":
+            return np.arange(len(planes)).reshape(-1, *[1] * (planes.ndim - 1)) == planes.argmax(
+                axis=0
+            )
+        return planes >= 0.5
+
     def class_masks(self, label_map: Integer[np.ndarray, "*any"]) -> dict[str, np.ndarray]:
         """A label map of `decode` -> a boolean mask a class, background left out."""
         if self.kind == "regions":

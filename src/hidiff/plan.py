@@ -190,7 +190,7 @@ def propose(
         spacing, reason = choose_spacing(found, data["plane"])
         if spacing:
             data["spacing_mm"] = say("spacing_mm", spacing, reason)
-    limit = 512 if machine.gpu_gib >= 24 else 256 if machine.gpu_gib else 128
+    limit = _longest_side(machine)
     if _seen_at_once(found, typical_size(found, data), limit):
         shrink = max(typical_size(found, data)) / limit
         why = "what is to be found is large: whole images are made smaller, and seen at once"
@@ -249,6 +249,16 @@ def run_name(root: Path) -> str:
 def _seen_at_once(found: Fingerprint, typical: tuple[int, int], limit: int) -> bool:
     """Return True if whole images, made smaller, show more than patches do."""
     return limit < max(typical) <= 4 * limit and found.foreground_share > LARGE_SHARE
+
+
+def _longest_side(machine: Machine) -> int:
+    """Return the longest side of a patch that a machine bears."""
+    return 512 if machine.gpu_gib >= 24 else 256 if machine.gpu_gib else 128
+
+
+def patch_of(typical: tuple[int, int], machine: Machine) -> list[int]:
+    """Return rows and columns of a patch for images of a size."""
+    return _patch(typical, _longest_side(machine))[0]
 
 
 def _patch(typical: tuple[int, int], limit: int) -> tuple[list[int], str]:

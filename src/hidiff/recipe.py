@@ -58,6 +58,15 @@ class Recipe(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _marks_are_read(self) -> "Recipe":
+        if self.training.correction.marks and not self.refiner.hints:
+            raise ValueError(
+                "training.correction.marks simulates marks of a person, but refiner.hints is "
+                "false, so the refiner could not read them. Set refiner.hints=true."
+            )
+        return self
+
 
 class RecipeError(ValueError):
     """A recipe that does not hold; the message says where, what came and what is wanted."""

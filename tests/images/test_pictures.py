@@ -321,7 +321,7 @@ def test_signed_tiffs_keep_their_sign(tmp_path):
     ("first", "second"), [((255, 255, 255), (0, 0, 0)), ((0, 0, 0), (9, 9, 9))]
 )
 def test_a_palette_of_greys_that_begins_with_white_is_read_as_greys(tmp_path, first, second):
-    """As programs write them that make PNGs smaller."""
+    """Write a PNG as programs do that make PNGs smaller."""
     image = Image.fromarray(GREY % 2)
     image.putpalette([*first, *second])
     image.save(tmp_path / "a.png")

@@ -302,7 +302,7 @@ MASKS = st.one_of(
 
 @given(st.lists(MASKS, min_size=1, max_size=4), st.booleans())
 def test_what_the_masks_suggest_reads_every_one_of_them(masks, labelled):
-    """Where the check says go, training reads the same masks, and no class is lost."""
+    """If the check says go, training reads the same masks, and no class is lost."""
     values = MaskValues(labelled=labelled)
     arrays = [resized(mask, (20, 20), np.int32) for mask in masks]
     for mask in arrays:

@@ -36,7 +36,8 @@ class Runtime(StrEnum):
 ModelArgument = Annotated[
     Path,
     typer.Argument(
-        help="A run's folder, a checkpoint (.safetensors), or a model of hidiff models."
+        help="A run's folder, a checkpoint (.safetensors), a model of hidiff models, or USER/NAME "
+        "on the Hugging Face hub."
     ),
 ]
 Changes = Annotated[
@@ -88,6 +89,16 @@ Continue = Annotated[
         "--continue", help="Do only the images whose results are missing or unfinished in OUTPUT."
     ),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Run on a Ray cluster: auto (the one that runs here) or HOST:PORT. Connect only to "
+        "your own: Ray unpickles what its machines send, which can run any code. Needs the extra "
+        "ray, and a disk that all nodes share: docs/many.md.",
+    ),
+]
 Probability = Annotated[
     bool,
     typer.Option(
@@ -112,6 +123,52 @@ Overlay = Annotated[
         "colour; of volumes the slices that hold most.",
     ),
 ]
+Statistics = Annotated[
+    bool,
+    typer.Option(
+        "--statistics",
+        help="Write CASE_statistics.json, the volume in ml and the mean intensity of each class, "
+        "and statistics.csv of all cases.",
+    ),
+]
+Preview = Annotated[
+    bool,
+    typer.Option(
+        "--preview",
+        help="Write CASE_preview.png: the classes in colour on the image; of volumes a slice in "
+        "each of three directions.",
+    ),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Write a report of the run as JSON: versions, settings, seconds, and what failed.",
+    ),
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="NAME,NAME",
+        help="Write these classes only, such as --classes liver,spleen; all others are background.",
+    ),
+]
+
+
+def choose_classes(classes: str | None, known: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of an option; none for all. Raises Mistake for a class that is not known."""
+    if classes is None:
+        return ()
+    names = tuple(name.strip() for name in classes.split(",") if name.strip())
+    wrong = [name for name in names if known and name not in known]
+    if wrong or not names:
+        raise Mistake(
+            f"--classes {classes}: the model has {', '.join(known)}. Choose among these, with "
+            "commas between them."
+        )
+    return names
 
 
 def use_threads(threads: int | None) -> None:

@@ -83,11 +83,27 @@ def given_settings(changes: Sequence[str]) -> tuple[Splitting, dict[str, Any]]:
     return Splitting.model_validate(splitting), labels
 
 
+def check_runs(recipe: Recipe) -> None:
+    """Raise ValueError for a recipe whose cases, priors or networks cannot be had.
+
+    A recipe is written only after this, so that training with it does not fail for them.
+    """
+    import torch
+
+    from hidiff.experiment import list_splits
+    from hidiff.experiment.networks import refiner_of, segmentor_of
+
+    list_splits(recipe)
+    with torch.device("meta"):  # sizes without memory
+        refiner_of(recipe, segmentor_of(recipe))
+
+
 def save_recipe(recipe: Recipe, output: Path, *, overwrite: bool) -> None:
     """Write the recipe beside where its run will lie, to be edited."""
     file = output / f"{recipe.name}.yaml"
     if file.exists() and not overwrite:
         raise FileExistsError(f"{file} exists already. Train with it, or replace it: --overwrite.")
+    check_runs(recipe)
     output.mkdir(parents=True, exist_ok=True)
     write_recipe(recipe, file)
     say(f"Recipe: {file}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hidiff.images import DataError, ImageFiles, MaskFiles
+from hidiff.images import DataError, ImageFiles, MaskFiles, PriorFiles
 
 
 class MissingSplit(DataError):
@@ -25,7 +25,7 @@ class Case:
     group: str
     has_spacing: bool = True
     """True if a volume's file has the true spacing; ACDC was published without"""
-    prior: Path | str | None = None
+    prior: PriorFiles | None = None
     """another model's result, which is to be refined"""
 
     @property

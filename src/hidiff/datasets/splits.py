@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from hidiff.datasets.case import Case
+from hidiff.datasets.case import Case, MissingSplit
 from hidiff.images.files import DataError
 from hidiff.seeding import generator
 
@@ -45,7 +45,11 @@ class Splitting(BaseModel):
         description="folder: a regular expression with one (group) on the file's stem that finds "
         "the patient; left out: each file is its own",
     )
-
+    only: str = Field(
+        default="",
+        description="a regular expression; only patients whose name it finds take part, such as "
+        "those of one clinic (lgg_flair: '^TCGA_HT')",
+    )
     folds: int = Field(
         default=5,
         ge=2,
@@ -71,6 +75,15 @@ class Splitting(BaseModel):
             raise ValueError(f"fractions are {fractions}, but must be positive and sum to 1")
         return fractions
 
+    @field_validator("only")
+    @classmethod
+    def _an_expression(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"only {pattern!r} is no regular expression: {error}") from None
+        return pattern
+
     @field_validator("group")
     @classmethod
     def _one_group(cls, pattern: str) -> str:
@@ -81,6 +94,17 @@ class Splitting(BaseModel):
         if count != 1:
             raise ValueError(f"group {pattern!r} has {count} groups in (), but wants exactly 1")
         return pattern
+
+    def select(self, cases: Sequence[Case]) -> list[Case]:
+        """Return the cases of patients that take part. Raises MissingSplit if none does."""
+        chosen = [case for case in cases if re.search(self.only, case.group)]
+        if cases and not chosen:
+            groups = sorted({case.group for case in cases})
+            raise MissingSplit(
+                f"splitting.only {self.only!r} finds none of {len(groups)} patients "
+                f"({', '.join(groups[:3])}). Change it, or leave it out."
+            )
+        return chosen
 
     def group_of(self, stem: str) -> str:
         """The patient whom a file's stem names."""

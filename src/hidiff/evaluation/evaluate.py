@@ -119,14 +119,6 @@ def calibration_of(
     }
 
 
-def mean_uncertainty(prediction: Prediction, truth: Truth) -> float:
-    """Return the mean bits of a pixel that counts; 0 where none does."""
-    uncertainty = prediction.spatial("uncertainty")
-    assert uncertainty is not None
-    inside = uncertainty[..., truth.inside]
-    return float(inside.mean(dtype=np.float64)) if inside.size else 0.0
-
-
 def evaluate(
     predictor: Predictor,
     cases: Sequence[Case],

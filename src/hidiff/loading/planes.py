@@ -15,6 +15,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from hidiff.datasets.case import Case
+from hidiff.images import prior_files
 from hidiff.loading.reading import CaseFiles, Reading, counts_some, most_raters, show_slice
 from hidiff.loading.resize import resize_image, resize_nearest
 
@@ -97,7 +98,7 @@ PLANES: dict[str, PlaneRule] = {
     "prior": PlaneRule(
         count=lambda case, reading: reading.labels.num_planes if reading.priors else 0,
         read=lambda files: files.prior,
-        files=lambda case: () if case.prior is None else (case.prior,),
+        files=lambda case: prior_files(case.prior),
         interpolation="bilinear",
         beyond="edge",
         past_lens="lowest",

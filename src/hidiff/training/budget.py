@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_backward_flop
 
-from hidiff.hybrid import HybridSegmentor
+from hidiff.hybrid import HybridSegmentor, Look
+from hidiff.training.correction import mark_hybrid
 from hidiff.training.settings import TrainingSettings
 from hidiff.training.stages import BASELINE, STAGE1, Part, Stage, stage2_of
-from hidiff.training.steps import Batch, draw_noise
+from hidiff.training.steps import Batch, Marked, draw_noise
 
 MOST_TIMED = 8  # images of a batch
 
@@ -98,7 +99,11 @@ def _make_part(
     batch = Batch([""] * images, image, y0, torch.ones_like(y0[:, :1]))
     draws = draw_noise(batch, hybrid.schedule.num_steps, 0)
     networks = {"segmentor": hybrid.segmentor, "refiner": hybrid.refiner}
-    return Part(hybrid, networks, batch, lambda _: draws, settings)
+
+    def mark(look: Look) -> Marked:
+        return mark_hybrid(hybrid, batch, look, settings.correction, 0)
+
+    return Part(hybrid, networks, batch, lambda _: draws, mark, settings)
 
 
 def _count_step(stage: Stage, part: Part, batch_size: int) -> int:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from hidiff.diffusion import LossWeights
+from hidiff.training.correction import SimulatedMarks
 
 # Marks a setting that the first stage does not depend on.
 ONLY_STAGE2: JsonDict = {"only_stage2": True}
@@ -77,7 +78,14 @@ class TrainingSettings(BaseModel):
         "with one step ends; the others are uniform in 1..T (the paper's: 0)",
         json_schema_extra=ONLY_STAGE2,
     )
+    last_step_bits: Literal["drawn", "likeliest"] = Field(
+        default="drawn",
+        description="bits of yT: drawn by chance from the prior (the paper's), or the likeliest, "
+        "as in a prediction at temperature 0",
+        json_schema_extra=ONLY_STAGE2,
+    )
     loss: LossWeights = Field(default=LossWeights(), json_schema_extra=ONLY_STAGE2)
+    correction: SimulatedMarks = Field(default=SimulatedMarks(), json_schema_extra=ONLY_STAGE2)
     mixed_precision: Literal["no", "bf16"] = Field(
         default="no", description="bf16 is for GPUs: on a CPU it is slower"
     )
