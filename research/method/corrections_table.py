@@ -39,9 +39,9 @@ HEAD = """# Corrections by hand
 Made by [corrections_table.py](../../corrections_table.py) from `rows.jsonl`; what was measured and
 how is in [corrections.py](../../corrections.py), the arms in
 [corrections_arms.py](../../corrections_arms.py), their rivals in
-[corrections_rivals.py](../../corrections_rivals.py). Mean Dice after so many marks; marks to an IoU;
-share of marks that lower Dice by 0.005; error ratio after {after} marks against painting on the
-refined mask (each with its own marks), with its 95 % interval.
+[corrections_rivals.py](../../corrections_rivals.py). Mean Dice after so many marks; marks to an
+IoU; share of marks that lower Dice by 0.005 ("harm"); error ratio after {after} marks against
+painting on the refined mask (each with its own marks), with its 95 % interval.
 """
 
 

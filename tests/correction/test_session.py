@@ -1,4 +1,4 @@
-"""What a session promises: marks are obeyed, nothing else changes, and every step goes back."""
+"""Marks are obeyed, nothing else changes, and every step of a session goes back."""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +54,7 @@ def rewind(session):
 
 
 def says(session, label, add=True):
-    """Where the labels say what a mark said, of each pixel."""
+    """Return the pixels whose labels are what a mark said."""
     labels, names = session.labels, session.label_names[:-1]
     if label == "background":
         is_class = (labels if labels.ndim == 2 else labels.any(axis=0)) == 0

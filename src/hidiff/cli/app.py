@@ -12,11 +12,13 @@ from hidiff.cli.data import data
 from hidiff.cli.demo import demo
 from hidiff.cli.errors import ClearErrors
 from hidiff.cli.evaluate import evaluate
+from hidiff.cli.export import export
 from hidiff.cli.info import info
 from hidiff.cli.models import models
 from hidiff.cli.pack import pack
 from hidiff.cli.predict import predict
 from hidiff.cli.published import import_published
+from hidiff.cli.push import push
 from hidiff.cli.refine import refine
 from hidiff.cli.settings import settings
 from hidiff.cli.threads import wait_briefly
@@ -33,9 +35,9 @@ app = typer.Typer(
     "[bold]hidiff demo[/bold].",
 )
 for panel, commands in {
-    "Use": (predict, refine, evaluate, models, info),
+    "Use": (predict, refine, evaluate, models, info, push),
     "Correct": (correct,),
-    "Train": (demo, train, adapt, pack, settings),
+    "Train": (demo, train, adapt, pack, export, settings),
     "Research": (benchmark, import_published),
 }.items():
     for command in commands:

@@ -38,6 +38,10 @@ class MaskValues:
     """value -> name of its class, where the files tell it (3D Slicer's do)"""
     clashes: list[str] = field(default_factory=list)
     """values that have another name in another file, in words"""
+    colours: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """value -> red, green and blue in the files' palettes"""
+    recoloured: list[str] = field(default_factory=list)
+    """values that have another colour in another file, in words"""
 
     @classmethod
     def of_shares(cls, shares: Mapping[int, float], *, labelled: bool) -> "MaskValues":
@@ -63,6 +67,15 @@ class MaskValues:
             known = self.names.setdefault(value, name)
             if known != name:
                 self.clashes.append(f"{value} is {known} in some files, but {name} in {path.name}")
+        for value in values.astype(int).tolist() if traits.colours else ():
+            colour = traits.colours[3 * value : 3 * value + 3]
+            known = self.colours.setdefault(value, colour)
+            if known != colour:
+                shown = [f"#{bytes(each).hex()}" for each in (known, colour)]
+                self.recoloured.append(
+                    f"the value {value} has the colour {shown[0]} in some masks, but {shown[1]} in "
+                    f"{path.name}: a palette may number the classes anew in each file"
+                )
         return traits
 
     def without(self, ignore: tuple[int, ...]) -> "MaskValues":
