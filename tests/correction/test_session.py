@@ -138,6 +138,7 @@ def test_a_resized_image_without_marks_is_bit_equal_to_predict(folder):
     point = (30, 40)
     session.click(point, "curve", radius=6)
     assert says(session, "curve")[disk(point, 6)].all()
+    assert (session.probability[0][disk(point, 6)] == 1).all()
 
 
 # Marks

@@ -80,11 +80,10 @@ def mask_footprint(mask: Bool[np.ndarray, "h w"], size: Size) -> Footprint:
         # a stroke is small, so only the box that holds it is resized
         first, last = (painted[0], painted[-1] + 1) if len(painted) else (0, 0)
         spans.append(slice(int(first), int(last)))
-    part, box = mask[spans[0], spans[1]], []
-    for axis in range(2):
-        part, span = _touched(part, axis, spans[axis], size[axis], mask.shape[axis])
-        box.append(span)
-    return Footprint(*box, part)
+    part = mask[spans[0], spans[1]]
+    part, rows = _touched(part, 0, spans[0], size[0], mask.shape[0])
+    part, columns = _touched(part, 1, spans[1], size[1], mask.shape[1])
+    return Footprint(rows, columns, part)
 
 
 def _touched(
