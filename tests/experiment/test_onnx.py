@@ -145,16 +145,16 @@ def exported(tmp_path_factory):
 def test_a_shipped_model_has_the_same_labels_at_any_size_and_number(name, exported):
     model = hidiff.load(name)
     (session,) = sessions(exported(name, 1))
-    check_whole(model, session, images(model, 2, (96, 96)))
-    check_whole(model, session, images(model, 1, (64, 160)))
+    check_whole(model, session, images(model, 2, (128, 128)))
+    check_whole(model, session, images(model, 1, (128, 160)))
 
 
 @pytest.mark.parametrize("name", shipped_models())
 def test_a_shipped_model_has_the_same_labels_in_several_steps_and_draws(name, exported):
     model = hidiff.load(name)
     graphs = sessions(exported(name, 5))
-    check_steps(model, graphs, images(model, 2, (64, 96)), steps=5, samples=1, temperature=0.0)
-    check_steps(model, graphs, images(model, 1, (64, 64)), steps=10, samples=2, temperature=0.5)
+    check_steps(model, graphs, images(model, 2, (128, 128)), steps=5, samples=1, temperature=0.0)
+    check_steps(model, graphs, images(model, 1, (128, 160)), steps=4, samples=2, temperature=0.5)
 
 
 def test_a_file_says_what_the_model_is_and_nothing_of_this_machine(exported):
