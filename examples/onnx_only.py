@@ -1,7 +1,7 @@
 """Segment a picture by an exported model: ONNX Runtime, NumPy and Pillow alone, no torch.
 
-    hidiff export vessels
-    python examples/onnx_only.py vessels.onnx eye.jpg mask.png
+hidiff export vessels
+python examples/onnx_only.py vessels.onnx eye.jpg mask.png
 """
 
 import json

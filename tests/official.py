@@ -50,6 +50,30 @@ def synapse(root: Path, patients: int = 4) -> None:
     (lists / "test_vol.txt").write_text("\n".join(volumes) + "\n")
 
 
+def synapse_257(root: Path, patients: int = 4) -> None:
+    """Slices of patients 5 and up in PNG, volumes of patients 1 and 2 in NIfTI."""
+    image = MASK * np.uint8(200)
+    for patient in range(5, 5 + patients):
+        for z in (0, 2):
+            name = f"case{patient:04d}_slice{z:03d}.png"
+            write_picture(root / "train" / "images" / name, image)
+            write_picture(root / "train" / "masks" / name, ORGANS)
+    for name in ("case0001.nii.gz", "case0002.nii.gz"):
+        for kind, plane in (("images", image), ("masks", ORGANS)):
+            write_volume(root / "test" / kind / name, np.stack([plane.T] * 3, axis=-1))
+
+
+def lgg_flair(root: Path, patients: int = 5) -> None:
+    """Two slices of each patient of two sites; the second slice has no tumour."""
+    for site in ("CS", "HT"):
+        for patient in range(patients):
+            for number in (1, 12):
+                name = f"TCGA_{site}_A{patient}B_20010{patient + 1}02_{number:03d}.png"
+                mask = MASK * np.uint8(255 if number == 1 else 0)
+                write_picture(root / "images" / name, picture(number)[..., 0])
+                write_picture(root / "masks" / name, mask)
+
+
 def brats(root: Path, patients: int = 10) -> None:
     for number in range(patients):
         name = f"BraTS2021_{number:05d}"

@@ -40,6 +40,7 @@ MOST_BYTES = 2**24
 PICTURES = (".png", ".jpg", ".tif", ".gif", ".bmp", ".npy", ".npz")
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".seg.nrrd", ".mha", ".mhd", ".npy", ".npz", ".h5")
 COUNTED = "readers.json"  # in FOLDER
+RESULT = "result.json"
 LIBRARIES = ["PIL", "yaml", "safetensors", "nibabel", "nrrd", "pydicom", "h5py"]
 
 
@@ -81,7 +82,17 @@ def main() -> None:
     }
     from timing import machine, write
 
-    write({**result, **machine()}, __file__, "fuzz")
+    write({**add_up(folder, result), **machine()}, __file__, "fuzz")
+
+
+def add_up(folder: Path, result: dict) -> dict:
+    """Return a result with the time and files of all runs on this folder, and keep it there."""
+    file = folder / RESULT
+    before = json.loads(file.read_text()) if file.is_file() else {}
+    for name in ("seconds", "processor_seconds", "runs", "crashes_hangs_and_memory"):
+        result[name] += before.get(name, 0)
+    file.write_text(json.dumps(result))
+    return result
 
 
 def processor_seconds() -> int:
@@ -267,6 +278,7 @@ def make_readers(place: Path) -> dict[str, Reader]:
         "recipe.yaml": Reader("recipe.yaml", RecipeError, [read_recipe]),
         "train.txt": Reader("train.txt", DataError, [lambda path: read_lists(path.parent, cases)]),
         "dataset.json": Reader("dataset.json", DataError, datasets, named="/dataset.json/"),
+        "names.txt": Reader("names.txt", DataError, [read_names]),
     }
     for name in readers:
         (place / name).mkdir()
@@ -276,6 +288,25 @@ def make_readers(place: Path) -> dict[str, Reader]:
         (place / "dataset.json" / file).parent.mkdir()
         (place / "dataset.json" / file).touch()
     return readers
+
+
+def read_names(path: Path) -> None:
+    """Take the lines of a file for names of images and masks, as those of a folder."""
+    from hidiff.datasets.channels import join_channels
+    from hidiff.datasets.patients import BY_WORD, pattern_for, propose_patients
+    from hidiff.images import name_images
+
+    names = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    names = [name for name in names if name.strip("/.") and "\0" not in name]
+    # longer ones cannot be files
+    files = [path.parent / name for name in names if len(name.encode()) < 255]
+    stems = [file.stem for file in files]
+    for channels in (1, 2, 3):
+        cases = name_images(list(dict.fromkeys(files)), channels)
+        assert len(cases) <= len(files)
+    join_channels(dict(zip(stems, files, strict=True)), dict.fromkeys(stems[::2]))
+    propose_patients(stems)
+    pattern_for(stems, BY_WORD)
 
 
 if __name__ == "__main__":

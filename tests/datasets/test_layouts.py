@@ -10,17 +10,19 @@ from PIL import Image
 from hidiff.datasets import CATALOG, PREPARERS, MissingSplit, Splitting, load_split, prepare
 from hidiff.datasets.sets.clinicdb import group_frames
 from hidiff.datasets.splits import SPLITS
-from hidiff.images import DataError
+from hidiff.images import DataError, read_geometry, read_mask
 from hidiff.loading import LoadedCases, Reading
 from tests import official
 
 LAYOUTS = {
     "synapse": ("synapse", official.synapse),
+    "synapse_257": ("synapse_257", official.synapse_257),
     "brats": ("brats", official.brats),
     "kvasir_seg": ("kvasir_seg", official.kvasir_seg),
     "cvc_tiff": ("cvc_clinicdb", official.cvc_tiff),
     "cvc_png": ("cvc_clinicdb", official.cvc_png),
     "lidc": ("lidc", official.lidc),
+    "lgg_flair": ("lgg_flair", official.lgg_flair),
     "ms_lesions": ("ms_lesions", official.ms_lesions),
 }
 # Synapse holds out 200 slices, which is more than the tiny set has.
@@ -57,7 +59,7 @@ def test_the_masks_lie_where_the_images_show_them(made):
     for split in SPLITS:
         case = load(name, root, split)[0]
         items = LoadedCases([case], Reading(entry.labels, entry.channels, entry.intensity))
-        item = items[0] if name == "synapse" else items[len(items) // 2]
+        item = items[0] if name in ("synapse", "lgg_flair") else items[len(items) // 2]
         assert item["image"].shape[0] == entry.channels
         assert item["y0"].shape[0] == entry.labels.num_planes
         classes = item["y0"][entry.labels.class_planes].bool().any(dim=0)
@@ -96,19 +98,24 @@ def test_names_of_brats_2023_are_read_and_scans_of_a_patient_stay_together(tmp_p
         for scan in range(2):
             name = f"BraTS-GLI-{patient:05d}-{scan:03d}"
             for kind in ("t1n", "t1c", "t2w", "t2f", "seg"):
-                values = np.zeros((4, 4, 2), np.uint8)
+                values = np.arange(32, dtype=np.uint8).reshape(4, 4, 2) % 4
                 official.write_volume(tmp_path / name / f"{name}-{kind}.nii.gz", values)
-    cases = [case for split in SPLITS for case in load("brats", tmp_path, split)]
+    cases = [case for split in SPLITS for case in load("brats2023", tmp_path, split)]
     assert len(cases) == 10
     for case in cases:
         kinds = [Path(file).name.removeprefix(f"{case.name}-") for file in case.image]
         assert kinds == ["t1n.nii.gz", "t1c.nii.gz", "t2w.nii.gz", "t2f.nii.gz"]
         assert Path(case.masks[0]).name == f"{case.name}-seg.nii.gz"
-    groups = [{case.group for case in load("brats", tmp_path, split)} for split in SPLITS]
+    mask = read_mask(cases[0].masks[0], read_geometry(cases[0].image), cases[0].image)
+    planes = CATALOG["brats2023"].labels.encode_bool(mask)
+    np.testing.assert_array_equal(planes.argmax(axis=0), mask)  # enhancing is 3
+    with pytest.raises(ValueError, match="values 3"):
+        CATALOG["brats"].labels.encode_bool(mask)  # of 2021, where it is 4
+    groups = [{case.group for case in load("brats2023", tmp_path, split)} for split in SPLITS]
     assert sum(map(len, groups)) == len(set().union(*groups)) == 5
     (tmp_path / "BraTS-GLI-00003-001" / "BraTS-GLI-00003-001-t2f.nii.gz").unlink()
     with pytest.raises(DataError, match=r"holds no BraTS-GLI-00003-001-t2f\.nii\.gz"):
-        load("brats", tmp_path, "train")
+        load("brats2023", tmp_path, "train")
 
 
 def test_the_frames_of_a_sequence_stay_together(tmp_path):
@@ -165,6 +172,40 @@ def test_slices_of_one_patient_are_all_for_training(tmp_path):
     assert loaded[0]["y0"][3].sum() == 1
     with pytest.raises(DataError, match=r"split test .* is empty"):
         load("brats_slices", tmp_path, "test")
+
+
+def test_slices_and_volumes_of_synapse_257_lie_alike(tmp_path):
+    official.synapse_257(tmp_path)
+    entry = CATALOG["synapse_257"]
+    reading = Reading(entry.labels, entry.channels, entry.intensity)
+    slices, volumes = (
+        LoadedCases(load("synapse_257", tmp_path, split), reading) for split in ("train", "test")
+    )
+    for name in ("image", "y0"):
+        np.testing.assert_array_equal(slices[0][name].numpy(), volumes[0][name].numpy())
+    assert all(case.has_spacing for case in load("synapse_257", tmp_path, "test"))
+
+
+def test_patients_of_one_clinic_can_be_chosen(tmp_path):
+    official.lgg_flair(tmp_path)
+    home = SPLITTING.model_copy(update={"only": "^TCGA_CS"})
+    whole = {"redraw": True, "fractions": (0.0, 0.0, 1.0)}
+    elsewhere = SPLITTING.model_copy(update={"only": "^TCGA_HT", **whole})
+    ours = [
+        case
+        for split in SPLITS
+        for case in load_split("lgg_flair", tmp_path, split, splitting=home)
+    ]
+    theirs = load_split("lgg_flair", tmp_path, "test", splitting=elsewhere)
+    assert len(ours) == len(theirs) == 10
+    assert {case.group for case in ours} == {f"TCGA_CS_A{patient}B" for patient in range(5)}
+    assert {case.group for case in theirs} == {f"TCGA_HT_A{patient}B" for patient in range(5)}
+    nobody = SPLITTING.model_copy(update={"only": "^TCGA_XX"})
+    message = r"splitting\.only '\^TCGA_XX' finds none of 10 patients \(TCGA_.*Change it"
+    with pytest.raises(DataError, match=message):
+        load_split("lgg_flair", tmp_path, "train", splitting=nobody)
+    with pytest.raises(ValueError, match=r"only '\(' is no regular expression"):
+        Splitting(only="(")
 
 
 def test_a_folder_a_rater_gives_several_masks(tmp_path):

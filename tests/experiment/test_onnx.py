@@ -61,7 +61,7 @@ def images(model, batch, size):
 
 
 def ours(model, image, **changes):
-    """What HiDiff says of images that fill one window each, named 0, 1 and so on."""
+    """Return HiDiff's own result for images that fill one window each, named 0, 1 and so on."""
     size = tuple(image.shape[2:])
     settings = model.predictor.settings.model_copy(update={"window_size": size, **changes})
     names = [str(number) for number in range(len(image))]

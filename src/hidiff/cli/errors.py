@@ -14,11 +14,12 @@ from hidiff.cli.say import say_error, warn
 
 DEBUG_VARIABLE = "HIDIFF_DEBUG"
 PACKAGE = Path(__file__).parents[1]
+FAILED = 1  # exit code: some cases could not be done, others are
 MISTAKE = 2  # exit code: a setting, a path or a file is not as it should be
 
 
 class Mistake(ValueError):
-    """What was asked for on the command line cannot be done; the message says what can."""
+    """A user's mistake on the command line; the message says what to do instead."""
 
 
 class ClearErrors(TyperGroup):

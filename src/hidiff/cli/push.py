@@ -14,16 +14,21 @@ from hidiff.models import hub_name, read_head
 def push(
     model: ModelArgument,
     name: Annotated[
-        str, typer.Argument(metavar="USER/NAME", help="Where; USER/NAME@BRANCH for a branch.")
+        str,
+        typer.Argument(
+            metavar="USER/NAME", help="Target on the hub; USER/NAME@BRANCH for a branch."
+        ),
     ],
     private: Annotated[
         bool, typer.Option("--private", help="Let nobody else see it, where it is made anew.")
     ] = False,
     licence: Annotated[
         str,
-        typer.Option("--licence", help="Of your own model's weights, as in apache-2.0."),
+        typer.Option("--licence", help="Licence of your own model's weights, such as apache-2.0."),
     ] = "",
-    message: Annotated[str, typer.Option("--message", help="What changed, in a line.")] = "",
+    message: Annotated[
+        str, typer.Option("--message", help="Message of the commit, in one line.")
+    ] = "",
 ) -> None:
     """Write a model to the Hugging Face hub: safetensors, configuration and card, nothing else.
 

@@ -1,55 +1,35 @@
 """The data sets we know by name: what they hold, how they lie, who split them, under what terms."""
 
-from dataclasses import dataclass
-
 from hidiff.datasets import layouts
+from hidiff.datasets.entry import CatalogEntry, Contents
 from hidiff.datasets.sets.brain import BRAIN_LABELS
 from hidiff.datasets.sets.synthetic import SYNTHETIC_LABELS
 from hidiff.images.intensity import Intensity
 from hidiff.labels import Labels
 
-
-@dataclass(frozen=True)
-class Contents:
-    """What a whole data set counts, over all its splits."""
-
-    cases: int
-    groups: int
-    """patients, or what else stays together"""
-    raters: int = 1
-
-
-@dataclass(frozen=True)
-class CatalogEntry:
-    """One data set. What only the user knows (labels, channels, intensity) is None."""
-
-    title: str
-    modality: str
-    layout: str
-    """of the folder that training reads"""
-    split: str
-    labels: Labels | None
-    channels: int | None
-    terms: str
-    list_cases: layouts.Layout
-    intensity: Intensity | None = None
-    augmentation: str = ""
-    """a preset's name, or what the recipe spells out"""
-    holds: Contents | None = None
-    citation: str = ""
-    recipe: str = ""
-    """that comes with HiDiff"""
-    fields_of_view: bool = False
-    """whether its cases may have one"""
-
-    @property
-    def classes(self) -> str:
-        """The names of its classes, such as "RV, MYO, LV"; "yours" where only the user knows."""
-        return ", ".join(self.labels.class_names) if self.labels else "yours"
-
-
 _VESSEL = Labels(kind="one_class", classes={"vessel": (255,)})
 _POLYP = Labels(kind="one_class", classes={"polyp": (255,)}, threshold=127)
+_ORGANS = Labels(
+    kind="exclusive",
+    classes={
+        "aorta": (1,),
+        "gallbladder": (2,),
+        "left_kidney": (3,),
+        "right_kidney": (4,),
+        "liver": (5,),
+        "pancreas": (6,),
+        "spleen": (7,),
+        "stomach": (8,),
+    },
+)
+_BTCV = "Landman et al., MICCAI multi-atlas labeling beyond the cranial vault, 2015"
+
+
+def _brats(enhancing: int) -> Labels:
+    classes = {"necrosis": (1,), "edema": (2,), "enhancing": (enhancing,)}
+    return Labels(kind="exclusive", classes=classes)
+
+
 _BY_SEED = "lists, else 70, 10, 20 % by seed"
 
 CATALOG: dict[str, CatalogEntry] = {
@@ -58,39 +38,38 @@ CATALOG: dict[str, CatalogEntry] = {
         modality="CT of the abdomen",
         layout="images/, masks/ of slices (npy); test/images/, test/masks/ of volumes (NIfTI)",
         split="18 patients train, of whom two or three validate; 12 volumes test",
-        labels=Labels(
-            kind="exclusive",
-            classes={
-                "aorta": (1,),
-                "gallbladder": (2,),
-                "left_kidney": (3,),
-                "right_kidney": (4,),
-                "liver": (5,),
-                "pancreas": (6,),
-                "spleen": (7,),
-                "stomach": (8,),
-            },
-        ),
+        labels=_ORGANS,
         channels=1,
         intensity=Intensity(full_scale=1.0),
         augmentation="affine, brightness",
         holds=Contents(cases=2223, groups=30),
         terms="registration at synapse.org (BTCV)",
-        citation="Landman et al., MICCAI multi-atlas labeling beyond the cranial vault, 2015; "
-        "Chen et al., TransUNet, arXiv 2102.04306",
+        citation=f"{_BTCV}; Chen et al., TransUNet, arXiv 2102.04306",
         recipe="synapse",
         list_cases=layouts.list_synapse,
+    ),
+    "synapse_257": CatalogEntry(
+        title="Synapse multi-organ CT at 257x257",
+        modality="CT of the abdomen, -125 to 275 HU in 8 bits",
+        layout="train/images/, train/masks/ of slices (PNG, case0005_slice024.png); test/images/, "
+        "test/masks/ of volumes (NIfTI, case0001.nii.gz)",
+        split="the usual: 18 patients train, of whom two or three validate; 12 volumes test",
+        labels=_ORGANS,
+        channels=1,
+        intensity=Intensity(),
+        augmentation="affine, brightness",
+        holds=Contents(cases=862, groups=30),
+        terms="registration at synapse.org (BTCV), research use",
+        citation=_BTCV,
+        recipe="synapse_257",
+        list_cases=layouts.list_synapse_257,
     ),
     "brats": CatalogEntry(
         title="BraTS 2021",
         modality="MRI of the brain: t1, t1ce, t2, flair",
-        layout="BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on, a folder a patient; or, as "
-        "BraTS 2023, BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz and so on, where the "
-        "enhancing tumour has the value 3: set labels.classes",
+        layout="BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on, a folder a patient",
         split=_BY_SEED,
-        labels=Labels(
-            kind="exclusive", classes={"necrosis": (1,), "edema": (2,), "enhancing": (4,)}
-        ),
+        labels=_brats(enhancing=4),
         channels=4,
         intensity=Intensity(kind="zscore"),
         augmentation="mri",
@@ -98,6 +77,22 @@ CATALOG: dict[str, CatalogEntry] = {
         terms="registration at synapse.org",
         citation="Baid et al., The RSNA-ASNR-MICCAI BraTS 2021 benchmark, arXiv 2107.02314",
         recipe="brats",
+        list_cases=layouts.list_brats,
+    ),
+    "brats2023": CatalogEntry(
+        title="BraTS 2023, adult glioma",
+        modality="MRI of the brain: t1n, t1c, t2w, t2f",
+        layout="BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz and so on, a folder a scan; "
+        "the enhancing tumour has the value 3, until 2021 it had 4",
+        split=_BY_SEED,
+        labels=_brats(enhancing=3),
+        channels=4,
+        intensity=Intensity(kind="zscore"),
+        augmentation="mri",
+        terms="registration at synapse.org",
+        citation="Baid et al., The RSNA-ASNR-MICCAI BraTS 2021 benchmark, arXiv 2107.02314; "
+        "Moawad et al., BraTS 2023, arXiv 2305.19369",
+        recipe="brats2023",
         list_cases=layouts.list_brats,
     ),
     "kvasir_seg": CatalogEntry(
@@ -199,6 +194,23 @@ CATALOG: dict[str, CatalogEntry] = {
         recipe="lidc",
         list_cases=layouts.list_lidc,
     ),
+    "lgg_flair": CatalogEntry(
+        title="brain tumours of lower grade (TCGA-LGG), FLAIR",
+        modality="MRI of the brain: flair",
+        layout="images/, masks/ of slices, TCGA_SITE_PATIENT_DATE_SLICE.png",
+        split=_BY_SEED + " of the patients; splitting.only chooses sites",
+        labels=Labels(kind="one_class", classes={"tumour": (255,)}),
+        channels=1,
+        intensity=Intensity(kind="zscore"),
+        augmentation="mri",
+        holds=Contents(cases=915, groups=96),
+        terms="images CC BY 3.0, masks CC BY-NC-SA 4.0",
+        citation="Buda et al., Association of genomic subtypes of lower-grade gliomas with shape "
+        "features automatically extracted by a deep learning algorithm, Computers in Biology and "
+        "Medicine 109, 2019",
+        recipe="lgg_flair",
+        list_cases=layouts.list_lgg,
+    ),
     "ms_lesions": CatalogEntry(
         title="lesions of multiple sclerosis",
         modality="MRI of the brain: t1, t1post, t2, flair",
@@ -256,6 +268,17 @@ CATALOG: dict[str, CatalogEntry] = {
         recipe="folder",
         fields_of_view=True,
         list_cases=layouts.list_folder,
+    ),
+    "listed": CatalogEntry(
+        title="images, masks and priors wherever they lie, as hidiff adapt lists them",
+        modality="any",
+        layout="cases.json",
+        split="as cases.json says",
+        labels=None,
+        channels=None,
+        terms="yours",
+        fields_of_view=True,
+        list_cases=layouts.list_cases_file,
     ),
     "brain": CatalogEntry(
         title="slices of the MNI152 brain, out of nilearn's wheel",

@@ -1,4 +1,4 @@
-"""How each data set's folder is laid out: a function a layout, from files to a split's cases."""
+"""The layouts of data sets' folders: a function each, from files to the cases of a split."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,12 +18,14 @@ from hidiff.datasets.find import (
 from hidiff.datasets.sets.brain import SLAB
 from hidiff.datasets.sets.clinicdb import group_frames
 from hidiff.datasets.sets.lidc import LIDC_PATIENT
+from hidiff.datasets.sets.listed import list_listed
 from hidiff.datasets.sets.msd import list_msd
 from hidiff.datasets.sets.nnunet import list_nnunet
 from hidiff.datasets.sets.synapse import SYNAPSE_PATIENT
 from hidiff.datasets.splits import Split, Splitting, hold_out, read_lists, split_by_group
 from hidiff.images.files import DataError
 
+LGG_PATIENT = r"^(TCGA_[A-Z]+_\w+?)_\d{8}_\d+$"
 Layout = Callable[[Path, Split, Splitting], list[Case]]
 
 
@@ -92,6 +94,11 @@ def list_folder(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     return _share_out(root, cases, splitting)[split]
 
 
+def list_cases_file(root: Path, split: Split, splitting: Splitting) -> list[Case]:
+    """cases.json says the files, the patient and the split of every case."""
+    return list_listed(root)[split]
+
+
 def list_nnunet_split(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     """imagesTs/ and labelsTs/ test, where there are any; the rest by lists, or by seed."""
     cases = list_nnunet(root, "Tr", splitting.group_of)
@@ -105,7 +112,7 @@ def list_nnunet_split(root: Path, split: Split, splitting: Splitting) -> list[Ca
 
 
 def list_msd_split(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """What dataset.json lists under "training", shared out by lists, or by seed."""
+    """List the cases under "training" in dataset.json, shared out by lists, or by seed."""
     return _share_out(root, list_msd(root, splitting.group_of), splitting)[split]
 
 
@@ -128,15 +135,29 @@ def list_brain(root: Path, split: Split, splitting: Splitting) -> list[Case]:
 
 def list_synapse(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     """images/ and masks/ hold the training slices; test/ has the two with volumes, of others."""
+    cases = _list_synapse(root, root / "test", split, splitting)
+    return [replace(case, has_spacing=False) for case in cases] if split == "test" else cases
+
+
+def list_synapse_257(root: Path, split: Split, splitting: Splitting) -> list[Case]:
+    """train/images/ and train/masks/ hold slices; test/ has the two with volumes, in mm."""
+    return _list_synapse(root / "train", root / "test", split, splitting)
+
+
+def _list_synapse(train: Path, test: Path, split: Split, splitting: Splitting) -> list[Case]:
     if split == "test":
-        folder = find_part(root, "test")
+        folder = find_part(test.parent, test.name)
         images, masks = (find_images(folder / kind) for kind in ("images", "masks"))
-        cases = pair(images, masks, None, group_of=str)
-        return [replace(case, has_spacing=False) for case in cases]
-    images, masks = (find_files(root / kind, "(.+)") for kind in ("images", "masks"))
+        return pair(images, masks, None, group_of=str)
+    images, masks = (find_files(train / kind, "(.+)") for kind in ("images", "masks"))
     patient_of = splitting.model_copy(update={"group": SYNAPSE_PATIENT}).group_of
     cases = pair(images, masks, None, group_of=patient_of)
     return _hold_out(cases, split, splitting, max(1, len(cases) // 10))
+
+
+def list_lgg(root: Path, split: Split, splitting: Splitting) -> list[Case]:
+    """List images/ and masks/ by patient; a patient's name begins with the site."""
+    return list_folder(root, split, splitting.model_copy(update={"group": LGG_PATIENT}))
 
 
 def list_brats(root: Path, split: Split, splitting: Splitting) -> list[Case]:
@@ -195,7 +216,7 @@ def _share_out(root: Path, cases: Sequence[Case], splitting: Splitting) -> dict[
     """By the lists in the folder, else by the seed."""
     splits = read_lists(root, cases)
     if splits is None:
-        splits = split_by_group(cases, splitting.fractions, splitting.seed)
+        splits = split_by_group(splitting.select(cases), splitting.fractions, splitting.seed)
     return splits
 
 

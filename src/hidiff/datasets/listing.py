@@ -45,7 +45,7 @@ def load_split(
             "Download it from its publisher (hidiff data list tells its terms, and hidiff data "
             "prepare what is to be done then), or mend the path."
         )
-    cases = _list_cases(name, root, split, splitting)
+    cases = splitting.select(_list_cases(name, root, split, splitting))
     if not cases:
         raise MissingSplit(
             f"the split {split} of {root} is empty. Check splitting.fractions or "
@@ -65,7 +65,7 @@ def _list_cases(name: str, root: Path, split: Split, splitting: Splitting) -> Se
         return list_cases(root, split, splitting)
     # the shares are of what is drawn here, not of what a data set does before
     as_it_lies = splitting.model_copy(
-        update={"redraw": False, "fractions": DEFAULT_SPLITTING.fractions}
+        update={"redraw": False, "only": "", "fractions": DEFAULT_SPLITTING.fractions}
     )
     cases = [case for side in SPLITS[:2] for case in list_cases(root, side, as_it_lies)]
     with suppress(MissingSplit):  # as anywhere, that of the tests alone may be missing
@@ -75,4 +75,4 @@ def _list_cases(name: str, root: Path, split: Split, splitting: Splitting) -> Se
             f"{root} holds slices to train on and volumes to test on, so that its split cannot be "
             "drawn anew. Leave splitting.redraw out."
         )
-    return split_by_group(cases, splitting.fractions, splitting.seed)[split]
+    return split_by_group(splitting.select(cases), splitting.fractions, splitting.seed)[split]

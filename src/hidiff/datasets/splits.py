@@ -1,6 +1,7 @@
-"""Who trains and who tests: by seed and group, or as files list it; no group on two sides."""
+"""Splits into training, validation and test, by seed or by lists; no group is in two of them."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -8,7 +9,7 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from hidiff.datasets.case import Case
+from hidiff.datasets.case import Case, MissingSplit
 from hidiff.images.files import DataError
 from hidiff.seeding import generator
 
@@ -17,11 +18,11 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class Splitting(BaseModel):
-    """How cases are shared out where the data set itself does not say."""
+    """The rule that shares out cases where the data set itself has none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(default=0, description="of the shuffle of the groups")
+    seed: int = Field(default=0, description="seed of the shuffle of the groups")
     validation_cases: int | None = Field(
         default=None,
         ge=0,
@@ -36,17 +37,23 @@ class Splitting(BaseModel):
     )
     fractions: tuple[float, float, float] = Field(
         default=(0.7, 0.1, 0.2),
-        description="sets without lists or a split of their own, and those drawn anew: shares of "
-        "the groups for train, validation, test",
+        description="shares of the groups for training, validation and test, for data sets "
+        "without a split of their own",
     )
     group: str = Field(
         default=r"^(.*)$",
         description="folder: a regular expression with one (group) on the file's stem that finds "
         "the patient; left out: each file is its own",
     )
-
+    only: str = Field(
+        default="",
+        description="a regular expression; only patients whose name it finds take part, such as "
+        "those of one clinic (lgg_flair: '^TCGA_HT')",
+    )
     folds: int = Field(
-        default=5, ge=2, description="of cross-validation: parts of the training and validation set"
+        default=5,
+        ge=2,
+        description="folds of cross-validation: parts of training and validation set",
     )
     fold: int | None = Field(
         default=None,
@@ -68,6 +75,15 @@ class Splitting(BaseModel):
             raise ValueError(f"fractions are {fractions}, but must be positive and sum to 1")
         return fractions
 
+    @field_validator("only")
+    @classmethod
+    def _an_expression(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"only {pattern!r} is no regular expression: {error}") from None
+        return pattern
+
     @field_validator("group")
     @classmethod
     def _one_group(cls, pattern: str) -> str:
@@ -78,6 +94,17 @@ class Splitting(BaseModel):
         if count != 1:
             raise ValueError(f"group {pattern!r} has {count} groups in (), but wants exactly 1")
         return pattern
+
+    def select(self, cases: Sequence[Case]) -> list[Case]:
+        """Return the cases of patients that take part. Raises MissingSplit if none does."""
+        chosen = [case for case in cases if re.search(self.only, case.group)]
+        if cases and not chosen:
+            groups = sorted({case.group for case in cases})
+            raise MissingSplit(
+                f"splitting.only {self.only!r} finds none of {len(groups)} patients "
+                f"({', '.join(groups[:3])}). Change it, or leave it out."
+            )
+        return chosen
 
     def group_of(self, stem: str) -> str:
         """The patient whom a file's stem names."""
@@ -181,6 +208,7 @@ def _read_list(file: Path, by_name: dict[str, Case]) -> list[Case]:
             "Save it anew."
         ) from None
     names = [line for line in lines if line and not line.startswith("#")]
+    names = [unicodedata.normalize("NFC", name) for name in names]  # as those of files
     for name in names:
         if "/" in name or "\\" in name or name in (".", ".."):
             raise DataError(

@@ -1,4 +1,4 @@
-"""What the exported graphs compute, as modules that the exporter can follow."""
+"""The computations of the exported graphs, as modules that the exporter can follow."""
 
 import torch
 from jaxtyping import Float, UInt8

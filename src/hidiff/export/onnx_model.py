@@ -20,7 +20,7 @@ WHOLE, SEGMENTOR, STEP = "whole", "segmentor", "step"
 
 @dataclass(frozen=True)
 class OnnxSettings:
-    """What is exported of a hybrid."""
+    """The parts of a hybrid that are exported."""
 
     steps: list[int]
     """t of each step of the default prediction, from T down; empty: the prior is the answer"""
@@ -28,11 +28,11 @@ class OnnxSettings:
     """every t that the refiner can take"""
     sampler: str
     size: tuple[int, int]
-    """of the example images, and of all if sizes cannot be free"""
+    """size of the example images, and of all if sizes cannot be free"""
 
     @property
     def graphs(self) -> tuple[str, ...]:
-        """What the graphs compute, one file each."""
+        """The graphs, one file each."""
         return (WHOLE,) if len(self.steps) < 2 else (SEGMENTOR, STEP)
 
 

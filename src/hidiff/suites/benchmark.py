@@ -11,11 +11,12 @@ from hidiff import experiment
 from hidiff._version import __version__
 from hidiff.datasets import record_splits
 from hidiff.images.files import first_file
-from hidiff.metrics import Summary, summarise, write_csv
+from hidiff.metrics import Band, Summary, summarise, summarise_bands, write_csv
 from hidiff.recipe import Recipe
 from hidiff.suites.hardware import describe_hardware
 from hidiff.suites.identity import digest, identify
 from hidiff.suites.judging import Judged, judge_model
+from hidiff.suites.rates import choose_rate, list_candidates
 from hidiff.suites.rows import VERSION, Identity, Results, Row, file_name
 from hidiff.suites.runs import Run, judged_recipe
 from hidiff.suites.suite import SEGMENTOR_ONLY, STAGE1, Evaluation, SuiteError
@@ -36,22 +37,48 @@ def run_suite(
     if a model would be evaluated on patients of its own training.
     """
     for run in runs:
-        missing = {
-            name: evaluation
-            for name, evaluation in run.evaluations.items()
-            if results.find(identify_row(run, name, evaluation)) is None
-        }
-        if not missing:
-            say(f"{run.name}: done before")
-            continue
-        for name, evaluation in missing.items():
-            check_unseen(run, name, evaluation)
+        complete_run(run, results, folder, device, say)
+
+
+def complete_run(run: Run, results: Results, folder: Path, device: torch.device, say: Say) -> None:
+    """Complete the candidates of a run, and then the run with the rate that is best of them."""
+    rows = [
+        row
+        for candidate in list_candidates(run)
+        for row in complete(candidate, results, folder, device, say)
+    ]
+    complete(choose_rate(run, rows), results, folder, device, say)
+
+
+def is_complete(run: Run, results: Results) -> bool:
+    """Return whether a run has all its rows; of one whose rate is to be chosen nobody knows."""
+    return not run.rates and all(
+        results.find(identify_row(run, name, evaluation)) is not None
+        for name, evaluation in run.evaluations.items()
+    )
+
+
+def complete(run: Run, results: Results, folder: Path, device: torch.device, say: Say) -> list[Row]:
+    """Train a run if one of its evaluations has no row yet. Return the rows of all of them."""
+    found = {
+        name: results.find(identify_row(run, name, evaluation))
+        for name, evaluation in run.evaluations.items()
+    }
+    missing = [name for name, row in found.items() if row is None]
+    if not missing:
+        say(f"{run.name}: done before")
+    for name in missing:
+        check_unseen(run, name, run.evaluations[name])
+    trained = []
+    if missing:
         say(f"{run.name}: training")
-        path = train_run(run, folder, device)
-        for name, evaluation in missing.items():
-            say(f"{run.name}: judging on {name}")
-            row = judge_run(run, name, evaluation, path, results.folder, device)
-            results.add(row, run.recipe, run.stage1)
+        trained = train_run(run, folder, device)
+    for name in missing:
+        say(f"{run.name}: judging on {name}")
+        row = judge_run(run, name, run.evaluations[name], trained, results.folder, device)
+        results.add(row, run.recipe, run.stage1)
+        found[name] = row
+    return [row for row in found.values() if row is not None]
 
 
 def identify_row(run: Run, name: str, evaluation: Evaluation) -> Identity:
@@ -68,6 +95,7 @@ def identify_row(run: Run, name: str, evaluation: Evaluation) -> Identity:
         "size_kind": run.sizes,
         "split_sha256": trained,
         "judged_sha256": judged,
+        "rates": dict(run.tried) or None,
     }
     return Identity(fields, run.recipe, run.stage1)
 
@@ -77,7 +105,7 @@ def check_unseen(run: Run, name: str, evaluation: Evaluation) -> None:
     if not (evaluation.data or run.came):
         return  # The parts of one split never share a patient.
     judged = judged_recipe(run, evaluation)
-    test = experiment.list_cases(judged, "test")
+    cases = experiment.list_cases(judged, evaluation.split)
     for recipe in (run.recipe, run.stage1):
         train = experiment.list_cases(recipe, "train")
         files = {first_file(case.image).resolve() for case in train}
@@ -87,7 +115,7 @@ def check_unseen(run: Run, name: str, evaluation: Evaluation) -> None:
         groups = {case.group for case in train} if one_set else set()
         seen = {
             case.group
-            for case in test
+            for case in cases
             if case.group in groups or first_file(case.image).resolve() in files
         }
         if seen:
@@ -120,17 +148,21 @@ def train_once(
 
     There is no validation during training: every arm is evaluated after its last step.
     """
-    contents = [identify(each) for each in (recipe, *stage1)]
-    del contents[0]["prediction"]  # does not matter in training
-    name = file_name(recipe.name, arm, f"seed{recipe.seed}", digest(*contents)[:10])
-    place = folder / name
+    place = folder / run_name(recipe, arm, *stage1)
     if not (place / SPENT_FILE).is_file():
-        named = recipe.model_copy(update={"name": name})
+        named = recipe.model_copy(update={"name": place.name})
         experiment.train(named, place, resume=True, cpu=device.type == "cpu", validate=False)
         spent = count_spent(place, recipe.training.batch_size)
         with atomic_write(place / SPENT_FILE) as temporary:
             temporary.write_text(json.dumps(spent, indent=1) + "\n", encoding="utf-8")
     return place
+
+
+def run_name(recipe: Recipe, arm: str, *stage1: Recipe) -> str:
+    """Return the name of the folder that a recipe is trained in; it has a hash of all settings."""
+    contents = [identify(each) for each in (recipe, *stage1)]
+    del contents[0]["prediction"]  # does not matter in training
+    return file_name(recipe.name, arm, f"seed{recipe.seed}", digest(*contents)[:10])
 
 
 def count_spent(folder: Path, batch_size: int) -> dict[str, Spent]:
@@ -164,7 +196,7 @@ def judge_run(
     """Return the row of a trained run on one evaluation; write single cases to `folder`."""
     recipe = judged_recipe(run, evaluation)
     model = trained[-1] / f"{STAGE1 if run.arm == STAGE1 else 'last'}.safetensors"
-    cases = experiment.list_cases(recipe, "test")
+    cases = experiment.list_cases(recipe, evaluation.split)
     found = judge_model(experiment.open_model(model), recipe, evaluation, cases, run.sizes, device)
     identity = identify_row(run, name, evaluation)
     keys = [digest(each.model_dump(mode="json")) for each in (run.recipe, run.stage1)]
@@ -173,6 +205,8 @@ def judge_run(
     write_csv(found.rows, folder / "cases" / file)
     if found.bands:
         write_csv(found.bands, folder / "sizes" / file)
+    if found.corrections:
+        write_csv(found.corrections, folder / "corrections" / file)
     spent: dict[str, Spent] = {}
     for place in trained:
         spent |= json.loads((place / SPENT_FILE).read_text(encoding="utf-8"))
@@ -194,6 +228,7 @@ def judge_run(
         **describe_findings(found),
         "cases": f"cases/{file}",
         "sizes": f"sizes/{file}" if found.bands else None,
+        **({"corrections": f"corrections/{file}"} if found.corrections else {}),
     }
 
 
@@ -225,6 +260,7 @@ def describe_prediction(recipe: Recipe, arm: str) -> Row:
 def describe_findings(found: Judged) -> Row:
     """Return metrics with their intervals, per class and source."""
     summary: Summary = summarise(found.rows)
+    corrected = summarise_bands(found.corrections)
     metrics: dict[str, dict[str, Any]] = {}
     for entry in summary.entries:
         sources = {"prior": entry.prior, "refined": entry.refined, "difference": entry.difference}
@@ -237,4 +273,17 @@ def describe_findings(found: Judged) -> Row:
         "per": summary.per,
         "unit": summary.unit,
         "metrics": metrics,
+        **({"corrected": describe_corrections(corrected)} if corrected else {}),
     }
+
+
+def describe_corrections(bands: Sequence[Band]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return means with their intervals by class, number of clicks and metric."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for band in bands:
+        numbers = found.setdefault(band.class_name, {}).setdefault(band.name, {})
+        for entry in band.summary.entries:
+            each = entry.refined or entry.prior
+            if entry.class_name == band.class_name and each:
+                numbers[entry.metric] = [each.mean, each.low, each.high]
+    return found

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hidiff.recipe import Recipe, change_recipe, read_recipe
 from hidiff.suites.identity import stage1_arm, stage1_of
 from hidiff.suites.suite import HYBRID, SEGMENTOR_ONLY, STAGE1, Evaluation, Suite, SuiteError
+from hidiff.training.stages import stage2_of
+
+RATE = "training.segmentor_rate"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,10 @@ class Run:
     """the recipe that is trained; the arm stage1 trains nothing but stage 1"""
     evaluations: Mapping[str, Evaluation]
     sizes: str | None
+    rates: tuple[float, ...] = ()
+    """the segmentor's rates in stage 2 to choose from; empty: the recipe's is the one"""
+    tried: Mapping[str, float] = field(default_factory=dict)
+    """the mean Dice on validation cases of each rate that the run's was chosen from"""
 
     @property
     def name(self) -> str:
@@ -85,6 +92,7 @@ def list_runs(suite: Suite, file: Path, find_recipe: Callable[[Path], Path]) -> 
                         recipe,
                         evaluations,
                         each.sizes,
+                        each.rates if has_choice(recipe, arm, suite.arms[arm]) else (),
                     )
                 )
     return runs
@@ -101,6 +109,13 @@ def arm_recipe(base: Recipe, arm: str, changes: Mapping[str, Any]) -> Recipe:
         return stage1_arm(base)
     kind = SEGMENTOR_ONLY if arm == SEGMENTOR_ONLY else HYBRID
     return change_recipe(base, [f"training.arm={kind}", *as_words(changes)])
+
+
+def has_choice(recipe: Recipe, arm: str, changes: Mapping[str, Any]) -> bool:
+    """Return whether an arm trains the segmentor in stage 2, at a rate that it leaves open."""
+    if arm == STAGE1 or RATE in changes:
+        return False
+    return arm == SEGMENTOR_ONLY or stage2_of(recipe.training).trains_segmentor
 
 
 def judged_recipe(run: Run, evaluation: Evaluation) -> Recipe:

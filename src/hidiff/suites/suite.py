@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from hidiff.suites.corruptions import STRENGTHS, check_corruption
 
@@ -21,6 +29,7 @@ class Evaluation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Changes = Field(default={}, description="changes of the recipe's data settings")
+    split: Literal["validation", "test"] = Field(default="test", description="the cases evaluated")
     corruption: str | None = Field(default=None, description="one of data.corruptions")
     strength: int = Field(default=1, description="strength of the corruption, 1 to 5")
     prediction: Changes = Field(default={}, description="changes of its prediction settings")
@@ -28,6 +37,12 @@ class Evaluation(BaseModel):
         default=False,
         description="predict on the CPU with the refiner packed, as by hidiff pack; arms without a "
         "refiner predict as they are",
+    )
+    corrections: tuple[NonNegativeInt, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="also correct each image by clicks at its largest errors, at the size that the "
+        "networks see, and score the mask after so many of them, such as [0, 1, 3, 5, 10]",
     )
     arms: tuple[str, ...] | None = Field(default=None, description="arms to evaluate; default: all")
 
@@ -40,6 +55,11 @@ class Evaluation(BaseModel):
     def _is_known(self) -> "Evaluation":
         if self.corruption is not None:
             check_corruption(self.corruption, self.strength)
+            if self.corrections is not None:
+                raise ValueError(
+                    "corrections are of images as they are, but corruption is "
+                    f"{self.corruption}. Make two evaluations of it."
+                )
         return self
 
 
@@ -63,6 +83,12 @@ class SuiteRecipe(BaseModel):
     arms: tuple[str, ...] | None = Field(
         default=None, description="default: all of the suite's arms"
     )
+    rates: tuple[float, ...] = Field(
+        default=(),
+        description="rates of the segmentor in stage 2 that every arm tries, rival and hybrid "
+        "alike, unless it sets training.segmentor_rate itself; the best on validation cases "
+        "counts. Default: the recipe's rate",
+    )
     sizes: Literal["objects", "calibre"] | None = Field(
         default=None, description="also evaluate by the size of objects, or the calibre of vessels"
     )
@@ -76,6 +102,13 @@ class SuiteRecipe(BaseModel):
     corrupted_arms: tuple[str, ...] | None = Field(
         default=None, description="arms evaluated under corruptions; default: all"
     )
+
+    @field_validator("rates")
+    @classmethod
+    def _are_rates(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(rates)) < len(rates) or any(rate <= 0 for rate in rates):
+            raise ValueError(f"rates are {list(rates)}, but must be above 0 and differ")
+        return rates
 
     @field_validator("evaluations", mode="before")
     @classmethod

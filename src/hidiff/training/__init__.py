@@ -1,6 +1,7 @@
 """Training: the segmentor first, then segmentor and refiner, in turns or jointly."""
 
-from hidiff.training.budget import Budget, count_flops, plan_stages
+from hidiff.training.budget import Budget, count_flops, plan_stages, time_steps
+from hidiff.training.correction import SimulatedMarks
 from hidiff.training.ema import EMA
 from hidiff.training.finite import NotFiniteError
 from hidiff.training.settings import TrainingSettings
@@ -15,6 +16,7 @@ __all__ = [
     "Batch",
     "Budget",
     "NotFiniteError",
+    "SimulatedMarks",
     "Stage",
     "Trainer",
     "TrainingSettings",
@@ -24,4 +26,5 @@ __all__ = [
     "plan_stages",
     "save_model",
     "stage2_of",
+    "time_steps",
 ]
