@@ -267,7 +267,7 @@ def label_of(service: Service) -> str:
     label = service.settings.label
     if label is None and len(classes) == 1:
         return classes[0]
-    if label not in classes:
+    if label is None or label not in classes:
         names = ", ".join(classes)
         raise Refusal(
             400,
