@@ -10,12 +10,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from PIL import Image
-
-pytest.importorskip("fastapi", reason="the server needs the extra app")
-
 import uvicorn
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from hidiff.experiment import Model
 from hidiff.serve.library import Library

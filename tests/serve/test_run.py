@@ -111,10 +111,9 @@ def test_the_token_stands_where_no_server_sees_it():
 
 
 def test_a_killed_server_loses_no_mask_that_was_saved(tmp_path, eye, models):
-    process, address = start(
-        "serve", str(eye), "--models", str(models["one_class"]),
-        "--output", str(tmp_path / "masks"), "--port", "0", TMPDIR=str(tmp_path),
-    )  # fmt: skip
+    place = (str(eye), "--output", str(tmp_path / "masks"), "--port", "0")
+    own = ("--models", str(models["one_class"]))
+    process, address = start("serve", *place, *own, TMPDIR=str(tmp_path))
     try:
         body = b'--x\r\nContent-Disposition: form-data; name="case"\r\n\r\n0\r\n--x--\r\n'
         request = urllib.request.Request(
@@ -135,9 +134,7 @@ def test_a_killed_server_loses_no_mask_that_was_saved(tmp_path, eye, models):
         process.communicate(timeout=60)
     assert (tmp_path / "masks" / "eye_labels.png").is_file()
     time.sleep(0.1)
-    process, address = start(
-        "serve", str(eye), "--output", str(tmp_path / "masks"), "--port", "0", TMPDIR=str(tmp_path)
-    )
+    process, address = start("serve", *place, TMPDIR=str(tmp_path))
     try:
         assert json.loads(get(address, "api/v1/cases"))["cases"][0]["done"]
     finally:

@@ -41,6 +41,8 @@ class Service:
         self.page_was_sent = threading.Event()
         self.last_request = time.monotonic()
         self.folder: Folder | None = None
+        self.sweepers: list[Callable[[], None]] = []
+        """what else expires"""
         self._ended = threading.Event()
         if places:
             head = read_head(library.path_of(library.names[0]))
@@ -130,3 +132,5 @@ class Service:
     def _sweep(self) -> None:
         while not self._ended.wait(SWEEP_SECONDS):
             self.store.sweep()
+            for sweep in self.sweepers:
+                sweep()

@@ -52,6 +52,7 @@ def make_app(service: Service) -> Guard:
         openapi_url=f"{PREFIX}/openapi.json",
         lifespan=life,
     )
+    app.state.service = service
     app.include_router(api_routes(service))
     app.include_router(nninteractive_routes(service))
     _add_page(app, service)

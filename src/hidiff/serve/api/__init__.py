@@ -19,8 +19,10 @@ def api_routes(service: Service) -> APIRouter:
         prefix=PREFIX,
         responses={status: {"model": Detail, "description": "refused"} for status in REFUSALS},
     )
-    for make in (about_routes, session_routes, slice_routes, correction_routes):
-        router.include_router(make(service))
+    router.include_router(about_routes(service))
+    router.include_router(session_routes(service))
+    router.include_router(slice_routes())
+    router.include_router(correction_routes())
     return router
 
 

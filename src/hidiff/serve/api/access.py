@@ -1,11 +1,11 @@
 """How a route finds its session: by the id in its path, of the owner of the request's token."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-from fastapi import Header, Request
+from fastapi import Depends, Header, Request
 
 from hidiff.serve.opened import Opened
 from hidiff.serve.refusal import Refusal, one_line
@@ -20,14 +20,14 @@ def owner_of(request: Request) -> str:
     return request.scope["state"]["owner"]
 
 
-def entry_finder(service: Service) -> Callable[[Request, str], Entry]:
-    """Return the dependency that finds the session of a path."""
+def find_entry(request: Request, id: str) -> Entry:
+    """Return the session of a path."""
+    service: Service = request.app.state.service
+    service.last_request = time.monotonic()
+    return service.store.get(owner_of(request), id)
 
-    def find(request: Request, id: str) -> Entry:
-        service.last_request = time.monotonic()
-        return service.store.get(owner_of(request), id)
 
-    return find
+Found = Annotated[Entry, Depends(find_entry)]
 
 
 @contextmanager

@@ -1,12 +1,11 @@
 """Routes that change a session's masks; each answers with the box that changed."""
 
 from collections.abc import Callable
-from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from hidiff.serve import correct
-from hidiff.serve.api.access import Tab, entry_finder, held
+from hidiff.serve.api.access import Found, Tab, held
 from hidiff.serve.api.schema import (
     CandidateList,
     Candidates,
@@ -16,14 +15,12 @@ from hidiff.serve.api.schema import (
     Mark,
 )
 from hidiff.serve.opened import Opened
-from hidiff.serve.service import Service
 from hidiff.serve.store import Entry
 
 
-def correction_routes(service: Service) -> APIRouter:
+def correction_routes() -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/sessions/{id}", tags=["corrections"])
-    Found = Annotated[Entry, Depends(entry_finder(service))]
 
     def change(entry: Entry, tab: str | None, act: Callable[[Opened], object]) -> dict:
         entry.check_tab(tab)

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from hidiff.serve.api.access import Tab, entry_finder, held, owner_of
+from hidiff.serve.api.access import Found, Tab, held, owner_of
 from hidiff.serve.api.answers import download
 from hidiff.serve.api.schema import Opening, Ready, Saved
 from hidiff.serve.api.uploading import Form, describe_form, read_form
@@ -22,7 +22,6 @@ Seconds = Annotated[float, Query(ge=0, le=30, description="wait so long for it t
 def session_routes(service: Service) -> APIRouter:
     """Return the routes."""
     router = APIRouter(tags=["sessions"])
-    Found = Annotated[Entry, Depends(entry_finder(service))]
 
     @router.post(
         "/sessions",

@@ -2,15 +2,13 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from hidiff.serve import correct
 from hidiff.serve.api import answers
-from hidiff.serve.api.access import entry_finder, held
+from hidiff.serve.api.access import Found, held
 from hidiff.serve.refusal import Refusal
-from hidiff.serve.service import Service
 from hidiff.serve.slices import encode_png
-from hidiff.serve.store import Entry
 
 Number = Annotated[int, Path(ge=0, le=1_000_000, description="of the slice, from 0")]
 Value = Annotated[float | None, Query(allow_inf_nan=False, ge=-1e9, le=1e9)]
@@ -21,10 +19,9 @@ Format = Annotated[
 ]
 
 
-def slice_routes(service: Service) -> APIRouter:
+def slice_routes() -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/sessions/{id}", tags=["slices"])
-    Found = Annotated[Entry, Depends(entry_finder(service))]
 
     @router.get("/slices/{number}/image.png")
     def image(entry: Found, number: Number, low: Value = None, high: Value = None) -> Response:

@@ -6,11 +6,19 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from hidiff.serve.api.access import owner_of
 from hidiff.serve.nninteractive.leases import Lease, Leases
 from hidiff.serve.nninteractive.packing import pack, unpack
+from hidiff.serve.nninteractive.schema import (
+    CAPABILITIES,
+    Buffer,
+    ImageMeta,
+    Painted,
+    Point,
+    Seed,
+)
 from hidiff.serve.nninteractive.volume import ClientVolume
 from hidiff.serve.refusal import Refusal, one_line
 from hidiff.serve.service import Service
@@ -19,59 +27,15 @@ M = TypeVar("M", bound=BaseModel)
 
 META = "X-Meta"
 ARRAY = "application/octet-stream"
-VERSION = 2  # of the inference session whose behaviour the clients expect
 
-Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Token = Annotated[str | None, Header(alias="X-Lease-Token", max_length=200)]
-Sides = Annotated[list[int], Field(min_length=3, max_length=3)]
-Boxes = Annotated[list[tuple[int, int]], Field(min_length=3, max_length=3)]
-
-
-class Point(BaseModel):
-    """A click."""
-
-    coordinates: Annotated[list[Coordinate], Field(min_length=3, max_length=3)]
-    include_interaction: bool
-    run_prediction: bool = True
-
-
-class Painted(BaseModel):
-    """What goes with painted voxels."""
-
-    include_interaction: bool
-    run_prediction: bool = True
-    interaction_bbox: Boxes | None = None
-
-
-class Buffer(BaseModel):
-    """The form of the client's copy of the mask."""
-
-    shape: Sides
-    dtype: str = Field(max_length=20)
-
-
-class Seed(BaseModel):
-    """What goes with a mask to start from."""
-
-    run_prediction: bool = False
-
-
-class ImageProperties(BaseModel):
-    """What is known of an image."""
-
-    spacing: Annotated[list[Coordinate], Field(min_length=3, max_length=3)] | None = None
-
-
-class ImageMeta(BaseModel):
-    """What goes with an image."""
-
-    image_properties: ImageProperties = ImageProperties()
 
 
 def nninteractive_routes(service: Service) -> APIRouter:
     """Return the routes; every client works on the server's default model."""
     router = APIRouter(tags=["nnInteractive"])
     leases = Leases(service.settings.max_sessions)
+    service.sweepers.append(leases.sweep)
     most_bytes = service.settings.max_unpacked_bytes
 
     def find(request: Request, token: str | None, acts: bool = True) -> Lease:
@@ -238,36 +202,13 @@ def nninteractive_routes(service: Service) -> APIRouter:
     return router
 
 
-CAPABILITIES = {
-    "supported_interactions": {
-        "points": True,
-        "scribble": True,
-        "lasso": False,
-        "bbox2d": False,
-        "bbox3d": False,
-    },
-    # The local session's planes, which clients show but do not use.
-    "channel_mapping": {"prev_seg": 0, "points": [1, 2], "scribble": [3, 4]},
-    "num_interaction_channels": 5,
-    "supports_initial_label": True,
-    "supports_zero_shot_label_refinement": True,
-    "preferred_scribble_thickness": [1, 3, 3],
-    "interaction_decay": 1.0,
-    "patch_size": None,
-    "do_autozoom": False,
-    "inference_session_version": VERSION,
-    "license": "Apache-2.0; the model's own terms: hidiff info MODEL",
-    "supports_undo": True,
-}
-
-
 def label_of(service: Service) -> str:
     """Return the class that marks mean. Raises Refusal with the names if nobody chose one."""
     classes = service.library.describe()[0]["classes"]
     label = service.settings.label
     if label is None and len(classes) == 1:
         return classes[0]
-    if label not in classes:
+    if label is None or label not in classes:
         names = ", ".join(classes)
         raise Refusal(
             400,
