@@ -79,7 +79,7 @@ def check_whole(model, session, image):
     for number, truth in enumerate(ours(model, image, steps=1, samples=1)):
         assert (found["labels"][number] == truth.labels).mean() >= SAME
         assert found["labels"].dtype == truth.labels.dtype
-        assert 0.001 < (truth.labels > 0).mean() < 0.999
+        assert truth.probability.std() > 0.01
         for name in ("probability", "uncertainty", "prior"):
             wanted = getattr(truth, name)
             assert found[name][number].shape == wanted.shape
@@ -121,7 +121,7 @@ def check_steps(model, graphs, image, steps, samples, temperature):
     for number, truth in enumerate(ours(model, image, **changes)):
         labels = model.labels.decode(found[number])
         assert (labels == truth.labels).mean() >= SAME
-        assert 0.001 < (truth.labels > 0).mean() < 0.999
+        assert truth.probability.std() > 0.01
 
 
 # Shipped models
@@ -144,6 +144,8 @@ def exported(tmp_path_factory):
 @pytest.mark.parametrize("name", shipped_models())
 def test_a_shipped_model_has_the_same_labels_at_any_size_and_number(name, exported):
     model = hidiff.load(name)
+    # there is something to be equal about
+    assert 0.001 < ours(model, images(model, 1, (128, 128)))[0].labels.mean() < 0.999
     (session,) = sessions(exported(name, 1))
     check_whole(model, session, images(model, 2, (128, 128)))
     check_whole(model, session, images(model, 1, (128, 160)))
@@ -201,7 +203,7 @@ def test_the_example_needs_no_torch_and_gives_the_mask_of_hidiff(exported, tmp_p
 
 
 def test_a_model_trained_here_has_the_same_labels(tmp_path):
-    recipe = make_tiny(tmp_path, "exclusive", training={"stage1_steps": 6, "stage2_steps": 4})
+    recipe = make_tiny(tmp_path, "exclusive")
     run = tmp_path / "run"
     experiment.train(recipe, run, cpu=True, validate=False, budget=COSTS)
     model = hidiff.load(run)
