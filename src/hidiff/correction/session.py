@@ -58,7 +58,7 @@ class Session(SessionView):
     @locked
     def click(
         self,
-        point: Sequence[float | int],
+        point: Any,
         label: str,
         *,
         add: bool = True,
