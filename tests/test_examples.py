@@ -12,17 +12,18 @@ from PIL import Image
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PARTS = 2
+MODEL = "nodules"  # the quicker one
 
 pytestmark = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="an sdist has no examples")
 
 
 @pytest.fixture
 def studies(tmp_path):
-    """A folder with five images, and a program `hidiff` first in the PATH."""
+    """A folder with three small images, and a program `hidiff` first in the PATH."""
     images = tmp_path / "studies" / "images"
     images.mkdir(parents=True)
-    for number in range(5):
-        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32), dtype=np.uint8)
         Image.fromarray(pixels).save(images / f"eye{number}.png")
     program = tmp_path / "bin" / "hidiff"
     program.parent.mkdir()
@@ -46,7 +47,7 @@ def content(folder):
 
 
 def masks_of_one_run(studies):
-    run(["hidiff", "predict", "vessels", "images", "--output", "one", "--threads", "2"], studies)
+    run(["hidiff", "predict", MODEL, "images", "--output", "one", "--threads", "2"], studies)
     return content(studies / "one")
 
 
@@ -54,7 +55,7 @@ def test_the_slurm_array_does_all_images(studies):
     script = EXAMPLES / "slurm_predict.sh"
     for task in range(1, PARTS + 1):
         variables = {"SLURM_ARRAY_TASK_ID": str(task), "PARTS": str(PARTS)}
-        said = run(["bash", script, "vessels", "images", "masks"], studies, **variables)
+        said = run(["bash", script, MODEL, "images", "masks"], studies, **variables)
         assert f"of part {task} of {PARTS} are done" in said
     assert content(studies / "masks") == masks_of_one_run(studies)
 
@@ -65,7 +66,7 @@ def test_the_kubernetes_job_does_all_images(studies):
     (line,) = container["args"]
     parts = f"--parts {job['completions']}"
     assert parts in line and job["parallelism"] == job["completions"]
-    line = line.replace(parts, f"--parts {PARTS}")
+    line = line.replace(parts, f"--parts {PARTS}").replace("vessels", MODEL)
     for index in range(PARTS):
         run([*container["command"], line], studies, JOB_COMPLETION_INDEX=str(index))
     assert content(studies / "masks") == masks_of_one_run(studies)

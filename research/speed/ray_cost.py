@@ -1,9 +1,9 @@
 """What does Ray cost an image?
 
-    python research/speed/ray_cost.py [--images 32] [--rounds 3]
+    python research/speed/ray_cost.py [--images 8] [--rounds 3]
 
 An emulated cluster of one node of one processor, on this machine; it needs the extra ray. First the
-bare cost: 2,000 images whose actor answers at once, so what is left is locks, Ray and counting.
+bare cost: 1,000 images whose actor answers at once, so what is left is locks, Ray and counting.
 Then grey images of 128x128 go through the model `nodules` on one thread, in this process and by
 one actor, in turn; the model is loaded in both before the clock starts.
 """
@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.speed.overlapping import MODEL, draw_images
 from research.timing import in_turn, machine, write
 
-EMPTY = 2_000
+EMPTY = 1_000
 
 
 class Nothing:
@@ -48,7 +48,7 @@ class Nothing:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=32)
+    parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)

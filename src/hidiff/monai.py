@@ -92,7 +92,14 @@ class RefineInferer(Inferer):
     those of `Model.predict`.
     """
 
-    def __init__(self, model: Model | str | Path, inferer: Inferer | None = None, **options: Any):
+    def __init__(
+        self,
+        model: Model | str | Path,
+        inferer: Inferer | None = None,
+        *,
+        columns_first: bool | None = None,
+        **options: Any,
+    ):
         super().__init__()
         self.model = model if isinstance(model, Model) else load(model)
         if not takes_priors(self.model):
@@ -152,9 +159,7 @@ def refine(
     if turned:
         values = values.swapaxes(1, 2)
     found = torch.from_numpy(np.ascontiguousarray(values))
-    meta = image.meta if isinstance(image, MetaTensor) else None
-    affine = image.affine if isinstance(image, MetaTensor) else None
-    return MetaTensor(found, affine=affine, meta=meta)
+    return MetaTensor(found, meta=image.meta if isinstance(image, MetaTensor) else None)
 
 
 def _numbers(values: Any) -> np.ndarray:

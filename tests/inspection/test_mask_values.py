@@ -279,6 +279,20 @@ def test_palettes_that_number_the_colours_anew_are_told(tmp_path):
     assert said in texts(check_folder(root, known), "warning")
 
 
+def test_masks_whose_background_is_white_are_told(tmp_path):
+    object_ = np.zeros((16, 16), np.uint8)
+    object_[4:9, 5:11] = 255
+    right = write_folder(tmp_path / "right", [object_] * 6)
+    assert "border" not in texts(check_folder(right, []), "warning")
+    inverted = write_folder(tmp_path / "inverted", [255 - object_] * 6)
+    said = "the whole border belongs to a class in 6 of 6 masks"
+    assert said in texts(check_folder(inverted, []), "warning")
+    assert said in str(plan_folder(inverted, Splitting()).choices)
+    volume = np.repeat(255 - object_[..., None], 4, axis=2)
+    volumes = write_folder(tmp_path / "volumes", [volume] * 6, ending="nii.gz")
+    assert said in texts(check_folder(volumes, []), "warning")
+
+
 MASKS = st.one_of(
     st.sampled_from([(0, 1), (0, 255), (0, 65535), (0, 1, 2), (0, 1, 255), (0, -1, 1), (0, 7, 9)]),
     st.lists(st.integers(0, 255), min_size=1, max_size=60).map(tuple),

@@ -55,7 +55,7 @@ def _check(given: dict[str, Any]) -> ServeSettings:
         if value not in (None, [])
     }
     try:
-        settings = ServeSettings(**changes)
+        settings = ServeSettings.model_validate(changes)
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")

@@ -126,12 +126,6 @@ class SessionView:
         names = ("labels", "probability", "uncertainty", "prior")
         return {name: self._maps.arrays[name][..., number, :, :].copy() for name in names}
 
-    @locked
-    def locked_area(self, number: int) -> Bool[np.ndarray, "h w"]:
-        """Return the pixels of a slice that are locked, without those of locked labels."""
-        locks = Locks.of(self._history.record, self._labels)
-        return locks.area(number, self.image.geometry.size)
-
     @property
     def _labels(self) -> Labels:
         return self._maps.predictor.labels

@@ -1,6 +1,5 @@
 """Modules to ONNX: tensors of free axes in and out, nothing of this machine inside."""
 
-import io
 import logging
 import tempfile
 import warnings
@@ -37,25 +36,29 @@ def to_onnx(
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)
-    written = io.BytesIO()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            warnings.catch_warnings(),
+            torch.no_grad(),
+        ):
+            written = Path(folder) / "model.onnx"
             warnings.simplefilter("ignore")  # of its age, and of sizes that are traced
             # The older exporter: torch's newer one takes 65 s of a core, instead of 3, to prove
             # that every size is free, and does not say where it gave up. `check` finds that out.
             torch.onnx.export(
                 module.eval(),
                 tuple(inputs.values()),
-                written,
+                str(written),
                 input_names=list(inputs),
                 output_names=list(outputs),
                 dynamic_axes={name: dict(free) for name, free in axes.items()},
                 opset_version=OPSET,
                 dynamo=False,
             )
+            model = onnx.load(_simplified(written))
     finally:
         exporter.setLevel(level)
-    model = onnx.load_from_string(_simplified(written.getvalue()))
     # The exporter leaves the lines of code that made each node, with the paths of their files.
     graph = model.graph
     for part in [model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer]:
@@ -73,16 +76,16 @@ def to_onnx(
     return model
 
 
-def _simplified(model: bytes) -> bytes:
+def _simplified(model: Path) -> Path:
     """Fold what depends on no input, by ONNX Runtime, so that no later session has to."""
     onnxruntime = import_extra("onnxruntime", "onnx")
     options = onnxruntime.SessionOptions()
     # standard operators alone: further levels are for this machine and for ONNX Runtime only
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder) / "simple.onnx")
-        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        return Path(options.optimized_model_filepath).read_bytes()
+    simple = model.with_name("simple.onnx")
+    options.optimized_model_filepath = str(simple)
+    onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return simple
 
 
 def check(model: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> None:

@@ -70,7 +70,7 @@ def choose_labels(found: Fingerprint, ignore: tuple[int, ...] = ()) -> tuple[Lab
     if proposal.labels is None:
         raise DataError("every mask is empty: there is nothing to learn. Check the masks.")
     ignored = f"; {', '.join(map(str, ignore))} is ignored" if ignore else ""
-    doubt = proposal.warning or "".join(values.recoloured[:1])
+    doubt = proposal.warning or values.inverted or "".join(values.recoloured[:1])
     return proposal.labels, f"{doubt or 'by the values in the masks'}{ignored}"
 
 

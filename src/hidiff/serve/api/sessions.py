@@ -1,5 +1,8 @@
 """Routes of sessions: open, list, take over, save, close; and masks of uploads at once."""
 
+# Annotations made from the service at hand: FastAPI reads them as values, not as types.
+# pyright: reportInvalidTypeForm=false
+
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response

@@ -1,5 +1,8 @@
 """Routes of slices: the image, labels, uncertainty, probability and locks of one."""
 
+# Annotations made from the service at hand: FastAPI reads them as values, not as types.
+# pyright: reportInvalidTypeForm=false
+
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
