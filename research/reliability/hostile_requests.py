@@ -172,23 +172,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "hidiff", "serve", "--port", "0", "--token", TOKEN]
         command += ["--max-upload", "10", "--max-unpacked", "64", "--verbose"]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            cwd=folder, env={**os.environ, "TMPDIR": folder},
-        )  # fmt: skip
-        address = process.stdout.readline().split()[3].partition("/#")[0]
+        # a file: a pipe that nobody reads would stop the server when it is full
+        written = Path(folder) / "log.txt"
+        with written.open("w") as file:
+            process = subprocess.Popen(
+                command, stdout=file, stderr=file, cwd=folder, env={**os.environ, "TMPDIR": folder}
+            )
+        while "/#" not in written.read_text():
+            time.sleep(0.1)
+        address = written.read_text().split()[3].partition("/#")[0]
         rows = run_attempts(address)
+        print(json.dumps(rows, indent=1), flush=True)
         found = run_schemathesis(address, options.examples)
         process.terminate()
-        log, _ = process.communicate(timeout=60)
-        time.sleep(0.5)
-        left = sorted(path.name for path in Path(folder).iterdir())
+        process.wait(60)
+        log = written.read_text()
+        left = sorted(path.name for path in Path(folder).iterdir() if path != written)
     result = {
         "attempts": rows,
         "schemathesis": found,
         "tracebacks": log.count("Traceback"),
         "errors_logged": log.count(" ERROR "),
-        "secrets_logged": sum(each in log for each in (TOKEN, "evil")),
+        # the first line is the address with the token, for the person who started it
+        "secrets_logged": sum(each in log.partition("\n")[2] for each in (TOKEN, "evil")),
         "files_left": left
         + [str(path) for path in [Path("/tmp/hidiff_evil.png")] if path.exists()],
     }

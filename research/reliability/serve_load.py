@@ -49,11 +49,20 @@ def open_session(client: httpx.Client, content: bytes) -> str:
     return session["id"]
 
 
-def work(address: str, seed: int, until: float, times: list[float], errors: list[str]) -> None:
-    """Mark a place each second, and take some marks back."""
+def work(
+    address: str,
+    seed: int,
+    seconds: float,
+    all_open: threading.Barrier,
+    times: list[float],
+    errors: list[str],
+) -> None:
+    """Mark a place each second once all sessions are open, and take some marks back."""
     draws = random.Random(seed)
     with httpx.Client(base_url=address, timeout=120) as client:
         path = f"{API}/sessions/{open_session(client, picture(256, seed))}"
+        all_open.wait()
+        until = time.time() + seconds
         while time.time() < until:
             start = time.perf_counter()
             point = [draws.uniform(0, 255), draws.uniform(0, 255)]
@@ -73,13 +82,15 @@ def measure_people(address: str, seconds: float, process: psutil.Process) -> dic
     """Let eight people work, and watch the memory."""
     times: list[float] = []
     errors: list[str] = []
-    until = time.time() + seconds
+    all_open = threading.Barrier(PEOPLE + 1)
     threads = [
-        threading.Thread(target=work, args=(address, seed, until, times, errors))
+        threading.Thread(target=work, args=(address, seed, seconds, all_open, times, errors))
         for seed in range(PEOPLE)
     ]
     for thread in threads:
         thread.start()
+    all_open.wait()
+    until = time.time() + seconds
     memory = []
     while time.time() < until:
         time.sleep(seconds / 4)

@@ -49,7 +49,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 
 
 def _check(given: dict[str, Any]) -> ServeSettings:
-    changes = {
+    changes: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in given.items()
         if value not in (None, [])
