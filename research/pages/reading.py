@@ -1,8 +1,10 @@
 """Read the rows of all suites of research/, and replace a marked part of a page."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hidiff.suites import Results, read_results, read_suite
+from hidiff.suites.rows import Row
 from hidiff.weights import atomic_write
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +24,7 @@ def read_suites(rows: Path = ROWS, suites: Path = SUITES) -> dict[str, Results]:
         suite = read_suite(file)
         results = read_results(rows / suite.name)
         results.rows = [row for row in results.rows if row["arm"] in suite.arms]
+        results.rows = without_former_rates(results.rows)
         if results.latest():
             found[suite.name] = results
     if not found:
@@ -30,6 +33,20 @@ def read_suites(rows: Path = ROWS, suites: Path = SUITES) -> dict[str, Results]:
             f"hidiff benchmark {suites / 'main.yaml'} --results {rows}"
         )
     return found
+
+
+def without_former_rates(rows: Sequence[Row]) -> list[Row]:
+    """Leave out what a rate was chosen from, and rows of one rate if others have their best one.
+
+    If an arm has chosen its rate on a data set, only rows at chosen rates count for both.
+    """
+    chosen = {(row["data"], row["arm"]) for row in rows if row.get("rates")}
+    return [
+        row
+        for row in rows
+        if row["look"].get("split") != "validation"
+        and (row.get("rates") or (row["data"], row["arm"]) not in chosen)
+    ]
 
 
 def write_text(file: Path, *parts: str) -> None:

@@ -63,8 +63,8 @@ MAIN = """## The main arms
 
 The rival is the segmentor trained on with the same FLOPs, from the same stage-1 weights. `main`
 has the hybrid behind a full-resolution segmentor; `coarse` has `fine, joint` behind one whose mask
-has a quarter of the image's size (FPN). That arm was chosen on these test images with seed 0; its
-rival's learning rate, 0.0003, may not be the best."""
+has a quarter of the image's size (FPN). That arm was chosen on these test images with seed 0, and
+rivals had one learning rate, 0.0003, unless [evidence.md](evidence.md) says best rate."""
 
 PARTS_TEXT = """## What each part adds
 

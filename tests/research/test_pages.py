@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 from hidiff.suites import Results
-from research.pages import evidence, packed_page, reading, results_page, retire_rows, why_page
+from research.pages import (
+    evidence,
+    organs_page,
+    packed_page,
+    reading,
+    results_page,
+    retire_rows,
+    why_page,
+)
 from research.pages.compare import find_pairs, the_pair
 from research.pages.tables import differences_table, make_tables, scores_table, training_table
 from tests.research.made_up import add
@@ -51,12 +59,13 @@ def test_every_page_and_table_of_the_repository_is_what_the_rows_say(tmp_path, m
     results_page.write_page(suites, claims, tmp_path / "docs" / "results.md")
     (tmp_path / "README.md").write_bytes((ROOT / "README.md").read_bytes())
     (tmp_path / "docs" / "images").mkdir()
-    for module in (evidence, why_page, packed_page):
+    for module in (evidence, why_page, packed_page, organs_page):
         monkeypatch.setattr(module, "DOCS", tmp_path / "docs")
     monkeypatch.setattr(evidence, "replace_part", replace_in(tmp_path))
-    monkeypatch.setattr(evidence, "read_suites", lambda: suites)
+    for module in (evidence, organs_page):
+        monkeypatch.setattr(module, "read_suites", lambda: suites)
     monkeypatch.setattr(packed_page, "draw", lambda *_: None)  # its bytes depend on fonts
-    for module in (evidence, why_page, packed_page):
+    for module in (evidence, why_page, packed_page, organs_page):
         module.main()
     made = files_of(tmp_path)
     assert len(made) > 30

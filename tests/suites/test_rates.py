@@ -1,5 +1,6 @@
 """Every arm takes its own best rate on validation cases, and only that one is tested."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -25,16 +26,15 @@ ARMS = {
 }
 
 
-def write_suite(folder: Path, **changes) -> Path:
+def write_suite(folder: Path, rates: Sequence[float] = RATES) -> Path:
     write_recipe(make_tiny(folder), folder / "tiny.yaml")
     content = {
         "name": "rates",
-        "rates": list(RATES),
         "arms": ARMS,
-        "recipes": {"curves": {"recipe": "tiny.yaml"}},
+        "recipes": {"curves": {"recipe": "tiny.yaml", "rates": list(rates)}},
     }
     file = folder / "rates.yaml"
-    file.write_text(yaml.safe_dump({**content, **changes}, sort_keys=False), encoding="utf-8")
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return file
 
 
@@ -90,7 +90,7 @@ def test_rates_are_compared_on_validation_cases(done):
 def test_arms_without_a_choice_are_trained_once(done):
     for row in read_results(done[1]).rows:
         if row["arm"] in ("stage1", "frozen", "its own"):
-            assert row["evaluation"] == "test" and "rates" not in row
+            assert row["evaluation"] == "test" and row["rates"] is None
     trained = [folder.name for folder in done[2].iterdir()]
     assert sum("_hybrid_" in name for name in trained) == 2
     assert len(trained) == 1 + 2 + 2 + 1 + 1
@@ -103,6 +103,23 @@ def test_twice_chooses_the_same_and_trains_nothing(done, monkeypatch):
     monkeypatch.setattr(machinery, "judge_model", lambda *_: pytest.fail("judged again"))
     run_suite(runs_of(file), read_results(folder), runs, torch.device("cpu"), lambda text: None)
     assert (folder / "rows.jsonl").read_text(encoding="utf-8") == before
+
+
+def test_a_row_at_one_rate_does_not_count_as_chosen(done):
+    file, folder, _ = done
+    results = read_results(folder)
+    (run,) = [run for run in runs_of(file) if run.arm == "hybrid"]
+    rows = [
+        results.find(machinery.identify_row(candidate, name, evaluation))
+        for candidate in list_candidates(run)
+        for name, evaluation in candidate.evaluations.items()
+    ]
+    chosen = choose_rate(run, [row for row in rows if row])
+    wanted = machinery.identify_row(chosen, "test", chosen.evaluations["test"])
+    row = results.find(wanted)
+    assert row is not None
+    del row["rates"]  # as in rows that are older than the choice
+    assert results.find(wanted) is None
 
 
 def scored(**dice: float) -> dict:
@@ -137,5 +154,5 @@ def test_no_dice_on_validation_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("rates", [[1e-3, 1e-3], [0], [-1e-3]])
 def test_rates_must_be_above_0_and_differ(tmp_path, rates):
-    with pytest.raises(SuiteError, match=r"rates: rates are .* but must be above 0 and differ"):
-        read_suite(write_suite(tmp_path, rates=rates))
+    with pytest.raises(SuiteError, match=r"curves\.rates: rates are .* must be above 0 and differ"):
+        read_suite(write_suite(tmp_path, rates))

@@ -92,7 +92,7 @@ def list_runs(suite: Suite, file: Path, find_recipe: Callable[[Path], Path]) -> 
                         recipe,
                         evaluations,
                         each.sizes,
-                        suite.rates if has_choice(recipe, arm, suite.arms[arm]) else (),
+                        each.rates if has_choice(recipe, arm, suite.arms[arm]) else (),
                     )
                 )
     return runs

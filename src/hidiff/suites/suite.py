@@ -83,6 +83,12 @@ class SuiteRecipe(BaseModel):
     arms: tuple[str, ...] | None = Field(
         default=None, description="default: all of the suite's arms"
     )
+    rates: tuple[float, ...] = Field(
+        default=(),
+        description="rates of the segmentor in stage 2 that every arm tries, rival and hybrid "
+        "alike, unless it sets training.segmentor_rate itself; the best on validation cases "
+        "counts. Default: the recipe's rate",
+    )
     sizes: Literal["objects", "calibre"] | None = Field(
         default=None, description="also evaluate by the size of objects, or the calibre of vessels"
     )
@@ -96,6 +102,13 @@ class SuiteRecipe(BaseModel):
     corrupted_arms: tuple[str, ...] | None = Field(
         default=None, description="arms evaluated under corruptions; default: all"
     )
+
+    @field_validator("rates")
+    @classmethod
+    def _are_rates(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(rates)) < len(rates) or any(rate <= 0 for rate in rates):
+            raise ValueError(f"rates are {list(rates)}, but must be above 0 and differ")
+        return rates
 
     @field_validator("evaluations", mode="before")
     @classmethod
@@ -133,12 +146,6 @@ class Suite(BaseModel):
         description="arms by name; stage1, segmentor_only and hybrid change nothing, others are a "
         "hybrid with changes",
     )
-    rates: tuple[float, ...] = Field(
-        default=(),
-        description="rates of the segmentor in stage 2 that every arm tries, rival and hybrid "
-        "alike, unless it sets training.segmentor_rate itself; the best on validation cases "
-        "counts. Default: the recipe's rate",
-    )
     recipes: dict[str, SuiteRecipe] = Field(
         min_length=1, description="recipes by the name that they have in the rows"
     )
@@ -147,13 +154,6 @@ class Suite(BaseModel):
     @classmethod
     def _nothing_is_no_change(cls, given: Any) -> Any:
         return _empty_for_none(given)
-
-    @field_validator("rates")
-    @classmethod
-    def _are_rates(cls, rates: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(rates)) < len(rates) or any(rate <= 0 for rate in rates):
-            raise ValueError(f"rates are {list(rates)}, but must be above 0 and differ")
-        return rates
 
     @model_validator(mode="after")
     def _arms_are_there(self) -> "Suite":
