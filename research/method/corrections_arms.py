@@ -72,10 +72,13 @@ class Arm:
 
     changes: dict[str, Any] = field(default_factory=dict)
     says: str = ""
+    times: float = 1.0
+    """the training's FLOPs, as a multiple of the chosen arm's"""
 
 
 ARMS = {
     "chosen": Arm(CHOSEN, "marks as wide as fits, t = T alone, likeliest bits, no KL, one round"),
+    "longer": Arm(CHOSEN, "the chosen arm with three times the steps", times=3.0),
     "no hints": Arm(
         LAST_STEP | NO_KL, "marks are evidence alone: no hint planes, none in training"
     ),
@@ -122,7 +125,7 @@ def train_arm(
 
 
 def arm_recipe(data: str, prior: str, arm: str, seed: int, runs: Path) -> Recipe:
-    """Return the recipe of an arm; all train as many FLOPs as the chosen one."""
+    """Return the recipe of an arm; all but `longer` train as many FLOPs as the chosen one."""
     weights = train_prior(data, prior, runs)
     changes = {
         "training.segmentor": "frozen",
@@ -137,7 +140,7 @@ def arm_recipe(data: str, prior: str, arm: str, seed: int, runs: Path) -> Recipe
     if arm == "chosen":
         return recipe
     chosen = arm_recipe(data, prior, "chosen", seed, runs)
-    steps = round(DATA[data].steps * cost_of(chosen) / cost_of(recipe))
+    steps = round(ARMS[arm].times * DATA[data].steps * cost_of(chosen) / cost_of(recipe))
     return change_recipe(recipe, [f"training.stage2_steps={steps}"])
 
 
