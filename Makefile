@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test research lint types contract sanitize docs segmentors clean
+.PHONY: help setup demo test research lint types contract sanitize docs site segmentors clean
 
 help:  ## Show this list (the default).
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F '|' '{ printf "make %-10s %s\n", $$1, $$2 }'
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt $(wildcard csrc/*)
 	    "$$($(PYTHON) --version 2>&1). Name one: make setup PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --compile -c constraints.txt \
-	  -e '.[demo,dicom,efficientnet,formats,onnx,track,unetr,dev]'
+	  -e '.[demo,dicom,docs,efficientnet,formats,onnx,track,unetr,dev]'
 	@touch $@
 
 demo: setup  ## Train, refine and draw a small example from start to end.
@@ -54,6 +54,9 @@ docs: setup  ## Make every page and number again that comes from the code or fro
 	$(BIN)/python research/pages/packed_page.py
 	$(BIN)/python research/pages/organs_page.py
 
+site: setup  ## Build the documentation site into site/, and check every link.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q
+
 # An environment of its own, as torchvision, which timm asks for, must stay out of the other.
 segmentors:  ## Measure every segmentor, and write the table of docs/segmentors.md anew.
 	$(PYTHON) -m venv build/segmentors
@@ -65,5 +68,5 @@ sanitize:  ## Test the kernels for bad memory access and undefined behaviour, an
 	@.ci/sanitize
 
 clean:  ## Remove the environment and every cache.
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""What every test starts from: the same seeds, one thread, Hypothesis without a deadline."""
+"""The start of every test: the same seeds, one thread, Hypothesis without a deadline."""
 
 import os
 import random

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -29,18 +30,20 @@ from typer.testing import CliRunner
 from hidiff import experiment, weights
 from hidiff.cli import app
 from hidiff.datasets import write_synthetic
+from hidiff.images import Grid
 from hidiff.recipe import make_recipe, write_recipe
 from hidiff.training import Trainer, save_model
 from tests.tiny import make_tiny, shake, skip_counting
+from tests.volumes import write_nifti
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a row is played."""
+    """The folders and files that a row of the table is tried with."""
 
     folder: Path
     model: Path
-    """of one class and three channels, raw values 0..255"""
+    """a model of one class and three channels, raw values 0..255"""
     deep: Path
     """the same, for any range of raw values (zscore)"""
 
@@ -85,6 +88,7 @@ class Row:
     code: int = 2
 
 
+VOLUME = Grid((12, 8, 2), np.diag([0.5, 0.5, 5.0, 1.0]))
 GREY = np.arange(70 * 80, dtype=np.uint8).reshape(70, 80)
 COLOUR = np.stack([GREY, GREY.T.reshape(70, 80), 255 - GREY], axis=-1)
 NOISE = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
@@ -342,6 +346,137 @@ def deep_png(place: Place) -> list[object]:
     return place.predict("a.png", place.deep)
 
 
+@dataclass(frozen=True)
+class Foreign:
+    """Nine volumes of other people, and what their model found in them."""
+
+    root: Path
+    grid: Grid = VOLUME
+
+    @property
+    def priors(self) -> Path:
+        return self.root / "priors"
+
+    def words(self, *more: object) -> list[object]:
+        words = ["adapt", self.root, "--name", "a", "--output", self.root / "out"]
+        return [*words, "--recipe-only", *more]
+
+    def write(self, name: str, values: np.ndarray, grid: Grid | None = None) -> None:
+        write_nifti(self.priors / name, values, grid or self.grid)
+
+    def write_maps(self, name: str, maps: np.ndarray) -> None:
+        """Write nnU-Net's probabilities (k, x, y, z) without their segmentation."""
+        np.savez(self.priors / f"{name}.npz", probabilities=maps.transpose(0, 3, 2, 1))
+
+
+def foreign(change: Callable[[Foreign], list[object] | None]) -> Callable:
+    """Adapt to the priors of nine volumes, one of which was changed."""
+
+    def make(place: Place) -> list[object]:
+        there = Foreign(place.folder / "theirs")
+        for name in ("images", "masks", "priors"):
+            (there.root / name).mkdir(parents=True)
+        for number in range(9):
+            mask = np.zeros(VOLUME.shape, np.uint8)
+            mask[2 : 5 + number % 3, 2:6] = 1
+            image = 60 * mask + np.random.default_rng(number).integers(0, 9, mask.shape)
+            write_nifti(there.root / f"images/p{number}.nii.gz", image.astype(np.int16), VOLUME)
+            write_nifti(there.root / f"masks/p{number}.nii.gz", mask, VOLUME)
+            there.write(f"p{number}.nii.gz", np.roll(mask, 1, axis=0))
+            (there.priors / "plans.json").write_text("{}")
+        return change(there) or there.words()
+
+    return make
+
+
+def theirs_of_another_crop(there: Foreign) -> None:
+    for number in range(9):
+        there.write_maps(f"p{number}", np.full((2, 8, 8, 2), 0.5, np.float32))
+
+
+def theirs_of_another_run(there: Foreign) -> None:
+    for number in range(9):
+        there.write_maps(f"p{number}", np.stack([np.full(VOLUME.shape, p) for p in (0.2, 0.8)]))
+
+
+def theirs_alone(there: Foreign) -> None:
+    theirs_of_another_run(there)
+    for file in there.priors.glob("*.nii.gz"):
+        file.unlink()
+
+
+def theirs_pickled(there: Foreign) -> None:
+    for number in range(9):
+        np.savez(there.priors / f"p{number}.npz", probabilities=np.array([{}], dtype=object))
+
+
+def theirs_without_plans(there: Foreign) -> None:
+    maps = np.stack([np.full(VOLUME.shape, p, np.float32) for p in (0.7, 0.3)])
+    maps[1, 0] = 0.2
+    for number in range(9):
+        there.write(f"p{number}.nii.gz", np.zeros(VOLUME.shape, np.uint8))
+        there.write_maps(f"p{number}", maps)
+    (there.priors / "plans.json").unlink()
+
+
+def theirs_elsewhere(there: Foreign) -> None:
+    moved = Grid(VOLUME.shape, VOLUME.affine + np.eye(4, k=3) * 7)
+    for number in range(9):
+        there.write(f"p{number}.nii.gz", np.full(VOLUME.shape, 0.3, np.float32), moved)
+
+
+def theirs_of_logits(there: Foreign) -> None:
+    for number in range(9):
+        there.write(f"p{number}.nii.gz", np.full(VOLUME.shape, -2.5, np.float32))
+
+
+def theirs_of_other_values(there: Foreign) -> None:
+    for number in range(9):
+        values = np.zeros(VOLUME.shape, np.uint8)
+        values[3:5], values[6:7] = 5, 51
+        there.write(f"p{number}.nii.gz", values)
+
+
+def theirs_without_a_class(there: Foreign) -> None:
+    (there.priors / "labels.json").write_text('{"liver": 1, "class_2": 3}')
+    for number in range(9):
+        file = there.root / f"masks/p{number}.nii.gz"
+        mask = np.asarray(nib.load(file).dataobj).copy()
+        mask[8:10] = 2
+        write_nifti(file, mask, VOLUME)
+
+
+def theirs_with_a_wrong_table(there: Foreign) -> None:
+    (there.priors / "labels.json").write_text('["liver"]')
+
+
+def theirs_are_the_masks(there: Foreign) -> None:
+    for number in range(9):
+        name = f"p{number}.nii.gz"
+        shutil.copy(there.root / "masks" / name, there.priors / name)
+
+
+def theirs_of_few(there: Foreign) -> None:
+    for number in range(3):
+        (there.priors / f"p{number}.nii.gz").unlink()
+
+
+def theirs_of_two_folds(there: Foreign) -> list[object]:
+    for number in range(9):
+        folder = there.priors / f"fold_{number % 2}" / "validation"
+        folder.mkdir(parents=True, exist_ok=True)
+        (there.priors / f"p{number}.nii.gz").rename(folder / f"p{number}.nii.gz")
+    both = there.priors / "fold_1" / "validation" / "p0.nii.gz"
+    shutil.copy(there.priors / "fold_0" / "validation" / "p0.nii.gz", both)
+    return there.words()
+
+
+def theirs_cut_off(there: Foreign) -> list[object]:
+    file = there.priors / "p0.nii.gz"
+    file.write_bytes(file.read_bytes()[:-9])
+    return there.words("--kind", "mask")
+
+
 WORKS = [
     Row("masks of 0/255", masks_of(255)),
     Row("masks of 0/1 and 0/255 in turn", masks_of(1, 255)),
@@ -484,6 +619,50 @@ REFUSED = [
     Row("a list for a recipe", yaml("- 1\n"), ("recipe.yaml holds no settings",)),
     Row("a YAML tag that would run code", yaml("a: !!python/name:os.system"), ("is not YAML",)),
     Row("a YAML anchor within itself", yaml("name: &a [*a]\ndata: {path: x}\n"), ("name = [",)),
+    Row(
+        "nnU-Net's probabilities of another crop",
+        foreign(theirs_of_another_crop),
+        ("p0.npz has the shape (2, 2, 8, 8)", "p0.nii.gz beside it is 12x8x2"),
+    ),
+    Row(
+        "nnU-Net's probabilities of another run",
+        foreign(theirs_of_another_run),
+        ("voxels of the segmentation are not what the probabilities say", "predict again"),
+    ),
+    Row(
+        "nnU-Net's probabilities alone",
+        foreign(theirs_alone),
+        ("p0.npz has no segmentation of nnU-Net beside it", "p0.nii.gz"),
+    ),
+    Row("nnU-Net's archive of a pickle", foreign(theirs_pickled), ("p0.npz", "numbers are wanted")),
+    Row(
+        "nnU-Net's probabilities without plans",
+        foreign(theirs_without_plans),
+        ("p0.npz may have its axes in two ways", "plans.json is missing"),
+    ),
+    Row(
+        "a probability elsewhere in the patient",
+        foreign(theirs_elsewhere),
+        ("p0.nii.gz lies on another grid", "origin (mm) (7,"),
+    ),
+    Row("logits of volumes", foreign(theirs_of_logits), ("from -2.5", "write the softmax")),
+    Row(
+        "a label map of values without names",
+        foreign(theirs_of_other_values),
+        ("p0.nii.gz", "neither declared", "data.priors.values"),
+    ),
+    Row("a label map without a class", foreign(theirs_without_a_class), ("but not class_1",)),
+    Row(
+        "a table of labels that is none", foreign(theirs_with_a_wrong_table), ("labels.json is no",)
+    ),
+    Row(
+        "priors that are the masks", foreign(theirs_are_the_masks), ("9 of 9 cases", "equal their")
+    ),
+    Row(
+        "priors of six patients", foreign(theirs_of_few), ("6 patients have", "8 patients or more")
+    ),
+    Row("a case in two folds", foreign(theirs_of_two_folds), ("p0 has a prior in both", "fold_1")),
+    Row("a label map cut off", foreign(theirs_cut_off), ("p0.nii.gz cannot be read", "cut off")),
     Row(
         "a batch that does not split",
         lambda p: p.train("training.batch_size=3", "training.accumulation=2"),

@@ -178,7 +178,7 @@ PICKLE_CALLS = {
 
 
 def is_unsafe(node: ast.AST) -> bool:
-    """Whether this piece of code could run code that hides in a file."""
+    """Return True if this piece of code could run code that hides in a file."""
     match node:
         case ast.Import(names=names):
             return any(alias.name.split(".")[0] in PICKLE_MODULES for alias in names)

@@ -48,7 +48,7 @@ def grids(draw: st.DrawFn, oblique: bool = True) -> Grid:
 
 
 def make_grid(*shape: int) -> Grid:
-    """As most CT files lie in nibabel: x to the left, y to the front, z up."""
+    """Return a grid as that of most CT files in nibabel: x to the left, y to the front, z up."""
     return Grid(shape, np.diag([-2.0, 2.0, 3.0, 1.0]))
 
 
@@ -92,7 +92,7 @@ def read_grid(file) -> Grid:
 
 
 def is_volume(file) -> bool:
-    """Whether the table of formats takes a file for a volume."""
+    """Return True if the table of formats takes a file for a volume."""
     format = find_format(file)
     return format is not None and format.geometry_type is VolumeGeometry
 
@@ -110,7 +110,7 @@ class Echo(Predictor):
         self.settings = PredictionSettings(windows=2)
         self.refines = True
 
-    def predict_slices(self, images, names, settings, *, size, refine, trace=False):
+    def predict_slices(self, images, names, settings, *, size, refine, trace=False, keep=None):
         middle = images.shape[1] // 2
         raw = np.rint((images[:, middle].numpy() + 1) * 4).astype(np.uint8)
         return [self._echo(slice) for slice in raw]

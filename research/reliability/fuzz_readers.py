@@ -267,6 +267,7 @@ def make_readers(place: Path) -> dict[str, Reader]:
         "recipe.yaml": Reader("recipe.yaml", RecipeError, [read_recipe]),
         "train.txt": Reader("train.txt", DataError, [lambda path: read_lists(path.parent, cases)]),
         "dataset.json": Reader("dataset.json", DataError, datasets, named="/dataset.json/"),
+        "names.txt": Reader("names.txt", DataError, [read_names]),
     }
     for name in readers:
         (place / name).mkdir()
@@ -276,6 +277,25 @@ def make_readers(place: Path) -> dict[str, Reader]:
         (place / "dataset.json" / file).parent.mkdir()
         (place / "dataset.json" / file).touch()
     return readers
+
+
+def read_names(path: Path) -> None:
+    """Take the lines of a file for names of images and masks, as those of a folder."""
+    from hidiff.datasets.channels import join_channels
+    from hidiff.datasets.patients import BY_WORD, pattern_for, propose_patients
+    from hidiff.images import name_images
+
+    names = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    names = [name for name in names if name.strip("/.") and "\0" not in name]
+    # longer ones cannot be files
+    files = [path.parent / name for name in names if len(name.encode()) < 255]
+    stems = [file.stem for file in files]
+    for channels in (1, 2, 3):
+        cases = name_images(list(dict.fromkeys(files)), channels)
+        assert len(cases) <= len(files)
+    join_channels(dict(zip(stems, files, strict=True)), dict.fromkeys(stems[::2]))
+    propose_patients(stems)
+    pattern_for(stems, BY_WORD)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,6 +23,12 @@ from hidiff.recipe import make_recipe
 
 PIXELS = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
 VOXELS = np.arange(24, dtype=np.int16).reshape(4, 3, 2)
+NAMES = [
+    ["p1_0000.nii.gz", "p1_0001.nii.gz", "p2_0000.nii.gz", "p2_0001.nii.gz", "p2.nii.gz"],
+    ["case0005_slice012.png", "case0005_slice013.png", "case0006_slice001.png", "case0007 z1.png"],
+    ["TCGA_CS_4941_19960909_1.tif", "TCGA_CS_4942_19970222_2.tif", "BraTS-GLI-1-000-t1c.nii.gz"],
+    ["21_left.png", "21_right.png", "22_left.png", "22_right.png", "Grüße.v2.jpg", "a.seg.nrrd"],
+]
 RECIPE = {
     "name": "a",
     "data": {"path": "x"},
@@ -40,8 +47,12 @@ def good_files() -> Iterator[tuple[str, bytes]]:
             yield name, dicom(2, syntax)
         yield name, dicom(2, ExplicitVRLittleEndian)[132:]  # without its preamble
         yield name, dicom(2, ExplicitVRLittleEndian, frames=2)
+        yield name, dicom(2, ExplicitVRLittleEndian, change=as_radiograph)
+        yield name, dicom(2, ExplicitVRLittleEndian, change=as_palette)
     yield "recipe.yaml", yaml.safe_dump(RECIPE).encode()
     yield "train.txt", b"# a list\na\n\nb\n"
+    for names in NAMES:
+        yield "names.txt", "\n".join(names).encode()
     for content in datasets():
         yield "dataset.json", json.dumps(content).encode()
 
@@ -52,9 +63,30 @@ def pictures() -> Iterator[tuple[str, bytes]]:
         for mode in ("RGB", "L", "1") if format == "JPEG" else ("RGB", "L", "P", "1"):
             image = Image.fromarray(PIXELS).convert(mode)
             yield f"image.{ending}", written(lambda to, i=image, f=format: i.save(to, f))
+    for mode in ("RGB;16B", "RGBA;16B", "LA;16B"):
+        yield "image.png", deep_png(mode)
     deep = Image.fromarray(PIXELS[..., 0].astype(np.uint16))
     yield "image.png", written(lambda to: deep.save(to, "PNG"))
     yield "image.tif", written(lambda to: deep.save(to, "TIFF", compression="tiff_lzw"))
+
+
+def deep_png(mode: str) -> bytes:
+    """A PNG of three pixels in a row with channels of 16 bits, which Pillow cannot write."""
+    colour_type, channels = {"RGB;16B": (2, 3), "RGBA;16B": (6, 4), "LA;16B": (4, 2)}[mode]
+    row = np.arange(3 * channels, dtype=">u2").tobytes()
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", 3, 1, 16, colour_type, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"\0" + row)),
+        (b"IEND", b""),
+    ]
+    chunks = [
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in parts
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def arrays() -> Iterator[tuple[str, bytes]]:
@@ -118,7 +150,12 @@ def volumes() -> Iterator[tuple[str, bytes]]:
     yield "volume.mhd", lines.format("False", "data.raw").encode()
 
 
-def dicom(z: float, syntax: str, frames: int = 0) -> bytes:
+def dicom(
+    z: float,
+    syntax: str,
+    frames: int = 0,
+    change: Callable[[pydicom.Dataset], None] = lambda head: None,
+) -> bytes:
     """A slice at the height z, or an enhanced file of that many frames above it."""
     head = pydicom.Dataset()
     head.file_meta = pydicom.dataset.FileMetaDataset()
@@ -135,7 +172,20 @@ def dicom(z: float, syntax: str, frames: int = 0) -> bytes:
     head.PixelData = np.ascontiguousarray(VOXELS[..., 0]).tobytes() * max(frames, 1)
     if frames:
         add_frames(head, z, frames)
+    change(head)
     return written(lambda to: head.save_as(to, enforce_file_format=True))
+
+
+def as_radiograph(head: pydicom.Dataset) -> None:
+    """Take a slice's place in the patient away, and let low values be white."""
+    del head.ImagePositionPatient, head.ImageOrientationPatient, head.PixelSpacing
+    head.ImagerPixelSpacing, head.Modality = [0.1, 0.1], "DX"
+    head.PhotometricInterpretation, head.PixelRepresentation = "MONOCHROME1", 0
+
+
+def as_palette(head: pydicom.Dataset) -> None:
+    """Let values be numbers of colours, which are refused."""
+    head.PhotometricInterpretation = "PALETTE COLOR"
 
 
 def add_frames(head: pydicom.Dataset, z: float, frames: int) -> None:

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 from hidiff._version import __version__
 
 if TYPE_CHECKING:
-    from hidiff.experiment import Model, load, segment, train
+    from hidiff.experiment import Model, load, open_session, segment, train
     from hidiff.recipe import Recipe
     from hidiff.segmentors.hooks import wrap
 
-__all__ = ["Model", "Recipe", "__version__", "load", "segment", "train", "wrap"]
+__all__ = ["Model", "Recipe", "__version__", "load", "open_session", "segment", "train", "wrap"]
 
 _HOME = {
     "Model": "hidiff.experiment",
     "Recipe": "hidiff.recipe",
     "load": "hidiff.experiment",
+    "open_session": "hidiff.experiment",
     "segment": "hidiff.experiment",
     "train": "hidiff.experiment",
     "wrap": "hidiff.segmentors.hooks",

@@ -1,4 +1,4 @@
-"""What the classes of a data set are, and the mask planes they become.
+"""The classes of a data set, and the mask planes that they become.
 
 One class: one plane, a sigmoid. Exclusive classes: one plane a class and one for the background,
 a softmax. Overlapping regions (BraTS: whole tumour, core, enhancing): one plane a region, sigmoids.
@@ -31,10 +31,11 @@ class Labels(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["one_class", "exclusive", "regions"] = Field(
-        description="one_class: sigmoid; exclusive: softmax with background; regions: sigmoids"
+        description="one_class: a sigmoid; exclusive classes: softmax with background; "
+        "regions, which may overlap: sigmoids"
     )
     classes: Mapping[str, tuple[int, ...]] = Field(
-        description="name -> the values that mean it in the mask; background (0) is implied"
+        description="each class's name and its values in the masks; background (0) is implied"
     )
     threshold: float | None = Field(
         default=None,
@@ -224,6 +225,14 @@ class Labels(BaseModel):
             return planes.argmax(axis=0).astype(np.uint8)
         bits = (planes >= 0.5).astype(np.uint8)
         return bits[0] if self.kind == "one_class" else bits
+
+    def bits(self, planes: Shaped[np.ndarray, "k *space"]) -> Bool[np.ndarray, "k *space"]:
+        """Return the likeliest bits of probabilities: exclusive classes' argmax, others' halves."""
+        if self.kind == "exclusive":
+            return np.arange(len(planes)).reshape(-1, *[1] * (planes.ndim - 1)) == planes.argmax(
+                axis=0
+            )
+        return planes >= 0.5
 
     def class_masks(self, label_map: Integer[np.ndarray, "*any"]) -> dict[str, np.ndarray]:
         """A label map of `decode` -> a boolean mask a class, background left out."""

@@ -44,7 +44,7 @@ EACH_FILE_ALONE = Splitting()
 
 
 class Machine(NamedTuple):
-    """What a training may use."""
+    """The cores and the memory that a training may use."""
 
     cores: int
     memory_gib: float
@@ -190,7 +190,7 @@ def propose(
         spacing, reason = choose_spacing(found, data["plane"])
         if spacing:
             data["spacing_mm"] = say("spacing_mm", spacing, reason)
-    limit = 512 if machine.gpu_gib >= 24 else 256 if machine.gpu_gib else 128
+    limit = _longest_side(machine)
     if _seen_at_once(found, typical_size(found, data), limit):
         shrink = max(typical_size(found, data)) / limit
         why = "what is to be found is large: whole images are made smaller, and seen at once"
@@ -208,7 +208,7 @@ def propose(
     say("refiner.width", sizes["refiner"], sizes["why"])
     if sizes["fine"]:
         say("refiner.fine", True, "a narrow refiner mends more where it sees the image itself")
-        say("training.segmentor", "joint", "for the same work as good as in turns, or better")
+        say("training.segmentor", "joint", "as good as in turns for the same compute, or better")
     say("segmentor.options.width", sizes["segmentor"], sizes["why"])
     say("training.batch_size", sizes["batch"], sizes["why"])
     stage1, stage2, reason = _length(found, machine)
@@ -247,8 +247,18 @@ def run_name(root: Path) -> str:
 
 
 def _seen_at_once(found: Fingerprint, typical: tuple[int, int], limit: int) -> bool:
-    """Whether whole images, made smaller, show more than patches do."""
+    """Return True if whole images, made smaller, show more than patches do."""
     return limit < max(typical) <= 4 * limit and found.foreground_share > LARGE_SHARE
+
+
+def _longest_side(machine: Machine) -> int:
+    """Return the longest side of a patch that a machine bears."""
+    return 512 if machine.gpu_gib >= 24 else 256 if machine.gpu_gib else 128
+
+
+def patch_of(typical: tuple[int, int], machine: Machine) -> list[int]:
+    """Return rows and columns of a patch for images of a size."""
+    return _patch(typical, _longest_side(machine))[0]
 
 
 def _patch(typical: tuple[int, int], limit: int) -> tuple[list[int], str]:
@@ -277,14 +287,14 @@ def _networks(machine: Machine, pixels: int) -> dict[str, Any]:
         found = {"refiner": 64, "segmentor": 32, "why": f"a GPU of {machine.gpu_gib:.0f} GiB"}
     else:
         batch = 8 if pixels <= 96**2 else 4
-        why = f"no GPU, {machine.cores} cores: an iteration takes about a second"
+        why = f"no GPU, {machine.cores} cores"
         found = {"refiner": 16, "segmentor": 16, "why": why}
     return {**found, "batch": batch, "fine": found["refiner"] <= 32}
 
 
 def _length(found: Fingerprint, machine: Machine) -> tuple[int, int, str]:
     if machine.gpu_gib:
-        return 10_000, 40_000, "stage 2 as the paper; hours on a GPU"
+        return 10_000, 40_000, "stage 2 as the paper"
     if found.cases < 10:
-        return 1500, 1000, f"{found.cases} cases are learned soon; half an hour or so"
-    return 3000, 2000, "an hour or so on two cores"
+        return 1500, 1000, f"{found.cases} cases are learned soon"
+    return 3000, 2000, "shorter than on a GPU"

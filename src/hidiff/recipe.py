@@ -38,8 +38,10 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[\w-][\w.-]*$", description="of the run's folder: runs/NAME")
-    seed: int = Field(default=0, description="of weights, order, augmentation and noise")
+    name: str = Field(
+        pattern=r"^[\w-][\w.-]*$", description="name of the run and of its folder, runs/NAME"
+    )
+    seed: int = Field(default=0, description="seed of weights, order, augmentation and noise")
     data: DataSettings
     labels: Labels
     segmentor: SegmentorSettings = SegmentorSettings()
@@ -53,6 +55,15 @@ class Recipe(BaseModel):
         if self.segmentor.name == FILES and stage2_of(self.training).trains_segmentor:
             raise ValueError(
                 "segmentor.name is files, which nothing can train: set training.segmentor=frozen"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _marks_are_read(self) -> "Recipe":
+        if self.training.correction.marks and not self.refiner.hints:
+            raise ValueError(
+                "training.correction.marks simulates marks of a person, but refiner.hints is "
+                "false, so the refiner could not read them. Set refiner.hints=true."
             )
         return self
 

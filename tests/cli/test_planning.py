@@ -30,9 +30,22 @@ SMALL = (
 )
 
 
+SECONDS = (6.0, 12.0)  # of a step of the first and of the second stage
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
+    from hidiff.experiment import duration
+    from hidiff.training.stages import STAGE1, stage2_of
+
     skip_counting(monkeypatch)
+    monkeypatch.setattr(
+        duration,
+        "time_steps",
+        lambda hybrid, patch, settings: dict(
+            zip((STAGE1, stage2_of(settings)), SECONDS, strict=True)
+        ),
+    )
 
 
 def small():
@@ -84,7 +97,12 @@ def test_a_folder_of_volumes_is_trained_too(hidiff, tmp_path):
 
 
 def test_the_plan_shows_what_will_run(hidiff, data, tmp_path):
-    changes = ("training.stage1_steps=120", "data.patch_size=[96, 96]", "seed=7")
+    changes = (
+        "training.stage1_steps=120",
+        "training.stage2_steps=60",
+        "data.patch_size=[96, 96]",
+        "seed=7",
+    )
     words = [word for change in changes for word in ("--set", change)]
     result = hidiff("train", data, "--recipe-only", *words, "--output", tmp_path)
     assert result.exit_code == 0, result.output
@@ -92,3 +110,40 @@ def test_the_plan_shows_what_will_run(hidiff, data, tmp_path):
     assert any(line.startswith("training 120 + ") and "set on the" in line for line in lines), lines
     assert any(line.startswith("patch_size 96 x 96 set on") for line in lines), lines
     assert any(line.startswith("seed 7 set on") for line in lines), lines
+    assert any(line.startswith("time about 24 min") for line in lines), lines  # 120 * 6 + 60 * 12
+
+
+@pytest.mark.parametrize(
+    ("changes", "minutes"),
+    [
+        ({"stage1_steps": 10, "stage2_steps": 20}, (10 * 6 + 20 * 12) / 60),
+        ({"stage1_steps": 0, "stage2_steps": 20}, 20 * 12 / 60),
+        # FLOPs of a step are 1 and 2 in tests: the rival takes twice the steps
+        ({"stage1_steps": 10, "stage2_steps": 20, "arm": "segmentor_only"}, 50 * 6 / 60),
+    ],
+)
+def test_minutes_are_steps_times_seconds(tmp_path, monkeypatch, changes, minutes):
+    from hidiff.experiment import duration
+    from hidiff.training import Budget
+    from hidiff.training.stages import BASELINE, STAGE1, stage2_of
+    from tests.tiny import make_tiny
+
+    monkeypatch.setattr(
+        duration,
+        "count_flops",
+        lambda hybrid, patch, settings: Budget({STAGE1: 1, BASELINE: 1, stage2_of(settings): 2}),
+    )
+    recipe = make_tiny(tmp_path, training=changes)
+    assert duration.estimate_duration(recipe, cpu=True).minutes == pytest.approx(minutes)
+
+
+def test_a_recipe_that_cannot_run_here_has_no_time(tmp_path, monkeypatch):
+    from hidiff import experiment
+    from hidiff.cli.planning import time_choice
+    from tests.tiny import make_tiny
+
+    def lacking(recipe, *, cpu):
+        raise ImportError("timm is not installed")
+
+    monkeypatch.setattr(experiment, "estimate_duration", lacking)
+    assert time_choice(make_tiny(tmp_path), cpu=True) == []

@@ -10,7 +10,7 @@ from PIL import Image
 from hidiff.datasets import CATALOG, PREPARERS, MissingSplit, Splitting, load_split, prepare
 from hidiff.datasets.sets.clinicdb import group_frames
 from hidiff.datasets.splits import SPLITS
-from hidiff.images import DataError
+from hidiff.images import DataError, read_geometry, read_mask
 from hidiff.loading import LoadedCases, Reading
 from tests import official
 
@@ -98,19 +98,24 @@ def test_names_of_brats_2023_are_read_and_scans_of_a_patient_stay_together(tmp_p
         for scan in range(2):
             name = f"BraTS-GLI-{patient:05d}-{scan:03d}"
             for kind in ("t1n", "t1c", "t2w", "t2f", "seg"):
-                values = np.zeros((4, 4, 2), np.uint8)
+                values = np.arange(32, dtype=np.uint8).reshape(4, 4, 2) % 4
                 official.write_volume(tmp_path / name / f"{name}-{kind}.nii.gz", values)
-    cases = [case for split in SPLITS for case in load("brats", tmp_path, split)]
+    cases = [case for split in SPLITS for case in load("brats2023", tmp_path, split)]
     assert len(cases) == 10
     for case in cases:
         kinds = [Path(file).name.removeprefix(f"{case.name}-") for file in case.image]
         assert kinds == ["t1n.nii.gz", "t1c.nii.gz", "t2w.nii.gz", "t2f.nii.gz"]
         assert Path(case.masks[0]).name == f"{case.name}-seg.nii.gz"
-    groups = [{case.group for case in load("brats", tmp_path, split)} for split in SPLITS]
+    mask = read_mask(cases[0].masks[0], read_geometry(cases[0].image), cases[0].image)
+    planes = CATALOG["brats2023"].labels.encode_bool(mask)
+    np.testing.assert_array_equal(planes.argmax(axis=0), mask)  # enhancing is 3
+    with pytest.raises(ValueError, match="values 3"):
+        CATALOG["brats"].labels.encode_bool(mask)  # of 2021, where it is 4
+    groups = [{case.group for case in load("brats2023", tmp_path, split)} for split in SPLITS]
     assert sum(map(len, groups)) == len(set().union(*groups)) == 5
     (tmp_path / "BraTS-GLI-00003-001" / "BraTS-GLI-00003-001-t2f.nii.gz").unlink()
     with pytest.raises(DataError, match=r"holds no BraTS-GLI-00003-001-t2f\.nii\.gz"):
-        load("brats", tmp_path, "train")
+        load("brats2023", tmp_path, "train")
 
 
 def test_the_frames_of_a_sequence_stay_together(tmp_path):

@@ -56,6 +56,29 @@ def test_names_that_share_nothing_are_each_their_own(stems):
     assert propose_patients(stems) is None
 
 
+@given(
+    patients=st.sets(st.integers(0, 99), min_size=3, max_size=9),
+    points=st.integers(2, 8),
+    first=st.integers(0, 1),
+    digits=st.integers(1, 2),
+)
+def test_time_points_in_the_last_digits_come_together(patients, points, first, digits):
+    names = {
+        f"genius_{patient:02d}{point:0{digits}d}": f"genius_{patient:02d}"
+        for patient in patients
+        for point in range(first, first + points)
+    }
+    found = propose_patients(list(names))
+    assert found is not None and found.count == len(patients)
+    if digits == 1:  # of two digits, the first may be the patient's as well
+        assert {name: found.patient_of(name) for name in names} == names
+
+
+@given(first=st.integers(0, 200), count=st.integers(12, 300), digits=st.integers(3, 5))
+def test_numbers_that_follow_one_another_are_no_time_points(first, count, digits):
+    assert propose_patients([f"img_{n:0{digits}d}" for n in range(first, first + count)]) is None
+
+
 def test_two_eyes_are_of_one_patient():
     found = propose_patients([f"Image_{n:02d}{side}" for n in range(1, 15) for side in "LR"])
     assert found is not None and found.count == 14

@@ -1,4 +1,4 @@
-"""What the settings choose: the paper's as it ever was, and uniform noise beside it."""
+"""The diffusion that the settings choose: the paper's, and uniform noise beside it."""
 
 import pytest
 import torch

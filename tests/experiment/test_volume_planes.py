@@ -29,7 +29,8 @@ def draw_case(root, name, draws):
     write_nifti(root / "fields_of_view" / f"{name}.nii.gz", seen, GRID)
     bits = np.stack([mask == value for value in range(3)])
     prior = 0.7 * bits + 0.1
-    # nnU-Net's axes run backwards: planes, z, y, x
+    # nnU-Net's axes run backwards: planes, z, y, x; its segmentation lies beside
+    write_nifti(root / "priors" / f"{name}.nii.gz", mask, GRID)
     np.savez(root / "priors" / f"{name}.npz", probabilities=prior.transpose(0, 3, 2, 1))
     return mask, prior
 

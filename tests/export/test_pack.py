@@ -51,7 +51,7 @@ def inputs(batch=1, height=64, width=64, planes=1):
 
 
 def recorded(refiner: Refiner, run) -> dict[str, tuple[tuple, torch.Tensor]]:
-    """What went into each module of the float model, and what came out."""
+    """Record the inputs and the output of each module of the float model."""
     found, hooks = {}, []
     for name, module in refiner.named_modules():
 

@@ -1,6 +1,10 @@
 """A segmentor in another runtime: what it says, and what is told where it cannot run."""
 
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -103,3 +107,34 @@ def test_the_steps_of_a_float_refiner_are_compiled_on_request(saved, monkeypatch
     image = np.zeros((80, 100, 3), dtype=np.uint8)
     experiment.load_predictor(saved[0], compiled=True).predict(image, steps=2)
     assert [each.__name__ for each in compiled] == ["denoise"]
+
+
+def test_threads_share_the_one_request_of_openvino_in_turns():
+    """A compiled model holds one request: a second one in the meantime overwrites its answer."""
+    inside, most = threading.Semaphore(0), []
+
+    class Answer(SimpleNamespace):
+        def to_tuple(self):
+            return (self.values,)
+
+    class Compiled:
+        request = None
+
+        def __call__(self, images):
+            inside.release()
+            most.append(inside._value)
+            self.request = images * 2
+            time.sleep(0.05)  # long enough for another thread to come in
+            inside.acquire()
+            return Answer(values=self.request)
+
+    core = SimpleNamespace(
+        read_model=lambda model: model, compile_model=lambda model, device, settings: Compiled()
+    )
+    _, start = segmentor.RUNTIMES["openvino"]
+    run = start(SimpleNamespace(Core=lambda: core), b"model")
+    images = [np.full((1, 2), value) for value in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(run, images))
+    assert max(most) == 1
+    assert [answer[0][0, 0] for answer in answers] == [0, 2, 4, 6]

@@ -1,4 +1,4 @@
-"""Where voxels lie, and how slices of a plane are cut and put back."""
+"""Grids: the places of voxels, and slices that are cut and put back."""
 
 import nibabel as nib
 import numpy as np
@@ -19,7 +19,7 @@ planes = st.sampled_from(list(PLANES))
 
 
 def coordinates(grid: Grid) -> np.ndarray:
-    """Where each voxel lies, in mm: (3, x, y, z)."""
+    """Return the place of each voxel, in mm: (3, x, y, z)."""
     voxels = np.indices(grid.shape).reshape(3, -1)
     return (grid.affine[:3, :3] @ voxels + grid.affine[:3, 3:]).reshape(3, *grid.shape)
 

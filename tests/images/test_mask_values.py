@@ -18,9 +18,10 @@ from hidiff.images import (
     read_mask,
 )
 from hidiff.images.mask_values import whole_numbers
+from hidiff.images.pictures import read_open_picture
 from tests.volumes import make_grid, write_nifti
 
-GREY, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 3, 4, 6  # PNG's colour types
+GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6  # PNG's colour types
 
 
 def write_png(path, rows: np.ndarray, bits: int, colour: int = GREY) -> None:
@@ -59,17 +60,65 @@ def test_a_png_mask_holds_its_own_values_at_any_bit_depth(tmp_path_factory, data
     assert read(path).tolist() == mask.tolist()
 
 
-@pytest.mark.parametrize(("colour", "channels"), [(GREY_ALPHA, 2), (COLOUR_ALPHA, 4)])
-def test_16_bits_with_alpha_are_refused_not_cut_to_8(tmp_path, colour, channels):
-    samples = np.zeros((4, 4, channels), int)
-    samples[..., :-1] = [[[0], [1], [2], [2]]]
-    samples[..., -1] = 65535
-    path = tmp_path / "mask.png"
-    write_png(path, samples, 16, colour)
-    with pytest.raises(DataError, match=r"of 16 bits, which Pillow would cut to 8.*without alpha"):
-        read(path)
-    with pytest.raises(DataError, match=r"of 16 bits"):
-        read_image(path, None)
+@given(
+    data=st.data(),
+    colour=st.sampled_from([GREY_ALPHA, COLOUR, COLOUR_ALPHA]),
+    alpha=st.sampled_from([0, 1, 65535]),
+)
+def test_16_bits_of_grey_with_alpha_and_colour_keep_all_their_bits(
+    tmp_path_factory, data, colour, alpha
+):
+    colours = 1 if colour == GREY_ALPHA else 3
+    values = st.lists(st.integers(0, 65535), min_size=15 * colours, max_size=15 * colours)
+    samples = np.array(data.draw(values)).reshape(3, 5, colours)
+    path = tmp_path_factory.mktemp("png") / "image.png"
+    opaque = np.full((3, 5, 1), alpha)
+    stored = samples if colour == COLOUR else np.concatenate([samples, opaque], axis=-1)
+    write_png(path, stored, 16, colour)
+    assert read_image(path, None).values[:, 0].tolist() == samples.transpose(2, 0, 1).tolist()
+    greys = np.repeat(samples[..., :1], colours, axis=-1)
+    stored = greys if colour == COLOUR else np.concatenate([greys, opaque], axis=-1)
+    write_png(path, stored, 16, colour)
+    assert read(path).tolist() == greys[..., 0].tolist()
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_16_bits_of_colour_are_never_cut_to_8(tmp_path, name):
+    """TIFFs of 16-bit colour, and pictures that Pillow has opened already, are refused."""
+    path = tmp_path / name
+    samples = np.full((4, 4, 3), 300)
+    if name == "a.png":
+        write_png(path, samples, 16, COLOUR)
+        with Image.open(path) as picture, pytest.raises(DataError, match="would cut to 8"):
+            read_open_picture(picture, 3)
+    else:
+        write_rgb_tiff(path, samples.astype("<u2"))
+        with pytest.raises(
+            DataError, match=r"TIFF in colour.*16 bits, which Pillow would cut to 8"
+        ):
+            read_image(path, None)
+
+
+def write_rgb_tiff(path, samples: np.ndarray) -> None:
+    """Write three channels of 16 bits, uncompressed, which Pillow cannot."""
+    height, width, channels = samples.shape
+    size = samples.nbytes
+    bits = 8 + size
+    tags = [
+        (256, 3, 1, width),
+        (257, 3, 1, height),
+        (258, 3, 3, bits),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 1, 8),
+        (277, 3, 1, channels),
+        (278, 3, 1, height),
+        (279, 4, 1, size),
+    ]
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = b"II*\0" + struct.pack("<I", bits + 6)
+    bits_of_each = struct.pack("<3H", 16, 16, 16)
+    path.write_bytes(head + samples.tobytes() + bits_of_each + directory + bytes(4))
 
 
 @given(

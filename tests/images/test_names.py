@@ -1,4 +1,4 @@
-"""What names that end in four digits mean: channels of a case, or cases of their own."""
+"""Names that end in four digits: channels of a case, or cases of their own."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What lies in a file comes out of it, whatever the format; what is wrong is named."""
+"""Pictures of every format are read as they were written; faults are named."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from hidiff.images import DataError, read_field_of_view, read_image
+from hidiff.images import read_mask as read_file_mask
 from hidiff.images.pictures import read_picture_mask as read_mask
 
 # Rows differ from columns, and no pixel equals another: a transpose or a flip shows.
@@ -216,3 +217,18 @@ def test_two_arrays_in_a_file_are_refused(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"gone\.png is not there"):
         read_mask(tmp_path / "gone.png")
+
+
+def test_a_mask_that_exif_does_not_turn_as_its_image_is_refused_with_the_reason(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = saved(GREY, tmp_path / "a.png", exif=exif)
+    mask = saved(GREY, tmp_path / "m.png")
+    geometry = read_image(image, None).geometry
+    with pytest.raises(DataError, match=r"m\.png is 3x5.*is 5x3.*camera's orientation \(EXIF\)"):
+        read_file_mask(mask, geometry, image)
+    turned = saved(GREY, tmp_path / "t.png", exif=exif)
+    np.testing.assert_array_equal(read_file_mask(turned, geometry, image)[0], np.rot90(GREY, -1))
+    other = saved(GREY[:2], tmp_path / "o.png", exif=exif)
+    with pytest.raises(DataError, match=r"resize one\.$"):
+        read_file_mask(other, geometry, image)

@@ -64,9 +64,11 @@ def test_what_is_no_prior_is_refused_by_name(tmp_path):
         read_prior(path, TWO, MAPS, SIZE)
     with pytest.raises(DataError, match=r"a\.npy is 6x8, but its image image.png is 8x6"):
         read_prior(path, ONE, MAPS, (8, 6))
-    for wrong in (np.full(SIZE, 3.0), np.full(SIZE, np.nan), np.full(SIZE, -1.0)):
-        with pytest.raises(DataError, match="probabilities, 0 to 1, are wanted: of logits"):
+    for wrong in (np.full(SIZE, 3.5), np.full(SIZE, np.nan), np.full(SIZE, -1.0)):
+        with pytest.raises(DataError, match=r"probabilities, 0 to 1, are wanted\. Of logits"):
             check_prior(wrong, ONE, "it")
+    with pytest.raises(DataError, match=r"may be a label map: then set data\.priors\.kind to mask"):
+        check_prior(np.full(SIZE, 3.0), ONE, "it")
 
 
 # Hard masks

@@ -246,7 +246,7 @@ def test_a_film_has_no_mask(tmp_path):
 
 
 def write_segmentation(path, layers, segments, grid):
-    """As 3D Slicer writes it: an axis of layers, LPS, a few keys for each segment."""
+    """Write a segmentation as 3D Slicer does: an axis of layers, LPS, a few keys a segment."""
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ grid.affine
     directions = affine[:3, :3].T
     if layers.ndim == 4:
@@ -268,7 +268,7 @@ def write_segmentation(path, layers, segments, grid):
 @settings(max_examples=15, deadline=None)
 @given(grid=grids(), turned=turns, seed=st.integers(0, 99), cut=st.booleans())
 def test_segments_of_slicer_are_labels_in_place(tmp_path_factory, grid, turned, seed, cut):
-    """Of one layer or one each, with turned axes, and cut to the box around the segments."""
+    """Try one layer or one each, with turned axes, and cut to the box around the segments."""
     folder = tmp_path_factory.mktemp("slicer")
     mask = np.random.default_rng(seed).integers(0, 3, grid.shape).astype(np.uint8)
     box, lies = mask, grid

@@ -181,7 +181,7 @@ def test_a_share_beyond_1_is_refused():
 
 
 def erode(mask, pixels=3):
-    """Where all is true so far around; not at the border, past which nothing is known."""
+    """Return pixels with only true ones around; none at the border, as nothing is known past it."""
     sides = 2 * pixels + 1
     outside = torch.nn.functional.pad(~mask, (pixels,) * 4, value=True)[None].float()
     return torch.nn.functional.max_pool2d(outside, sides, stride=1)[0] == 0

@@ -18,7 +18,7 @@ SHARES = st.floats(0, 1, exclude_max=True)
 
 
 def touched(mark, size, image_size):
-    """What one mark touches, by drawing it."""
+    """Return the pixels that one mark touches, by drawing it."""
     return draw_marks([mark], size, image_size, 1).hints[0] != 0
 
 
@@ -28,7 +28,7 @@ def place(share, image_size):
 
 
 def nearest(points, radius, size, image_size, grid=25):
-    """What a second implementation touches: samples of each pixel against samples of the line."""
+    """Return the pixels by a second way: samples of each pixel against samples of the line."""
     (start, end), found = np.array(points), torch.zeros(size, dtype=torch.bool)
     line = start + np.linspace(0, 1, 200)[:, None] * (end - start)
     inner = (np.arange(grid) + 0.5) / grid

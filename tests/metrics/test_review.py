@@ -9,7 +9,7 @@ from hidiff.metrics import flag_for_review, write_review
 ERROR = {"a": 0.1, "b": 0.5, "c": 0.2, "d": 0.1, "e": 0.1}
 
 
-def test_the_most_uncertain_are_flagged_and_their_errors_added_up(tmp_path):
+def test_the_most_doubtful_are_flagged_and_their_errors_added_up(tmp_path):
     review = flag_for_review({"a": 3.0, "b": 2.0, "c": 1.0, "d": 0.5, "e": 0.1}, ERROR, share=0.4)
     assert review.flagged == ("a", "b")
     assert review.threshold == 2.0
@@ -26,9 +26,16 @@ def test_the_most_uncertain_are_flagged_and_their_errors_added_up(tmp_path):
     assert float(lines[0]["error"]) == 0.1
 
 
-def test_an_uncertainty_that_is_the_error_catches_the_most_there_is():
+def test_a_doubt_that_is_the_error_catches_the_most_there_is():
     review = flag_for_review(ERROR, ERROR, share=0.4)
     assert review.caught == review.at_best
+    assert review.skill == pytest.approx(1)
+
+
+def test_skill_is_the_share_of_what_chance_leaves_to_find():
+    review = flag_for_review({"a": 3.0, "b": 2.0, "c": 1.0, "d": 0.5, "e": 0.1}, ERROR, share=0.4)
+    assert review.skill == pytest.approx((0.6 - 0.4) / (0.7 - 0.4))
+    assert flag_for_review({"a": 1.0, "b": 0.0}, {"a": 0.1, "b": 0.1}).skill is None
 
 
 def test_one_case_at_least_is_flagged_and_equal_ones_by_name():
@@ -40,6 +47,6 @@ def test_without_error_there_is_nothing_to_catch():
     assert review.caught is None and "no error to catch" in str(review)
 
 
-def test_cases_without_an_uncertainty_are_refused():
-    with pytest.raises(ValueError, match="1 cases have an uncertainty and 5 an error"):
+def test_cases_without_a_doubt_are_refused():
+    with pytest.raises(ValueError, match="1 cases have a doubt and 5 an error"):
         flag_for_review({"a": 1.0}, ERROR)

@@ -53,7 +53,7 @@ def diagonal(shape, spacing):
 
 
 def rule_for_empties(predicted, truth, spacing):
-    """What METRICS says, or None where both masks hold a pixel."""
+    """Return the value that METRICS gives, or None if both masks hold a pixel."""
     if not predicted.any() and not truth.any():
         return {name: metric.both_empty for name, metric in METRICS.items()}
     if not predicted.any() or not truth.any():
@@ -174,7 +174,7 @@ def components(mask):
 
 
 def partners(wanted, found, min_iou):
-    """How many of the truth's objects, and of the found ones, have a partner."""
+    """Count the objects of the truth, and of the prediction, that have a partner."""
     pairs = nx.Graph()
     for (i, a), (j, b) in product(enumerate(wanted), enumerate(found)):
         if a & b and (min_iou is None or len(a & b) / len(a | b) > min_iou):

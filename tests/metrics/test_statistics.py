@@ -13,7 +13,7 @@ from tests.metrics.test_table import make_rows
 
 
 def p_by_counting(differences):
-    """Of all 2^n choices of signs, the share whose sum of ranks is as far from its middle."""
+    """Return the share of all 2^n choices of signs whose sum of ranks is as far from its middle."""
     ranks = rankdata(np.abs(differences))
     middle = ranks.sum() / 2
     came = abs(ranks[differences > 0].sum() - middle)

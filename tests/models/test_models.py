@@ -126,7 +126,7 @@ def test_channels_that_do_not_fit_are_told(model, tmp_path):
 
 
 def test_on_drive_it_does_what_its_card_says(data_root):
-    """Of one image, as a whole set takes minutes."""
+    """Try one image, as a whole set takes minutes."""
     if "vessels" not in SHIPPED or not (data_root / "DRIVE").is_dir():
         pytest.skip("needs the model vessels, and DRIVE in HIDIFF_DATA")
     model = hidiff.load("vessels")

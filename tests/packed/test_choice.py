@@ -24,7 +24,7 @@ needs_kernels = pytest.mark.skipif(not COMPILED, reason="the kernels are not com
 
 @pytest.fixture
 def uncompiled(monkeypatch):
-    """As after an install without a compiler."""
+    """Make the kernels absent, as after an install without a compiler."""
     monkeypatch.delenv("HIDIFF_KERNEL", raising=False)
     monkeypatch.setattr(choice, "load_kernels", lambda: (None, "the kernels were not compiled"))
     choice._warn_once.cache_clear()

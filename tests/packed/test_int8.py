@@ -24,7 +24,7 @@ def make(in_channels=24, out_channels=40) -> nn.Conv2d:
 
 
 def features(*shape: int) -> torch.Tensor:
-    """As a condition block's convolutions read them."""
+    """Return features as a condition block's convolutions read them."""
     return functional.silu(torch.randn(shape, generator=torch.Generator().manual_seed(1)))
 
 

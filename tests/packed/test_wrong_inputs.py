@@ -24,7 +24,7 @@ def engine(request):
 
 @contextlib.contextmanager
 def unchecked_shapes():
-    """As for users, for whom jaxtyping checks nothing."""
+    """Switch off jaxtyping's checks, which users do not have either."""
     config.update("jaxtyping_disable", True)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Which cases of a folder are finished, told by the names of their files."""
+"""Finished cases of a folder, known by the names of their files."""
 
 import itertools
 

@@ -23,7 +23,7 @@ def probabilities(planes, height=2, width=3):
 
 
 def expected_dice(mask, p):
-    """Of an answer, by the map itself; an empty answer is right if there is nothing."""
+    """Return a mask's expected Dice by the map; an empty one is right if nothing is there."""
     if not mask.any():
         return np.prod(1 - p, dtype=np.float64)
     return 2 * p[mask].sum(dtype=np.float64) / (mask.sum() + p.sum(dtype=np.float64))

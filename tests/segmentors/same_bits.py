@@ -1,4 +1,4 @@
-"""Whether two networks, ours and the library's that it was written after, agree in every bit."""
+"""Compare two networks, ours and the library's that it was written after, bit by bit."""
 
 from collections.abc import Callable, Sequence
 

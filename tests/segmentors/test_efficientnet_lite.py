@@ -34,7 +34,7 @@ def trained():
 
 @pytest.fixture
 def wheel(tmp_path, monkeypatch, trained):
-    """What the wheel is to us: a package with a state dict, its blocks in one row."""
+    """Make a stand-in for the wheel: a package with a state dict, its blocks in one row."""
     tensors = {
         re.sub(r"^_blocks\.\d+\.", "_blocks.", name): value
         for name, value in trained.state_dict().items()

@@ -119,7 +119,7 @@ def test_a_wrong_number_of_channels_is_seen_at_once():
 
 
 class Fixed(Mine):
-    """As a vision transformer with learned positions: no size but one."""
+    """A network of one size alone, like a vision transformer with learned positions."""
 
     def forward(self, image):
         if image.shape[2:] != (96, 64):

@@ -1,4 +1,4 @@
-"""What is particular to MONAI's networks; what all share is in test_every_segmentor.py."""
+"""Tests of MONAI's networks alone; those that all segmentors share: test_every_segmentor.py."""
 
 import torch
 

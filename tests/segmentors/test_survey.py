@@ -1,6 +1,8 @@
 """Layers are proposed at the strides that a network has, found by running it once."""
 
 import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -101,3 +103,36 @@ def test_a_transformer_whose_maps_have_channels_last_is_understood():
     logits, features, _ = segmentor(torch.randn(1, 1, 64, 64))
     assert logits.shape == (1, 2, 64, 64)
     assert [tuple(f.shape[2:]) for f in features] == [(16, 16), (8, 8), (4, 4), (2, 2)]
+
+
+class Meeting(nn.Module):
+    """Lets two threads run its feature layer one after the other, between two meetings."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(3, 4, 4, stride=4)
+        self.head = nn.Conv2d(4, 1, 1)
+        self.meeting = None
+
+    def forward(self, image):
+        self._meet()  # both have their hooks by now
+        features = self.body(image)
+        self._meet()  # both have run the layer, and neither has read what it caught
+        return nn.functional.interpolate(self.head(features), scale_factor=4.0)
+
+    def _meet(self):
+        if self.meeting is not None:
+            self.meeting.wait(timeout=60)
+
+
+def test_threads_catch_the_features_of_their_own_images():
+    segmentor = wrap(Meeting().eval(), {4: "body"})
+    images = [torch.full((1, 3, 64, 64), value) for value in (0.0, 1.0)]
+    with torch.no_grad():
+        alone = [segmentor(image).features[0] for image in images]
+        segmentor.network.meeting = threading.Barrier(2)
+        with ThreadPoolExecutor(2) as pool:
+            together = list(pool.map(torch.no_grad()(segmentor), images))
+    assert not torch.equal(*alone)
+    for own, wanted in zip(together, alone, strict=True):
+        assert_close(own.features[0], wanted, rtol=0, atol=0)

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -44,6 +45,7 @@ def write_suite(folder: Path) -> Path:
                     "test": None,
                     "two samples": {"prediction": {"samples": 2}, "arms": ["hybrid"]},
                     "packed": {"packed": True, "arms": ["segmentor_only", "hybrid"]},
+                    "clicks": {"corrections": [0, 3], "arms": ["segmentor_only", "hybrid"]},
                 },
                 "corruptions": ["noise"],
                 "corrupted_arms": ["segmentor_only", "hybrid"],
@@ -85,9 +87,28 @@ def text_of(results: Path) -> str:
 def test_every_run_and_evaluation_has_a_row(done):
     rows = read_results(done[1]).rows
     # 3 arms of two seeds; 3 arms at home, 2 under noise of 5 strengths, two samples, 2 packed, 2
-    assert len(rows) == 2 * 3 + 3 + 2 * 5 + 1 + 2 + 2
+    # with clicks, 2 from elsewhere
+    assert len(rows) == 2 * 3 + 3 + 2 * 5 + 1 + 2 + 2 + 2
     assert {row["arm"] for row in rows} == {"stage1", "segmentor_only", "hybrid", "real"}
     assert all((done[1] / row["cases"]).is_file() for row in rows)
+
+
+def test_a_row_with_corrections_has_the_scores_after_each_number_of_clicks(done):
+    found = read_results(done[1])
+    rows = [row for row in found.rows if row["evaluation"] == "clicks"]
+    assert {row["arm"] for row in rows} == {"segmentor_only", "hybrid"}
+    for row in rows:
+        [name] = row["corrected"]
+        assert list(row["corrected"][name]) == ["0 clicks", "3 clicks"]
+        before, after = (row["corrected"][name][each] for each in ("0 clicks", "3 clicks"))
+        assert after["dice"][0] > before["dice"][0] and before["collateral"][0] == 0
+        cases = found.cases(row, "corrections")
+        means = {
+            band: np.mean([each["dice"] for each in cases if each["band"] == band])
+            for band in ("0 clicks", "3 clicks")
+        }
+        assert means["3 clicks"] == pytest.approx(after["dice"][0])
+    assert not any("corrected" in row for row in found.rows if row not in rows)
 
 
 def test_a_packed_model_says_what_the_trained_one_says(done):
@@ -198,7 +219,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_row(done, tmp_path, monkeypa
 
 @pytest.mark.parametrize("way", ["all", "a detour", "stage 1"])
 def test_who_trained_a_model_does_not_judge_it(tmp_path, monkeypatch, way):
-    """Whether all of a set is judged, by another path to it too, or stage 1 came from elsewhere."""
+    """Try a whole set, another path to it, and a stage 1 from elsewhere."""
     file = write_suite(tmp_path)
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     everyone = {"splitting.redraw": True, "splitting.fractions": [0, 0, 1]}

@@ -10,7 +10,7 @@ from hidiff.hybrid import DiffusionSettings, HybridSegmentor
 from hidiff.labels import Labels
 from hidiff.refiner import Refiner, RefinerSettings
 from hidiff.segmentors import wrap
-from hidiff.training import Budget, TrainingSettings, count_flops, plan_stages
+from hidiff.training import Budget, TrainingSettings, count_flops, plan_stages, time_steps
 from hidiff.training.budget import flop_counter
 from hidiff.training.stages import BASELINE, IN_TURNS, JOINT, REFINER_ONLY, STAGE1
 from tests.tiny import same_tensors
@@ -68,6 +68,27 @@ def test_backward_through_groups_costs_twice_the_forward(kind, groups):
         conv(image).sum().backward()
     forward = 2 * (2 * 10 * 12) * 8 * (8 // groups) * 3 * 3
     assert counter.get_total_flops() == 3 * forward
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [({}, {STAGE1, IN_TURNS}), ({"segmentor": "frozen"}, {REFINER_ONLY})],
+)
+def test_the_steps_of_each_stage_are_timed_and_move_nothing(changes, stages):
+    hybrid, twin = make(), make()
+    seconds = time_steps(hybrid, (64, 96), TrainingSettings(batch_size=3, **changes))
+    assert seconds.keys() == stages
+    assert all(each > 0 for each in seconds.values())
+    assert same_tensors(hybrid.state_dict(), twin.state_dict())
+    assert all(parameter.grad is None for parameter in hybrid.parameters())
+
+
+def test_a_large_batch_is_timed_in_part(monkeypatch):
+    monkeypatch.setattr("hidiff.training.budget.MOST_TIMED", 2)
+    clock = iter(range(100))  # a step takes a second
+    monkeypatch.setattr("hidiff.training.budget.time.monotonic", lambda: next(clock))
+    seconds = time_steps(make(), (64, 96), TrainingSettings(batch_size=10))
+    assert set(seconds.values()) == {10 / 2}
 
 
 def test_it_grows_with_batch_and_pixels():

@@ -1,4 +1,4 @@
-"""What a run was computed with is written down, and a difference is told when it goes on."""
+"""The conditions of a run are written down, and a difference is reported when it goes on."""
 
 import json
 

@@ -34,7 +34,7 @@ def run_two(folder, how):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """What two processes have left that trained to the end."""
+    """Return the folder of two processes that trained to the end."""
     folder = tmp_path_factory.mktemp("trained")
     result = run_two(folder, "train")
     assert result.returncode == 0, result.stderr[-3000:]

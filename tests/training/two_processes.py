@@ -1,4 +1,4 @@
-"""What each process of test_two_processes runs: short trainings, without and with batch norm.
+"""The work of each process of test_two_processes: short trainings, with batch norm and without.
 
     python -m torch.distributed.run --nproc_per_node 2 -m tests.training.two_processes FOLDER HOW
 

@@ -1,4 +1,4 @@
-"""How a layer sees its input and its weights: the one place where real and 1-bit differ."""
+"""The way a layer sees its input and its weights: the one place where real and 1-bit differ."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from hidiff._version import __version__
+from hidiff.cli.adapt import adapt
 from hidiff.cli.benchmark import benchmark
+from hidiff.cli.correct import correct
 from hidiff.cli.data import data
 from hidiff.cli.demo import demo
 from hidiff.cli.errors import ClearErrors
@@ -30,18 +32,15 @@ app = typer.Typer(
     epilog="[bold]hidiff COMMAND --help[/bold] tells more, with examples. Begin with "
     "[bold]hidiff demo[/bold].",
 )
-app.command()(demo)
-app.command()(train)
-app.command()(predict)
-app.command()(refine)
-app.command()(evaluate)
-app.command()(pack)
-app.command()(benchmark)
-app.command()(models)
-app.command()(info)
-app.command()(settings)
-app.command("import-published")(import_published)
-app.add_typer(data, name="data")
+for panel, commands in {
+    "Use": (predict, refine, evaluate, models, info),
+    "Correct": (correct,),
+    "Train": (demo, train, adapt, pack, settings),
+    "Research": (benchmark, import_published),
+}.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(data, name="data", rich_help_panel="Train")
 
 
 def _print_version(wanted: bool) -> bool:
@@ -58,7 +57,7 @@ def hidiff(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Segment medical images, and refine the masks by a diffusion of the segmentor's own doubt."""
+    """Segment medical images, and refine the masks with a small diffusion model."""
 
 
 def main() -> None:

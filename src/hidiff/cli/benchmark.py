@@ -31,7 +31,7 @@ def benchmark(
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
 ) -> None:
-    """Train and evaluate every recipe, seed and arm of a suite, and keep a row of each.
+    """Train and evaluate every recipe, seed and arm of a suite; keep one row for each.
 
     Evaluations that have a row are skipped, and an interrupted run continues: repeat the command.
 

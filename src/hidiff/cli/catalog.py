@@ -53,7 +53,7 @@ def list_sets(
 
 
 def prepare(
-    name: Annotated[str, typer.Argument(help="Of the data set; hidiff data list tells them.")],
+    name: Annotated[str, typer.Argument(help="Name of the data set; see hidiff data list.")],
     source: Annotated[Path, typer.Argument(help="The download: its folder, or its one file.")],
     output: Annotated[
         Path | None,

@@ -29,6 +29,7 @@ class Claims:
     def __init__(self, folder: Path):
         self.folder = folder
         self._run = folder / f".{socket.gethostname()}-{os.getpid()}.run.lock"
+        self._held: set[Path] = set()
 
     def __enter__(self) -> "Claims":
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -37,18 +38,25 @@ class Claims:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._run.unlink(missing_ok=True)
+        for lock in (*self._held, self._run):
+            lock.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def claim(self, stem: str) -> Iterator[bool]:
-        """Hold the lock of a case for the block; False if another process holds it."""
+        """Hold the lock of a case for the block; False if another process holds it.
+
+        Several threads may hold cases at once.
+        """
         lock = self.folder / f".{stem}.case.lock"
         held = _create(lock)
+        if held:
+            self._held.add(lock)
         try:
             yield held
         finally:
             if held:
                 lock.unlink(missing_ok=True)
+                self._held.discard(lock)
 
 
 def others_at_work(folder: Path) -> bool:

@@ -25,13 +25,13 @@ MOST_VALUES = 12  # of masks
 STYLES = {"stop": "bold red", "warning": "yellow", "note": ""}
 
 data = typer.Typer(
-    name="data", help="Look at data sets before training on them.", no_args_is_help=True
+    name="data", help="Inspect data sets before training on them.", no_args_is_help=True
 )
 
 
 @data.callback()
 def group() -> None:
-    """Look at data sets before training on them."""
+    """Inspect data sets before training on them."""
 
 
 data.command("list")(list_sets)

@@ -18,7 +18,7 @@ MISTAKE = 2  # exit code: a setting, a path or a file is not as it should be
 
 
 class Mistake(ValueError):
-    """What was asked for on the command line cannot be done; the message says what can."""
+    """A user's mistake on the command line; the message says what to do instead."""
 
 
 class ClearErrors(TyperGroup):

@@ -66,7 +66,7 @@ def evaluate(
         Sizes | None,
         typer.Option(
             "--sizes",
-            help="Tables by size too. objects: each lesion or organ by its area or volume; "
+            help="Add tables by size. objects: each lesion or organ by its area or volume; "
             "calibre: vessels by their width.",
         ),
     ] = None,
@@ -79,7 +79,7 @@ def evaluate(
     *,
     changes: SettingChanges,
 ) -> None:
-    """Compare the segmentor's prior and the refined masks with the truth.
+    """Compare the segmentor's masks and the refined masks with the ground truth.
 
     Writes rows.csv (each case and class), summary.json, table.md, reliability.csv (how often a
     probability was right), review.csv, and report.html; with --sizes also sizes.csv and sizes.md.

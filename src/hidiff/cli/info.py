@@ -45,7 +45,7 @@ def info(
         ),
     ] = None,
 ) -> None:
-    """Show versions, devices and extras; of a model, its recipe and where its training stood.
+    """Show versions, devices and extras; for a model its recipe and its training.
 
     [dim]hidiff info
     hidiff info runs/drive
@@ -99,7 +99,7 @@ def version_of(package: str) -> str:
 
 
 def show_card(path: Path) -> dict[str, str]:
-    """Of a model that comes with HiDiff: what it says of itself, and how well it did."""
+    """Return the notice and the scores of a model that comes with HiDiff."""
     if path.parent != FOLDER:
         return {}
     model = ShippedModel(path)

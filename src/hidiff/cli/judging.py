@@ -17,10 +17,10 @@ from hidiff.datasets.find import find_images
 from hidiff.datasets.patients import pattern_for
 from hidiff.datasets.splits import SPLITS
 from hidiff.evaluation import evaluate
-from hidiff.evaluation.evaluate import Truth, mean_uncertainty
+from hidiff.evaluation.evaluate import Truth
 from hidiff.evaluation.studies import CalibrationStudy, SizeStudy
 from hidiff.metrics import Summary, write_review
-from hidiff.metrics.table import MEAN
+from hidiff.metrics.table import MEAN, Row
 from hidiff.prediction import Prediction, Predictor
 from hidiff.report.files import REVIEW_FILE, SIZE_FILES, result_files
 from hidiff.report.format import (
@@ -82,7 +82,7 @@ def describe(
     cases: Sequence[Case],
     changes: Mapping[str, Any],
 ) -> dict[str, str]:
-    """What the numbers rest on, for the report's head."""
+    """Return the facts behind the numbers, for the head of the report."""
     recipe = file.recipe
     used = predictor.settings.model_copy(update=dict(changes))
     num_steps = recipe.diffusion.num_steps
@@ -114,8 +114,10 @@ def judge_into(
     *,
     report: bool,
     sizes: str | None = None,
-) -> Summary:
+) -> list[Row]:
     """Evaluate, write all files of it in place of any older ones, and print the table.
+
+    Returns the rows.
 
     `sizes`, of studies.KINDS, asks for tables by size too.
     """
@@ -126,12 +128,12 @@ def judge_into(
     first_sample = {"trace": True} if predictor.refines and used.samples > 1 else {}
     calibration = CalibrationStudy(used.samples)
     by_size = SizeStudy(sizes) if sizes else None
-    uncertainty: dict[str, float] = {}
+    doubt: dict[str, float] = {}
     with progress_bar() as bar:
         task = bar.add_task("evaluating", total=len(cases))
 
         def done(case: Case, prediction: Prediction, truth: Truth, found: list) -> None:
-            uncertainty[case.name] = mean_uncertainty(prediction, truth)
+            doubt[case.name] = prediction.doubt
             calibration.add(prediction, truth, predictor.labels, predictor.refines)
             if by_size:
                 by_size.add(case, prediction, truth, predictor.labels, predictor.refines)
@@ -141,7 +143,7 @@ def judge_into(
     for old in result_files(folder):
         old.unlink()
     summary = write_tables(folder, rows)
-    review = review_cases(rows, uncertainty)
+    review = review_cases(rows, doubt)
     write_review(review, folder / REVIEW_FILE)
     if calibration.curves:
         write_reliability(folder, calibration)
@@ -162,7 +164,7 @@ def judge_into(
     say(f"Rows:   {folder / 'rows.csv'}")
     if by_size:
         say(f"Sizes:  {folder / SIZE_FILES[1]}")
-    return summary
+    return rows
 
 
 def results_table(summary: Summary, metrics: Sequence[str] = ("dice", "hd95")) -> Table:

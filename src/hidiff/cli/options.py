@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Device(StrEnum):
-    """Where networks run."""
+    """The device that networks run on."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -26,7 +26,7 @@ class Device(StrEnum):
 
 
 class Runtime(StrEnum):
-    """What runs the segmentor: torch, or a key of hidiff.export.RUNTIMES."""
+    """The runtime of the segmentor: torch, or a key of hidiff.export.RUNTIMES."""
 
     TORCH = "torch"
     ONNX = "onnx"
@@ -49,7 +49,7 @@ Changes = Annotated[
     ),
 ]
 DeviceOption = Annotated[
-    Device, typer.Option("--device", help="Where to compute; auto: a GPU if there is one.")
+    Device, typer.Option("--device", help="The device to compute on; auto: a GPU if there is one.")
 ]
 Threads = Annotated[
     int | None,
@@ -61,7 +61,7 @@ SegmentorRuntime = Annotated[
     Runtime,
     typer.Option(
         "--segmentor-runtime",
-        help="What runs the segmentor, on the processor: onnx and openvino can be faster there, "
+        help="The runtime of the segmentor on the processor: onnx and openvino can be faster, "
         "after an export of some seconds to a minute; each needs the extra of its name.",
     ),
 ]
@@ -88,6 +88,16 @@ Continue = Annotated[
         "--continue", help="Do only the images whose results are missing or unfinished in OUTPUT."
     ),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Run on a Ray cluster: auto (the one that runs here) or HOST:PORT. Connect only to "
+        "your own: Ray unpickles what its machines send, which can run any code. Needs the extra "
+        "ray, and a disk that all nodes share: docs/many.md.",
+    ),
+]
 Probability = Annotated[
     bool,
     typer.Option(
@@ -112,6 +122,52 @@ Overlay = Annotated[
         "colour; of volumes the slices that hold most.",
     ),
 ]
+Statistics = Annotated[
+    bool,
+    typer.Option(
+        "--statistics",
+        help="Write CASE_statistics.json, the volume in ml and the mean intensity of each class, "
+        "and statistics.csv of all cases.",
+    ),
+]
+Preview = Annotated[
+    bool,
+    typer.Option(
+        "--preview",
+        help="Write CASE_preview.png: the classes in colour on the image; of volumes a slice in "
+        "each of three directions.",
+    ),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Write a report of the run as JSON: versions, settings, seconds, and what failed.",
+    ),
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="NAME,NAME",
+        help="Write these classes only, such as --classes liver,spleen; all others are background.",
+    ),
+]
+
+
+def choose_classes(classes: str | None, known: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of an option; none for all. Raises Mistake for a class that is not known."""
+    if classes is None:
+        return ()
+    names = tuple(name.strip() for name in classes.split(",") if name.strip())
+    wrong = [name for name in names if known and name not in known]
+    if wrong or not names:
+        raise Mistake(
+            f"--classes {classes}: the model has {', '.join(known)}. Choose among these, with "
+            "commas between them."
+        )
+    return names
 
 
 def use_threads(threads: int | None) -> None:

@@ -15,7 +15,7 @@ DEFAULT_NAME = "packed.safetensors"
 
 
 class Storage(StrEnum):
-    """How float weights lie in the file."""
+    """The type of number that float weights have in the file."""
 
     FLOAT32 = "float32"
     HALF = "half"
@@ -23,7 +23,7 @@ class Storage(StrEnum):
 
 
 class Compute(StrEnum):
-    """What they are multiplied in."""
+    """The type of number that float weights are multiplied in."""
 
     FLOAT32 = "float32"
     INT8 = "int8"
@@ -44,21 +44,22 @@ def pack(
     condition_storage: Annotated[
         Storage,
         typer.Option(
-            "--condition-storage", help="Of the float weights that read the image's features."
+            "--condition-storage", help="Type of the float weights that read image features."
         ),
     ] = Storage.FLOAT32,
     condition_compute: Annotated[
         Compute,
         typer.Option(
-            "--condition-compute", help="What they compute in; int8 needs a processor with VNNI."
+            "--condition-compute",
+            help="The type they compute in; int8 needs a processor with VNNI.",
         ),
     ] = Compute.FLOAT32,
     segmentor_storage: Annotated[
-        Storage, typer.Option("--segmentor-storage", help="Of the segmentor's weights.")
+        Storage, typer.Option("--segmentor-storage", help="Type of the segmentor's weights.")
     ] = Storage.FLOAT32,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model whose refiner works on bits: smaller, and many times faster on processors.
+    """Pack a model: its refiner gets smaller, and many times faster on processors.
 
     predict, evaluate and info take it like any other; it cannot be trained further.
 

@@ -24,20 +24,23 @@ from hidiff.recipe import (
 )
 
 
-def find_or_plan(recipe: Path, changes: Sequence[str], *, begun_in: Path | None) -> Recipe:
+def find_or_plan(
+    recipe: Path, changes: Sequence[str], *, begun_in: Path | None, cpu: bool = False
+) -> Recipe:
     """The recipe of a file or a name; of a data folder, the one that is proposed for it.
 
-    A run that was begun below `begun_in` goes on with the plan that was made for it then.
+    A run that was begun below `begun_in` goes on with the plan that was made for it then. `cpu`
+    says that the run does without a GPU.
     """
     if not recipe.is_dir():
         return read_recipe(find_recipe(recipe), changes)
     begun = begun_in / run_name(recipe) / RECIPE_FILE if begun_in else None
     if begun is not None and begun.is_file():
         return read_recipe(begun, changes)
-    return plan_folder(recipe, changes)
+    return plan_folder(recipe, changes, cpu=cpu)
 
 
-def plan_folder(folder: Path, changes: Sequence[str]) -> Recipe:
+def plan_folder(folder: Path, changes: Sequence[str], *, cpu: bool = False) -> Recipe:
     """Print the plan for a data folder; the recipe, with the user's own changes made to it."""
     splitting, labels = given_settings(changes)
     with progress_bar() as bar:
@@ -48,8 +51,26 @@ def plan_folder(folder: Path, changes: Sequence[str]) -> Recipe:
 
         plan = look_at(folder, splitting, begin, known=labels)
     recipe = change_recipe(plan.recipe, changes)
-    console.print(plan_table(plan, changed_choices(plan, recipe, changes)))
+    choices = [*changed_choices(plan, recipe, changes), *time_choice(recipe, cpu=cpu)]
+    console.print(plan_table(plan, choices))
     return recipe
+
+
+def time_choice(recipe: Recipe, *, cpu: bool) -> list[Choice]:
+    """Return a row with the minutes that the recipe would train here; none if nobody can know."""
+    from hidiff.experiment import estimate_duration
+
+    try:
+        duration = estimate_duration(recipe, cpu=cpu)
+    except (ImportError, ValueError, MemoryError, RuntimeError):
+        return []  # training refuses such a recipe in words of its own
+    each = " and ".join(f"{duration.seconds[stage]:.2g} s" for stage in duration.steps)
+    reason = f"a step of each stage was timed on this machine: {each}; without validation"
+    return [Choice("time", f"about {_time(duration.minutes)}", reason)]
+
+
+def _time(minutes: float) -> str:
+    return f"{max(minutes, 1):.0f} min" if minutes < 90 else f"{minutes / 60:.1f} hours"
 
 
 def given_settings(changes: Sequence[str]) -> tuple[Splitting, dict[str, Any]]:
@@ -62,11 +83,27 @@ def given_settings(changes: Sequence[str]) -> tuple[Splitting, dict[str, Any]]:
     return Splitting.model_validate(splitting), labels
 
 
+def check_runs(recipe: Recipe) -> None:
+    """Raise ValueError for a recipe whose cases, priors or networks cannot be had.
+
+    A recipe is written only after this, so that training with it does not fail for them.
+    """
+    import torch
+
+    from hidiff.experiment import list_splits
+    from hidiff.experiment.networks import refiner_of, segmentor_of
+
+    list_splits(recipe)
+    with torch.device("meta"):  # sizes without memory
+        refiner_of(recipe, segmentor_of(recipe))
+
+
 def save_recipe(recipe: Recipe, output: Path, *, overwrite: bool) -> None:
     """Write the recipe beside where its run will lie, to be edited."""
     file = output / f"{recipe.name}.yaml"
     if file.exists() and not overwrite:
         raise FileExistsError(f"{file} exists already. Train with it, or replace it: --overwrite.")
+    check_runs(recipe)
     output.mkdir(parents=True, exist_ok=True)
     write_recipe(recipe, file)
     say(f"Recipe: {file}")

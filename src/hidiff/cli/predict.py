@@ -7,6 +7,7 @@ import typer
 
 from hidiff.cli.errors import Mistake
 from hidiff.cli.options import (
+    Classes,
     Compiled,
     Continue,
     Device,
@@ -15,17 +16,24 @@ from hidiff.cli.options import (
     ModelArgument,
     Overlay,
     Overwrite,
+    Preview,
     Probability,
+    RayAddress,
+    Report,
     Runtime,
     SegmentorRuntime,
+    Statistics,
     Threads,
     Uncertainty,
+    choose_classes,
     load_model,
     use_threads,
 )
 from hidiff.cli.predicting import Choices, Format, prepare_batch
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
+from hidiff.cli.run_report import check_report, reported
 from hidiff.cli.say import say, warn
+from hidiff.cli.shares import Part, Parts, find_share
 from hidiff.models import find_folds, read_head
 from hidiff.prediction.endings import Extras
 
@@ -55,9 +63,16 @@ def predict(
     probability: Probability = False,
     uncertainty: Uncertainty = False,
     overlay: Overlay = False,
+    statistics: Statistics = False,
+    preview: Preview = False,
+    classes: Classes = None,
+    report: Report = None,
     folds: Folds = False,
     overwrite: Overwrite = False,
     go_on: Continue = False,
+    part: Part = None,
+    parts: Parts = None,
+    ray: RayAddress = None,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     segmentor_runtime: SegmentorRuntime = Runtime.TORCH,
@@ -65,7 +80,7 @@ def predict(
     *,
     changes: SettingChanges,
 ) -> None:
-    """Write labels, probability and uncertainty of images and volumes, on their own grid.
+    """Segment images and volumes; write labels, probability and uncertainty on their grid.
 
     An image that fails is named at the end, with exit code 1 (2 if none could be done), and all
     others are done. Two runs into one folder share the images. docs/outputs.md says what each
@@ -75,6 +90,8 @@ def predict(
     hidiff predict runs/drive eye.png --output masks
     hidiff predict runs/drive eyes/ --output masks --samples 4 --format npz --format png
     hidiff predict runs/drive eyes/ --output masks --continue
+    hidiff predict runs/drive eyes/ --output masks --continue --part 3 --parts 16
+    hidiff predict runs/drive eyes/ --output /shared/masks --ray auto
     hidiff predict runs/acdc Dataset027_ACDC/imagesTs --output masks --uncertainty
     hidiff predict runs/ct dicom_folder/ --output masks --format dicom --format nifti[/dim]
     """
@@ -86,17 +103,27 @@ def predict(
             f"hidiff refine {model} INPUT... --prior FOLDER --output {output}."
         )
     check_steps(changes, head.num_steps)
-    extras = Extras(probability, uncertainty, overlay)
-    choices = Choices(output, formats or (), extras, overwrite, go_on)
+    check_report(report)
+    chosen = choose_classes(classes, head.class_names)
+    extras = Extras(probability, uncertainty, overlay, statistics, preview, chosen)
+    share = find_share(part, parts)
+    choices = Choices(output, formats or (), extras, overwrite, go_on, share)
     batch = prepare_batch(head, inputs, choices)
     if batch.is_finished:
         return
     if batch.writes_soft_maps_as_nifti:
         say("A DICOM SEG holds labels only: the soft maps are written beside it as NIfTI.")
 
-    use_threads(threads)
-    predictor = load_model(models if folds else model, device, segmentor_runtime, compiled)
-    if not predictor.refines:
-        warn(f"{model} has no trained refiner: the segmentor's own masks are written.")
-    check_steps(changes, predictor.hybrid.schedule.num_steps)
-    batch.run(predictor, changes)
+    with reported(batch, head, changes, report):
+        if ray is not None:
+            from hidiff.cli.on_ray import load_on_ray, predict_on_ray
+
+            loading = load_on_ray(models, device, threads, segmentor_runtime, compiled)
+            predict_on_ray(batch, ray, loading, batch.work(changes))
+            return
+        use_threads(threads)
+        predictor = load_model(models if folds else model, device, segmentor_runtime, compiled)
+        if not predictor.refines:
+            warn(f"{model} has no trained refiner: the segmentor's own masks are written.")
+        check_steps(changes, predictor.hybrid.schedule.num_steps)
+        batch.run(predictor, changes)

@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from hidiff.cli.errors import Mistake
@@ -22,20 +22,34 @@ def with_prediction_settings(command: Callable[..., None]) -> Callable[..., None
     The command is called with `changes`, the settings that were given, checked as far as they can
     be without a model. Raises Mistake, naming the option, for a value that no model takes.
     """
-    signature = inspect.signature(command)
-    own = [each for name, each in signature.parameters.items() if name != "changes"]
-    made = [_parameter(name, field) for name, field in PredictionSettings.model_fields.items()]
+    return with_settings("changes", PredictionSettings, "Prediction")(command)
 
-    @wraps(command)
-    def run(**given: Any) -> None:
-        settings = {each.name: given.pop(each.name) for each in made}
-        command(**given, changes=_check(settings))
 
-    by_keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
-    parameters = [*by_keyword, *made]
-    setattr(run, "__signature__", signature.replace(parameters=parameters))  # noqa: B010
-    run.__annotations__ = {each.name: each.annotation for each in parameters}
-    return run
+def with_settings(
+    argument: str, model: type[BaseModel], panel: str
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator: an option for each setting of a model, in place of one argument.
+
+    The command is called with the settings that were given, by name, checked.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        own = [each for name, each in signature.parameters.items() if name != argument]
+        made = [_parameter(name, field, panel) for name, field in model.model_fields.items()]
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            settings = {each.name: given.pop(each.name) for each in made}
+            command(**given, **{argument: _check(settings, model)})
+
+        by_keyword = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
+        parameters = [*by_keyword, *made]
+        setattr(run, "__signature__", signature.replace(parameters=parameters))  # noqa: B010
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return run
+
+    return decorate
 
 
 def check_steps(changes: Mapping[str, Any], num_steps: int | None) -> None:
@@ -48,7 +62,7 @@ def check_steps(changes: Mapping[str, Any], num_steps: int | None) -> None:
         )
 
 
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
     """Return a command's parameter for a setting; left out, it is None."""
     option = f"--{name.replace('_', '-')}"
     if field.annotation is bool:
@@ -56,7 +70,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     info = typer.Option(
         option,
         help=_sentence(field.description or ""),
-        rich_help_panel="Prediction",
+        rich_help_panel=panel,
         min=_smallest(field),
     )
     kind = Annotated[field.annotation | None, info]  # pyright: ignore[reportOptionalOperand]
@@ -72,10 +86,10 @@ def _sentence(description: str) -> str:
     return f"{description[:1].upper()}{description[1:]}."
 
 
-def _check(settings: Mapping[str, Any]) -> SettingChanges:
+def _check(settings: Mapping[str, Any], model: type[BaseModel]) -> SettingChanges:
     changes = {name: value for name, value in settings.items() if value is not None}
     try:
-        PredictionSettings(**changes)
+        model(**changes)
     except ValidationError as error:
         raise Mistake("\n".join(_explain(error))) from error
     return changes

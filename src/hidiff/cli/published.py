@@ -18,7 +18,7 @@ def import_published(
     output: Annotated[Path, typer.Option("--output", help="The .safetensors file to write.")],
     overwrite: Overwrite = False,
 ) -> None:
-    """Read a refiner's checkpoint of the paper's code, and say what became of each tensor.
+    """Import a refiner's checkpoint of the paper's code, and list what became of each tensor.
 
     Nothing is unpickled. From Python: [bold]hidiff.refiner.read_published(file).refiner[/bold].
 

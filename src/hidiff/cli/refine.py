@@ -7,22 +7,46 @@ import typer
 
 from hidiff.cli.errors import Mistake
 from hidiff.cli.options import (
+    Classes,
     Continue,
     Device,
     DeviceOption,
     Overlay,
     Overwrite,
+    Preview,
     Probability,
+    RayAddress,
+    Report,
+    Statistics,
     Threads,
     Uncertainty,
+    choose_classes,
     choose_device,
     use_threads,
 )
-from hidiff.cli.predicting import Choices, Format, prepare_batch
+from hidiff.cli.predicting import Batch, Choices, Format, prepare_batch
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
+from hidiff.cli.run_report import check_report, reported
 from hidiff.cli.say import say
+from hidiff.cli.shares import Part, Parts, find_share
 from hidiff.models import read_head
 from hidiff.prediction.endings import Extras
+
+
+def _check_some(batch: Batch, folder: Path, kind: str) -> None:
+    """Raise an error at once, before a model is loaded, if no image has a prior."""
+    from hidiff.images import DataError, find_prior
+
+    first = None
+    for image in batch.images:
+        try:
+            find_prior(folder, image.stem, kind)
+        except DataError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise first
 
 
 @with_prediction_settings
@@ -43,14 +67,21 @@ def refine(
     probability: Probability = False,
     uncertainty: Uncertainty = False,
     overlay: Overlay = False,
+    statistics: Statistics = False,
+    preview: Preview = False,
+    classes: Classes = None,
+    report: Report = None,
     overwrite: Overwrite = False,
     go_on: Continue = False,
+    part: Part = None,
+    parts: Parts = None,
+    ray: RayAddress = None,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     *,
     changes: SettingChanges,
 ) -> None:
-    """Refine probability maps of another model, as nnU-Net writes them, or softened masks.
+    """Refine the probability maps or the masks of another model, such as nnU-Net.
 
     The model must be trained on such priors (segmentor.name=files); its recipe says what they are.
     Files are written, and failures reported, as by hidiff predict.
@@ -66,18 +97,28 @@ def refine(
     check_steps(changes, head.num_steps)
     if not prior.is_dir():
         raise FileNotFoundError(f"--prior {prior} is no folder. Check the path.")
-    extras = Extras(probability, uncertainty, overlay)
-    choices = Choices(output, formats or (), extras, overwrite, go_on)
+    check_report(report)
+    chosen = choose_classes(classes, head.class_names)
+    extras = Extras(probability, uncertainty, overlay, statistics, preview, chosen)
+    share = find_share(part, parts)
+    choices = Choices(output, formats or (), extras, overwrite, go_on, share)
     batch = prepare_batch(head, inputs, choices)
     if batch.is_finished:
         return
     if batch.writes_soft_maps_as_nifti:
         say("A DICOM SEG holds labels only: the soft maps are written beside it as NIfTI.")
 
-    from hidiff import experiment
-    from hidiff.images import find_prior
+    _check_some(batch, prior, head.kind_of_priors)
+    with reported(batch, head, changes, report):
+        if ray is not None:
+            from hidiff.cli.on_ray import load_on_ray, predict_on_ray
 
-    use_threads(threads)
-    predictor = experiment.load_predictor(model, choose_device(device))
-    kind = predictor.priors.kind if predictor.priors else "probability"
-    batch.run(predictor, changes, lambda image: find_prior(prior, image.stem, kind))
+            networks = load_on_ray([model], device, threads)
+            predict_on_ray(batch, ray, networks, batch.work(changes, prior))
+            return
+
+        from hidiff import experiment
+
+        use_threads(threads)
+        predictor = experiment.load_predictor(model, choose_device(device))
+        batch.run(predictor, changes, prior)

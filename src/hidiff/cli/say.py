@@ -1,4 +1,4 @@
-"""What commands print: plain lines, whole however narrow the terminal; errors go to stderr."""
+"""Print plain lines, unbroken on a narrow terminal; errors go to stderr."""
 
 from rich.console import Console
 from rich.text import Text
@@ -19,5 +19,5 @@ def warn(text: str) -> None:
 
 
 def say_error(text: str) -> None:
-    """What ends the command, in red on stderr."""
+    """Print the error that ends the command, in red on stderr."""
     error_console.print(Text(f"Error: {text}", "bold red"), soft_wrap=True)

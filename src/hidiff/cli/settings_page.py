@@ -64,7 +64,7 @@ def default(field: FieldInfo) -> str:
 
 
 def range_of(field: FieldInfo) -> str:
-    """What may stand there, for a field that its name describes well enough."""
+    """Return the allowed values of a field, for one whose name describes it well enough."""
     if get_origin(field.annotation) is Literal:
         return "one of " + ", ".join(map(str, get_args(field.annotation)))
     words = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}

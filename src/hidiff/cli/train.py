@@ -32,7 +32,7 @@ def train(
             "--fold",
             min=0,
             metavar="K",
-            help="Of cross-validation: validate on part K of the training and validation cases, "
+            help="For cross-validation: validate on part K of the training and validation cases, "
             "train on the others, as NAME_foldK. data.splitting.folds says how many there are.",
         ),
     ] = None,
@@ -51,7 +51,7 @@ def train(
         ),
     ] = False,
 ) -> None:
-    """Train a segmentor and its refiner as a recipe says, or on a data folder as it looks.
+    """Train a segmentor and its refiner, from a recipe or a folder of images and masks.
 
     The run's folder gets best.safetensors, last.safetensors, recipe.yaml and metrics.jsonl.
     Several processes: [bold]torchrun --nproc_per_node 2 -m hidiff train RECIPE[/bold].
@@ -73,7 +73,13 @@ def train(
 
     use_threads(threads)
     settings = choose_fold(
-        find_or_plan(recipe, changes or (), begun_in=output if resume else None), fold
+        find_or_plan(
+            recipe,
+            changes or (),
+            begun_in=output if resume else None,
+            cpu=device is Device.CPU,
+        ),
+        fold,
     )
     if recipe_only:
         save_recipe(settings, output, overwrite=overwrite)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hidiff.images import DataError, ImageFiles, MaskFiles
+from hidiff.images import DataError, ImageFiles, MaskFiles, PriorFiles
 
 
 class MissingSplit(DataError):
@@ -24,8 +24,8 @@ class Case:
     field_of_view: Path | str | None
     group: str
     has_spacing: bool = True
-    """whether a volume's file has the true spacing; ACDC was published without"""
-    prior: Path | str | None = None
+    """True if a volume's file has the true spacing; ACDC was published without"""
+    prior: PriorFiles | None = None
     """another model's result, which is to be refined"""
 
     @property

@@ -3,26 +3,21 @@
 from hidiff.datasets import layouts
 from hidiff.datasets.entry import CatalogEntry, Contents
 from hidiff.datasets.sets.brain import BRAIN_LABELS
+from hidiff.datasets.sets.synapse import SYNAPSE_LABELS
 from hidiff.datasets.sets.synthetic import SYNTHETIC_LABELS
 from hidiff.images.intensity import Intensity
 from hidiff.labels import Labels
 
 _VESSEL = Labels(kind="one_class", classes={"vessel": (255,)})
 _POLYP = Labels(kind="one_class", classes={"polyp": (255,)}, threshold=127)
-_ORGANS = Labels(
-    kind="exclusive",
-    classes={
-        "aorta": (1,),
-        "gallbladder": (2,),
-        "left_kidney": (3,),
-        "right_kidney": (4,),
-        "liver": (5,),
-        "pancreas": (6,),
-        "spleen": (7,),
-        "stomach": (8,),
-    },
-)
 _BTCV = "Landman et al., MICCAI multi-atlas labeling beyond the cranial vault, 2015"
+
+
+def _brats(enhancing: int) -> Labels:
+    classes = {"necrosis": (1,), "edema": (2,), "enhancing": (enhancing,)}
+    return Labels(kind="exclusive", classes=classes)
+
+
 _BY_SEED = "lists, else 70, 10, 20 % by seed"
 
 CATALOG: dict[str, CatalogEntry] = {
@@ -31,7 +26,7 @@ CATALOG: dict[str, CatalogEntry] = {
         modality="CT of the abdomen",
         layout="images/, masks/ of slices (npy); test/images/, test/masks/ of volumes (NIfTI)",
         split="18 patients train, of whom two or three validate; 12 volumes test",
-        labels=_ORGANS,
+        labels=SYNAPSE_LABELS,
         channels=1,
         intensity=Intensity(full_scale=1.0),
         augmentation="affine, brightness",
@@ -47,7 +42,7 @@ CATALOG: dict[str, CatalogEntry] = {
         layout="train/images/, train/masks/ of slices (PNG, case0005_slice024.png); test/images/, "
         "test/masks/ of volumes (NIfTI, case0001.nii.gz)",
         split="the usual: 18 patients train, of whom two or three validate; 12 volumes test",
-        labels=_ORGANS,
+        labels=SYNAPSE_LABELS,
         channels=1,
         intensity=Intensity(),
         augmentation="affine, brightness",
@@ -60,13 +55,9 @@ CATALOG: dict[str, CatalogEntry] = {
     "brats": CatalogEntry(
         title="BraTS 2021",
         modality="MRI of the brain: t1, t1ce, t2, flair",
-        layout="BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on, a folder a patient; or, as "
-        "BraTS 2023, BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz and so on, where the "
-        "enhancing tumour has the value 3: set labels.classes",
+        layout="BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on, a folder a patient",
         split=_BY_SEED,
-        labels=Labels(
-            kind="exclusive", classes={"necrosis": (1,), "edema": (2,), "enhancing": (4,)}
-        ),
+        labels=_brats(enhancing=4),
         channels=4,
         intensity=Intensity(kind="zscore"),
         augmentation="mri",
@@ -74,6 +65,22 @@ CATALOG: dict[str, CatalogEntry] = {
         terms="registration at synapse.org",
         citation="Baid et al., The RSNA-ASNR-MICCAI BraTS 2021 benchmark, arXiv 2107.02314",
         recipe="brats",
+        list_cases=layouts.list_brats,
+    ),
+    "brats2023": CatalogEntry(
+        title="BraTS 2023, adult glioma",
+        modality="MRI of the brain: t1n, t1c, t2w, t2f",
+        layout="BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz and so on, a folder a scan; "
+        "the enhancing tumour has the value 3, until 2021 it had 4",
+        split=_BY_SEED,
+        labels=_brats(enhancing=3),
+        channels=4,
+        intensity=Intensity(kind="zscore"),
+        augmentation="mri",
+        terms="registration at synapse.org",
+        citation="Baid et al., The RSNA-ASNR-MICCAI BraTS 2021 benchmark, arXiv 2107.02314; "
+        "Moawad et al., BraTS 2023, arXiv 2305.19369",
+        recipe="brats2023",
         list_cases=layouts.list_brats,
     ),
     "kvasir_seg": CatalogEntry(
@@ -249,6 +256,17 @@ CATALOG: dict[str, CatalogEntry] = {
         recipe="folder",
         fields_of_view=True,
         list_cases=layouts.list_folder,
+    ),
+    "listed": CatalogEntry(
+        title="images, masks and priors wherever they lie, as hidiff adapt lists them",
+        modality="any",
+        layout="cases.json",
+        split="as cases.json says",
+        labels=None,
+        channels=None,
+        terms="yours",
+        fields_of_view=True,
+        list_cases=layouts.list_cases_file,
     ),
     "brain": CatalogEntry(
         title="slices of the MNI152 brain, out of nilearn's wheel",

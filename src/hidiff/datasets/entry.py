@@ -1,4 +1,4 @@
-"""What the catalog of data sets says of each."""
+"""The entries of the catalog of data sets."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from hidiff.labels import Labels
 
 @dataclass(frozen=True)
 class Contents:
-    """What a whole data set counts, over all its splits."""
+    """The number of cases, groups and raters of a whole data set, over all its splits."""
 
     cases: int
     groups: int
@@ -24,7 +24,7 @@ class CatalogEntry:
     title: str
     modality: str
     layout: str
-    """of the folder that training reads"""
+    """layout of the folder that training reads"""
     split: str
     labels: Labels | None
     channels: int | None
@@ -38,7 +38,7 @@ class CatalogEntry:
     recipe: str = ""
     """that comes with HiDiff"""
     fields_of_view: bool = False
-    """whether its cases may have one"""
+    """True if its cases may have one"""
 
     @property
     def classes(self) -> str:

@@ -1,4 +1,4 @@
-"""How each data set's folder is laid out: a function a layout, from files to a split's cases."""
+"""The layouts of data sets' folders: a function each, from files to the cases of a split."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ from hidiff.datasets.find import (
 from hidiff.datasets.sets.brain import SLAB
 from hidiff.datasets.sets.clinicdb import group_frames
 from hidiff.datasets.sets.lidc import LIDC_PATIENT
+from hidiff.datasets.sets.listed import list_listed
 from hidiff.datasets.sets.msd import list_msd
 from hidiff.datasets.sets.nnunet import list_nnunet
 from hidiff.datasets.sets.synapse import SYNAPSE_PATIENT
@@ -93,6 +94,11 @@ def list_folder(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     return _share_out(root, cases, splitting)[split]
 
 
+def list_cases_file(root: Path, split: Split, splitting: Splitting) -> list[Case]:
+    """cases.json says the files, the patient and the split of every case."""
+    return list_listed(root)[split]
+
+
 def list_nnunet_split(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     """imagesTs/ and labelsTs/ test, where there are any; the rest by lists, or by seed."""
     cases = list_nnunet(root, "Tr", splitting.group_of)
@@ -106,7 +112,7 @@ def list_nnunet_split(root: Path, split: Split, splitting: Splitting) -> list[Ca
 
 
 def list_msd_split(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """What dataset.json lists under "training", shared out by lists, or by seed."""
+    """List the cases under "training" in dataset.json, shared out by lists, or by seed."""
     return _share_out(root, list_msd(root, splitting.group_of), splitting)[split]
 
 

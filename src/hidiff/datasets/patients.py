@@ -21,6 +21,8 @@ _WORDS = "slice|slc|sl|frame|fr|image|img|im|layer|page|view|level|tile|patch|cr
 BY_LEADING_SLICE = rf"(?i)^(?:slice|slc|frame)[-_. ]*\d+{_BETWEEN}(.*\d.*)$"
 BY_LEADING_DATE = rf"^(?:19|20)\d\d[01]\d[0-3]\d{_BETWEEN}({_PART})"
 BY_WORD = rf"(?i)^(.*?\d.*?)(?:[-_. ]*(?:{_WORDS})[-_. ]*\d+.*)?$"
+# The last digit, or the last two, count anew for each patient: 0800, 0801, 0900, 0901.
+BY_LAST_DIGITS = (r"^(.*\d)\d$", r"^(.*\d)\d\d$")
 BY_SIDE = r"(?i)^(.*?\d)(?:[-_. ]*(?:left|right|od|os|l|r))?$"
 MOST_PARTS = 5
 # Fewer groups may be hospitals or years, and cannot fill three splits.
@@ -75,7 +77,32 @@ def propose_patients(stems: Sequence[str]) -> Patients | None:
             first = next(stem for stem, group in zip(stems, groups, strict=True) if group != stem)
             example = f"{first} of {_find(pattern, first)}"
             return Patients(pattern, len(set(groups)), len(stems), example)
+    return _by_last_digits(stems)
+
+
+def _by_last_digits(stems: Sequence[str]) -> Patients | None:
+    """Return the patients of numbers such as 0800, 0801, 0900, 0901, where a count begins anew.
+
+    Numbers of files that merely follow one another are no such count: their last digits run to 9.
+    """
+    for digits, pattern in enumerate(BY_LAST_DIGITS, start=1):
+        numbers: dict[str, set[int]] = {}
+        for stem in stems:
+            patient = _find(pattern, stem)
+            if patient:
+                numbers.setdefault(patient, set()).add(int(stem[-digits:]))
+        enough = FEWEST_PATIENTS <= len(numbers) <= len(stems) / FEWEST_FILES
+        whole = sum(map(len, numbers.values())) == len(stems)
+        if enough and whole and all(_counts_anew(of, digits) for of in numbers.values()):
+            example = f"{stems[0]} of {_find(pattern, stems[0])}"
+            return Patients(pattern, len(numbers), len(stems), example)
     return None
+
+
+def _counts_anew(numbers: set[int], digits: int) -> bool:
+    """Return whether numbers are 0, 1, 2, ... or 1, 2, 3, ... and end before digits run out."""
+    first = min(numbers)
+    return first <= 1 and max(numbers) - first == len(numbers) - 1 and max(numbers) < 10**digits - 1
 
 
 def find_torn(splits: Mapping[Any, Sequence[Case]]) -> tuple[Patients, tuple[str, ...]] | None:

@@ -1,4 +1,4 @@
-"""Who trains and who tests: by seed and group, or as files list it; no group on two sides."""
+"""Splits into training, validation and test, by seed or by lists; no group is in two of them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,11 +17,11 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class Splitting(BaseModel):
-    """How cases are shared out where the data set itself does not say."""
+    """The rule that shares out cases where the data set itself has none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(default=0, description="of the shuffle of the groups")
+    seed: int = Field(default=0, description="seed of the shuffle of the groups")
     validation_cases: int | None = Field(
         default=None,
         ge=0,
@@ -36,8 +36,8 @@ class Splitting(BaseModel):
     )
     fractions: tuple[float, float, float] = Field(
         default=(0.7, 0.1, 0.2),
-        description="sets without lists or a split of their own, and those drawn anew: shares of "
-        "the groups for train, validation, test",
+        description="shares of the groups for training, validation and test, for data sets "
+        "without a split of their own",
     )
     group: str = Field(
         default=r"^(.*)$",
@@ -50,7 +50,9 @@ class Splitting(BaseModel):
         "those of one clinic (lgg_flair: '^TCGA_HT')",
     )
     folds: int = Field(
-        default=5, ge=2, description="of cross-validation: parts of the training and validation set"
+        default=5,
+        ge=2,
+        description="folds of cross-validation: parts of training and validation set",
     )
     fold: int | None = Field(
         default=None,

@@ -142,7 +142,7 @@ def residual_of_uniform_y0_logits(
     prior: Float[Tensor, "b k h w"],
     alpha_bar_t: Float[Tensor, "b 1 1 1"],
 ) -> Float[Tensor, "b k h w"]:
-    """As `residual_y0_logits`, where the noise is uniform, so that the prior is not in yt.
+    """Return what `residual_y0_logits` does, for uniform noise, where yt does not hold the prior.
 
     The Bayes answer has the prior's logit, plus what yt says: the logarithm of
     (1 + alpha_bar) / (1 - alpha_bar) for or against y0 = 1.

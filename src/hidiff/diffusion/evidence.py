@@ -15,7 +15,7 @@ class Evidence:
     """Bits of the clean mask that are certain."""
 
     known: Bool[Tensor, "b k h w"]
-    """where"""
+    """True where a bit is certain"""
     y0: Float[Tensor, "b k h w"]
     """the bits there, 0.0 or 1.0; what stands elsewhere is not read"""
 

@@ -1,4 +1,4 @@
-"""What the refiner is trained on. All terms are in nats, but soft Dice, which is in 0..1."""
+"""The refiner's losses. All terms are in nats, but soft Dice, which is in 0..1."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ DICE_SMOOTHING = 1.0
 
 
 class LossWeights(BaseModel):
-    """What each term of the refiner loss counts; a term of weight 0 is not computed.
+    """The weight of each term of the refiner loss; a term of weight 0 is not computed.
 
     The paper's (arXiv 2407.03548) is kl=1, focal=1 (its lambda), cross_entropy=0, soft_dice=0.
     The default differs because focal is no proper score: it pulls chances toward 0.5, which
@@ -176,7 +176,7 @@ def gaussian_loss(
     pixel_weight: Float[Tensor, "b 1 h w"] | None = None,
     evidence: Evidence | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
-    """As `refiner_loss`, of the diffusion under normal noise: what y0_hat itself is worth.
+    """Return the losses of y0_hat for the diffusion under normal noise; see `refiner_loss`.
 
     There are no chances of bits to compare from step to step, so "kl" and "focal" do not count.
     Raises ValueError where no other term does.

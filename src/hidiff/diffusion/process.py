@@ -24,12 +24,12 @@ from hidiff.diffusion.schedule import Schedule
 
 @dataclass(frozen=True)
 class Process:
-    """How masks are lost in noise and found again."""
+    """A diffusion: masks are lost in noise, and found again step by step."""
 
     target: Target
-    """what the network says -> logits of y0_hat"""
+    """turns the network's output into logits of y0_hat"""
     loss: Callable[..., dict[str, Tensor]]
-    """as refiner_loss, without what is chosen here"""
+    """computes the losses of refiner_loss, without the arguments that are chosen here"""
     sample: Callable[..., Iterator[Step]]
     """(predict_y0, prior, schedule, steps, uniform, sampler, temperature, evidence) -> steps"""
 

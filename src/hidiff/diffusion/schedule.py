@@ -1,4 +1,4 @@
-"""How fast the clean mask gives way to the prior: betas, alpha_bar, and subsets of the steps."""
+"""Schedules, by which the clean mask gives way to the prior: betas, alpha_bar, subsets of steps."""
 
 import math
 from collections.abc import Callable, Sequence

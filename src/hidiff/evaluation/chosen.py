@@ -1,4 +1,4 @@
-"""Which cases a report shows, by their scores."""
+"""Choose the cases that a report shows, by their scores."""
 
 from collections.abc import Sequence
 

@@ -26,15 +26,15 @@ class Truth:
     """
 
     labels: LabelMap | VolumeLabels
-    """of several raters what at least half of them marked (loading.most_raters)"""
+    """the truth; of several raters the pixels that at least half marked (loading.most_raters)"""
     inside: np.ndarray
     """the pixels that count, boolean: in the field of view, and with a label that is not ignored"""
     noun: str = "image"
-    """what a row of results stands for: image or volume"""
+    """the thing that a row of results stands for: image or volume"""
     spacing_mm: tuple[float, ...] | None = None
     """between slices, rows, columns; None where it is not known"""
     raters: tuple[LabelMap | VolumeLabels, ...] = ()
-    """what each rater marked, where there are several"""
+    """the marks of each rater, if there are several"""
 
 
 def read_truth(case: Case, predictor: Predictor) -> Truth:
@@ -117,14 +117,6 @@ def calibration_of(
         name: {"brier": float(brier), "ece": float(ece)}
         for name, (brier, ece) in zip(labels.class_names, numbers, strict=True)
     }
-
-
-def mean_uncertainty(prediction: Prediction, truth: Truth) -> float:
-    """Return the mean bits of a pixel that counts; 0 where none does."""
-    uncertainty = prediction.spatial("uncertainty")
-    assert uncertainty is not None
-    inside = uncertainty[..., truth.inside]
-    return float(inside.mean(dtype=np.float64)) if inside.size else 0.0
 
 
 def evaluate(

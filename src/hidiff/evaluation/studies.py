@@ -104,7 +104,7 @@ KINDS = {
 
 @dataclass
 class SizeStudy:
-    """How good masks are by the size of what they show, in the way that `kind`, of KINDS, says."""
+    """The quality of masks by the size of the objects in them, measured as `kind` of KINDS says."""
 
     kind: str
     things: list[Row] = field(default_factory=list)
@@ -140,5 +140,5 @@ class SizeStudy:
 
     @property
     def summary(self) -> Summary | None:
-        """Of each case as a whole; None where the kind has no metric of that."""
+        """Return the summary over whole cases; None for a kind without a metric of whole cases."""
         return summarise(self.rows) if self.kind == "objects" else None

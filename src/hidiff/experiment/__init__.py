@@ -1,6 +1,7 @@
 """From a recipe or a checkpoint to objects: the one package that knows every part."""
 
 from hidiff.experiment.cases import batches, list_cases, list_splits, load_cases
+from hidiff.experiment.duration import Duration, estimate_duration
 from hidiff.experiment.experiment import RECIPE_FILE, RUN_FILES, Experiment
 from hidiff.experiment.memory import check_memory, estimate_memory
 from hidiff.experiment.model import Model, load
@@ -17,6 +18,7 @@ from hidiff.experiment.models import (
 from hidiff.experiment.networks import make_hybrid, warn_of_intensity
 from hidiff.experiment.predictor import load_hybrid, load_predictor, make_predictor
 from hidiff.experiment.segment import segment
+from hidiff.experiment.sessions import open_session
 from hidiff.experiment.training import make_trainer, prepare_training, train, train_experiment
 
 __all__ = [
@@ -24,12 +26,14 @@ __all__ = [
     "MODELS",
     "RECIPE_FILE",
     "RUN_FILES",
+    "Duration",
     "Experiment",
     "Model",
     "ModelFile",
     "batches",
     "check_memory",
     "checkpoint_metadata",
+    "estimate_duration",
     "estimate_memory",
     "find_folds",
     "find_model",
@@ -44,6 +48,7 @@ __all__ = [
     "make_predictor",
     "make_trainer",
     "open_model",
+    "open_session",
     "prepare_training",
     "segment",
     "train",

@@ -53,7 +53,10 @@ def list_cases(recipe: Recipe, split: str) -> list[Case]:
     if priors is None:
         return cases
     folder = data.root / priors.folder
-    return [replace(case, prior=find_prior(folder, case.name, priors.kind)) for case in cases]
+    return [
+        case if case.prior else replace(case, prior=find_prior(folder, case.name, priors.kind))
+        for case in cases
+    ]
 
 
 def list_splits(

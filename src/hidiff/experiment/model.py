@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from hidiff import export
+from hidiff.correction import Session, start_session
 from hidiff.experiment.models import ModelFile
 from hidiff.experiment.predictor import join_predictors, open_models
 from hidiff.images import GivenImage
@@ -108,6 +109,19 @@ class Model:
             except ValueError as error:
                 raise ValueError(f"image {number + 1} of {len(image)}: {error}") from error
         return predictions
+
+    def correct(self, image: GivenImage, **options: Any) -> Session:
+        """Start a session in which a person corrects the mask of an image.
+
+        An image is what `predict` takes. `mask` starts from another's mask, which stays as it is
+        until marks change it: a file, or labels as `Session.labels` has them. `prior` starts from
+        another's probability maps, which are refined: a file, or a map a plane in the form of the
+        image; it replaces the segmentor's prior, if the model has a segmentor. `settings` are
+        CorrectionSettings. All other options (name, spacing_mm, affine, value_range, samples=4,
+        ...) are those of `predict`; without marks the session's maps are bit-equal to its result.
+        Raises ValueError for an image, mask or prior that does not fit.
+        """
+        return start_session(self.predictor, image, model_paths=self.paths, **options)
 
     def __repr__(self) -> str:
         classes = ", ".join(self.labels.class_names)

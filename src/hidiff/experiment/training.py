@@ -14,7 +14,7 @@ from hidiff.hybrid import HybridSegmentor
 from hidiff.metrics import summarise
 from hidiff.recipe import Recipe
 from hidiff.training import Budget, Stage, Trainer
-from hidiff.training.trainer import Validate
+from hidiff.training.stages import Validate
 
 
 def train(

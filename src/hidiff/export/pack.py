@@ -142,7 +142,7 @@ class _Packing:
         plus: Tensor | float = 0.0,
         outputs: slice = slice(None),
     ) -> None:
-        """What a time layer adds, and a constant on top of it."""
+        """Put the numbers that a time layer adds, and a constant on top of them."""
         self.weight[part] = layer.weight[outputs]
         self.bias[part] = layer.bias[outputs] + plus
 

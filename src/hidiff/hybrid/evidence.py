@@ -1,10 +1,11 @@
-"""A prior that knows what a person marked."""
+"""A prior that knows what a person marked, or what else speaks for a class."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from hidiff.diffusion import Evidence, clamp_evidence
+from hidiff.diffusion.bernoulli import LOGIT_CLAMP
 from hidiff.labels import Labels
 
 
@@ -29,3 +30,20 @@ def know(
     left = (1 - (known * certain).sum(dim=1, keepdim=True)).clamp(min=0)
     touched = certain.any(dim=1, keepdim=True)
     return torch.where(touched & open_planes, left * shares / total, known)
+
+
+def believe(
+    prior: Float[Tensor, "b k h w"], log_odds: Float[Tensor, "b k h w"], labels: Labels
+) -> Float[Tensor, "b k h w"]:
+    """Return the prior with log-odds added to those of each plane.
+
+    Exclusive planes still add up to 1. Pixels whose log-odds are all 0 keep their bits, and so do
+    probabilities of 0 and 1.
+    """
+    if labels.kind == "exclusive":
+        weighted = prior * log_odds.exp()
+        shifted = weighted / weighted.sum(dim=1, keepdim=True)
+        touched = log_odds.ne(0).any(dim=1, keepdim=True)
+        return torch.where(touched, shifted, prior)
+    shifted = torch.sigmoid(torch.logit(prior, eps=LOGIT_CLAMP) + log_odds)
+    return torch.where((log_odds == 0) | (prior <= 0) | (prior >= 1), prior, shifted)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -39,22 +39,31 @@ class DiffusionSettings(BaseModel):
     )
     noise: Literal["prior", "uniform"] = Field(
         default="prior",
-        description="what the last step's bits are drawn from: prior (the paper's), the "
+        description="probability of the last step's bits: prior (the paper's), the "
         "segmentor's own probability; uniform: 1/2, for comparison, drawn by chance at any "
         "temperature. The network is given the prior in either case",
     )
     schedule: str = Field(default="cosine", description=f"one of {', '.join(SCHEDULES)}")
-    num_steps: int = Field(default=10, ge=1, description="T; 10 is the paper's")
+    num_steps: int = Field(
+        default=10, ge=1, description="number of steps of the diffusion, T; 10 is the paper's"
+    )
     target: Literal["flip", "residual"] = Field(
         default="residual",
-        description="what the network says: flip (the paper's), or what to add to the exact "
+        description="output of the network: flip (the paper's), or the logits to add to the exact "
         "answer for a calibrated prior (ours)",
     )
     reverse: Literal["plug_in", "marginal"] = Field(
         default="marginal",
-        description="how a step back uses y0_hat: plug_in (the paper's) puts the soft mask in for "
+        description="use of y0_hat in a step back: plug_in (the paper's) puts the soft mask in for "
         "the clean one, which drifts toward 0.5 with the steps; marginal is the exact mixture. "
         "Of kind bernoulli alone",
+    )
+
+    last_step_input: Literal["bits", "prior"] = Field(
+        default="bits",
+        description="input of the network as yT: bits (the paper's), drawn from the prior, or at "
+        "prediction.temperature 0 the likeliest; prior: the chances themselves, from which nothing "
+        "is drawn. Of noise prior alone",
     )
 
     @field_validator("schedule")
@@ -74,13 +83,22 @@ class DiffusionSettings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _the_prior_is_the_noise(self) -> "DiffusionSettings":
+        if self.last_step_input == "prior" and (self.kind, self.noise) != ("bernoulli", "prior"):
+            raise ValueError(
+                f"last_step_input is prior, but kind is {self.kind} and noise {self.noise}, so yT "
+                "is not drawn from the prior. Leave last_step_input out."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _has_steps_enough(self) -> "DiffusionSettings":
         make_schedule(self.schedule, self.num_steps)
         return self
 
 
 class Look(NamedTuple):
-    """What the segmentor says of a batch of images."""
+    """The segmentor's output for a batch of images."""
 
     logits: Float[Tensor, "b k h w"]
     prior: Float[Tensor, "b k h w"]
@@ -160,7 +178,8 @@ class HybridSegmentor(nn.Module):
         marks = () if hints is None else (hints,)
 
         def network(yt: Tensor, t: Tensor) -> Tensor:
-            return denoise(image, yt, prior, t, look.features, *marks).float()
+            shown = self._shown(yt, prior, t)
+            return denoise(image, shown, prior, t, look.features, *marks).float()
 
         t, uniform = draws
         return self.process.loss(
@@ -175,6 +194,12 @@ class HybridSegmentor(nn.Module):
             evidence=evidence,
         )
 
+    def prepare(
+        self, image: Float[Tensor, "b c h w"], look: Look
+    ) -> tuple[tuple[Tensor, ...], ...]:
+        """Do the refiner's work that depends on the image alone: tensors of b images each."""
+        return self.refiner.prepare(self.refiner.see(image, look.features))
+
     def refine(
         self,
         image: Float[Tensor, "b c h w"],
@@ -185,6 +210,7 @@ class HybridSegmentor(nn.Module):
         temperature: float = 1.0,
         hints: Float[Tensor, "b k h w"] | None = None,
         evidence: Evidence | None = None,
+        prepared: Any = None,
     ) -> Iterator[tuple[Step, ...]]:
         """Refine the masks of a batch, once for each of `uniforms` (one `uniform(t)` a sample).
 
@@ -196,12 +222,12 @@ class HybridSegmentor(nn.Module):
         `hints` and `evidence` are a person's marks. Hints (+1 this class, -1 not this class, 0
         nothing said) are read by a refiner that has planes for them, and ignored by another.
         Evidence is certain: there the prior, every yt and every y0_hat are the marked bits. Draws
-        do not depend on either.
+        do not depend on either. `prepared` is what `prepare` returned, if it was called before.
         """
         check_size(image)
         prior = know(look.prior, evidence, self.labels)
         marks = (hints,) if hints is not None and self.refiner.reads_hints else ()
-        prepared = self.refiner.prepare(self.refiner.see(image, look.features))
+        prepared = self.prepare(image, look) if prepared is None else prepared
 
         @lru_cache(maxsize=1)
         def condition(step: int) -> tuple:
@@ -212,7 +238,8 @@ class HybridSegmentor(nn.Module):
             # on the CPU, where the range check of the schedule does not wait for the device
             on_cpu = t.cpu()
             conditions = condition(int(on_cpu[0]))
-            raw = self.refiner.denoise(image, yt, prior, t, conditions, *marks).float()
+            shown = self._shown(yt, prior, t)
+            raw = self.refiner.denoise(image, shown, prior, t, conditions, *marks).float()
             alpha_bar = self.schedule.at(on_cpu).to(yt.device)
             return torch.sigmoid(self.process.target(raw, yt, prior, alpha_bar))
 
@@ -223,3 +250,10 @@ class HybridSegmentor(nn.Module):
             for uniform in uniforms
         ]
         yield from zip(*chains, strict=True)
+
+    def _shown(self, yt: Tensor, prior: Tensor, t: Tensor) -> Tensor:
+        """Return what the network reads as yt."""
+        if self.settings.last_step_input == "bits":
+            return yt
+        last = (t == self.schedule.num_steps)[:, None, None, None]
+        return torch.where(last, prior, yt)

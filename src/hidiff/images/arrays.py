@@ -30,7 +30,7 @@ AFFINE = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dt
 
 
 class Head(NamedTuple):
-    """What is known of an array before it is read."""
+    """The shape and type of an array, known before it is read."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -54,7 +54,7 @@ def read_array_grid(path: Path, holds: Holds) -> Grid:
 
 
 def is_array_volume(path: Path) -> bool:
-    """Of .npy and .npz: whether it holds (c, d, h, w), or (d, h, w) beside a mask like it."""
+    """Return True if a .npy or .npz holds (c, d, h, w), or (d, h, w) beside a mask like it."""
     with contextlib.suppress(DataError):
         shapes = {key: head.shape for key, head in _heads(path).items()}
         image = next((shapes[key] for key in KEYS["image"] if key in shapes), None)
@@ -153,7 +153,7 @@ def _grid(path: Path, shape: tuple[int, ...]) -> Grid:
 
 @contextlib.contextmanager
 def _said(path: Path):
-    """What numpy and h5py raise, of many types, as a DataError that names the file."""
+    """Turn any error of numpy or h5py into a DataError that names the file."""
     try:
         yield
     except DataError:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Shaped
 
-from hidiff.images.geometry import VolumeGeometry
+from hidiff.images.files import DataError, ImageFiles, first_file
+from hidiff.images.geometry import Geometry, VolumeGeometry
 
 
 @dataclass(frozen=True)
@@ -50,3 +51,13 @@ class FilmGeometry(VolumeGeometry):
         """Turn voxels of the file so that the slices of the first frame come first."""
         frames = super().from_native(np.moveaxis(values, -1, -4))
         return frames.reshape(*frames.shape[:-4], -1, *frames.shape[-2:])
+
+
+def check_no_film(geometry: Geometry, image: ImageFiles) -> None:
+    """Raise DataError for an image that is a film: masks and priors have no frames."""
+    if isinstance(geometry, FilmGeometry):
+        raise DataError(
+            f"{first_file(image)} is a film of {geometry.num_frames} frames: each is predicted "
+            "by itself, but masks and priors are read for volumes alone. Write its frames as "
+            "volumes."
+        )

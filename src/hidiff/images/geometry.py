@@ -18,15 +18,15 @@ class Geometry(ABC):
     """
 
     noun: ClassVar[str]
-    """what one row of results stands for"""
+    """the thing that one row of results stands for"""
     map_dtype: ClassVar[type[np.floating]]
     """type of the probabilities and uncertainties that a prediction keeps"""
     keeps_probability: ClassVar[bool]
-    """whether a prediction keeps its probabilities unless told otherwise"""
+    """True if a prediction keeps its probabilities by default"""
     outputs: ClassVar[tuple[str, ...]]
     """names of the formats that predictions of it can be written in, the usual one first"""
     grid: Grid | None
-    """where the voxels lie in the patient; None for a picture"""
+    """places of the voxels in the patient; None for a picture"""
 
     @property
     @abstractmethod

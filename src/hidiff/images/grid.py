@@ -1,4 +1,4 @@
-"""Where a volume's voxels lie in the patient, and how it is cut into slices and put back."""
+"""The grid of a volume: places of voxels in the patient; slices cut out and put back."""
 
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -30,7 +30,7 @@ class Grid:
     remarks: tuple[str, ...] = field(default=(), compare=False)
     """choices that the reader had to make, as the header leaves them open"""
     over_time: bool = field(default=False, compare=False)
-    """whether the header says that a fourth axis is time"""
+    """True if the header says that a fourth axis is time"""
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -27,7 +27,7 @@ class Image:
 
     @property
     def grid(self) -> Grid | None:
-        """Where the voxels lie in the patient; None for a picture."""
+        """The grid of the voxels in the patient; None for a picture."""
         return self.geometry.grid
 
     def slice(self, number: int) -> Num[np.ndarray, "c h w"]:
@@ -41,7 +41,7 @@ class Format(ABC):
     plural: str
     """the word for images of this kind in messages"""
     numbers_channels: bool = False
-    """whether CASE_0000, CASE_0001, ... are the channels of one image, as nnU-Net names them"""
+    """True if CASE_0000, CASE_0001, ... are the channels of one image, as nnU-Net names them"""
     geometry_type: type[Geometry]
 
     @property

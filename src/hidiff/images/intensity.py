@@ -11,7 +11,7 @@ from hidiff.images.files import DataError
 
 
 class Intensity(BaseModel):
-    """How raw values become numbers around 0."""
+    """The rule that turns raw values into numbers around 0."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -12,11 +12,12 @@ from hidiff.images.pictures import FORMATS, PICTURES
 
 # Floats so near to a whole number are it: scale factors of headers and resampling leave such.
 NEARLY_WHOLE = 1e-3
+ORIENTATION = 0x0112  # EXIF's tag: 1 is upright, 2 to 8 are turned or mirrored
 
 
 @dataclass(frozen=True)
 class PictureTraits:
-    """What bears on the meaning of a picture's values."""
+    """The traits of a picture file that decide what its values mean."""
 
     lossy: bool = False
     """compressed as JPEG, which changes values"""
@@ -24,6 +25,8 @@ class PictureTraits:
     """values are numbers of a palette's colours"""
     alpha: bool = False
     """has an alpha channel that is not opaque everywhere"""
+    turned: bool = False
+    """is turned or mirrored by the orientation that a camera wrote (EXIF)"""
 
 
 def picture_traits(path: Path | str) -> PictureTraits:
@@ -39,7 +42,8 @@ def picture_traits(path: Path | str) -> PictureTraits:
             lossy = picture.format == "JPEG" or picture.info.get("compression") in ("jpeg", "webp")
             # a GIF has a palette always, and greys in it are greys
             palette = picture.mode in ("P", "PA") and picture.format != "GIF"
-            return PictureTraits(lossy, palette, _has_alpha(picture))
+            turned = picture.getexif().get(ORIENTATION, 1) in range(2, 9)
+            return PictureTraits(lossy, palette, _has_alpha(picture), turned)
     except Exception:  # Pillow has a type for each way a file can be wrong; reading it will tell
         return PictureTraits()
 

@@ -1,4 +1,4 @@
-"""What file names mean: a case of its own, or one channel of a case, as nnU-Net numbers them.
+"""The meaning of file names: a case of its own, or one channel of a case, as in nnU-Net.
 
 A name that ends in four digits is ambiguous: CASE_0000 and CASE_0001 may be two channels or two
 patients. So the number of channels that the model or the data set wants decides.

@@ -72,7 +72,7 @@ def _grid(path: Path, opened: "nibabel.Nifti1Pair") -> Grid:
     affine = scale @ np.asarray(opened.affine, dtype=np.float64)
     check_affine(path, affine)
     grid = Grid((x, y, z), affine)
-    remarks += _compare_forms(opened, grid, scale)
+    remarks += _compare_forms(opened, grid, scale) + _missing_place(opened)
     over_time = len(shape) == 4 and int(opened.header["xyzt_units"]) & TIME in TIME_UNITS
     return Grid(grid.shape, affine, remarks, over_time)
 
@@ -90,3 +90,10 @@ def _compare_forms(opened: "nibabel.Nifti1Pair", grid: Grid, scale: np.ndarray) 
     if apart <= MOST_APART:
         return ()
     return ("qform and sform place the voxels differently: the sform is used",)
+
+
+def _missing_place(opened: "nibabel.Nifti1Pair") -> tuple[str, ...]:
+    """Return a remark where the header does not say how the voxels lie in the patient."""
+    if int(opened.header["sform_code"]) > 0 or int(opened.header["qform_code"]) > 0:
+        return ()
+    return ("the header says nothing of directions (no qform, no sform): x is read as to the left",)

@@ -81,7 +81,13 @@ def read_nrrd_grid(path: Path, holds: Holds) -> Grid:
 
 
 def read_class_names(path: Path) -> dict[int, str]:
-    """Return the name of each label of a segmentation of 3D Slicer; none of other files."""
+    """Return the name of each label of a segmentation of 3D Slicer; none of other files.
+
+    Labels of segments are numbered by the order in which a person made them, so that the same
+    label may have another name in the next file.
+    """
+    if not path.name.lower().endswith(ENDING):
+        return {}
     segments = _segments(path, _read_header(path))
     names = [segment.name for segment in segments]
     return dict(zip(label_values(segments), names, strict=True))

@@ -10,7 +10,7 @@ from hidiff.images.files import DataError, ImageFiles, first_file
 from hidiff.images.geometry import Geometry, PictureGeometry
 from hidiff.images.grid import Plane
 from hidiff.images.image import Format, Image, as_floats, check_size, picture_of
-from hidiff.images.mask_values import whole_numbers
+from hidiff.images.mask_values import picture_traits, whole_numbers
 from hidiff.images.pictures import (
     ARRAYS,
     check_finite,
@@ -86,7 +86,15 @@ class PictureFormat(Format):
     ) -> Num[np.ndarray, "d h w"]:
         """Read a mask's values as they lie in the file; whole numbers are integers."""
         mask = whole_numbers(path, read_picture_mask(path))
-        check_size(path, mask.shape, geometry, image)
+        try:
+            check_size(path, mask.shape, geometry, image)
+        except DataError as error:
+            if picture_traits(path).turned == picture_traits(first_file(image)).turned:
+                raise
+            raise DataError(
+                f"{error} One of the two is turned by a camera's orientation (EXIF): draw the mask "
+                "on the turned image."
+            ) from None
         return mask[None]
 
     def read_maps(

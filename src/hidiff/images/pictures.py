@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Num
 from PIL import Image, ImageOps
 
+from hidiff.images.deep_png import is_deep, read_deep_png
 from hidiff.images.files import DataError
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
@@ -43,6 +44,7 @@ def read_planes(path: Path | str) -> Num[np.ndarray, "c h w"]:
 
 def read_open_picture(picture: Image.Image, channels: int) -> Float[np.ndarray, "c h w"]:
     """Read the raw values of a picture that Pillow holds open, as those of a file are read."""
+    check_whole_values("the picture", picture)
     pixels = np.asarray(_expand_palette(ImageOps.exif_transpose(picture)))
     planes = pixels[None] if pixels.ndim == 2 else _drop_alpha(pixels).transpose(2, 0, 1)
     values = np.ascontiguousarray(planes, dtype=np.float32)
@@ -97,7 +99,11 @@ def _read_picture(path: Path, convert: Callable[[Image.Image], Image.Image]) -> 
             # _load refuses such a picture, in words of its own
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
-                pixels = np.asarray(convert(_load(path, image)))
+                packed = _packed_as(image)
+                _check_size(path, image)
+                if is_deep(image, packed):
+                    return read_deep_png(path, packed)
+                pixels = np.asarray(convert(_load(path, image, packed)))
     except DataError:
         raise
     except Image.DecompressionBombError:  # Pillow's own limit, at twice ours
@@ -110,27 +116,33 @@ def _read_picture(path: Path, convert: Callable[[Image.Image], Image.Image]) -> 
     return pixels
 
 
-def _load(path: Path, image: Image.Image) -> Image.Image:
+def _check_size(path: Path, image: Image.Image) -> None:
     if image.width * image.height > MOST_PIXELS:
         raise _too_large(path, f"{image.height}x{image.width}")
+
+
+def _load(path: Path, image: Image.Image, packed: str) -> Image.Image:
     if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
         raise DataError(
             f"{path} holds {getattr(image, 'n_frames', 1)} pages, but one image is wanted. "
             "Write each page to a file of its own."
         )
-    packed = _packed_as(image)
-    if ";16" in packed and image.mode in CUT_TO_8_BITS:
-        kind = "grey with alpha" if image.mode in ("LA", "La") else "colour"
-        raise DataError(
-            f"{path} is {kind} of 16 bits, which Pillow would cut to 8. Save it "
-            "without alpha if it is grey, as an array (npy, c h w), or with 8 bits."
-        )
+    check_whole_values(path, image)
     with image:
         image.load()
         loaded = ImageOps.exif_transpose(image)
     loaded.format = image.format
     loaded.info["packed"] = packed
     return loaded
+
+
+def check_whole_values(path: Path | str, image: Image.Image) -> None:
+    """Raise DataError if loading an opened picture would cut its 16 bits to 8."""
+    if ";16" in _packed_as(image) and image.mode in CUT_TO_8_BITS:
+        raise DataError(
+            f"{path} is a {image.format} in colour or with alpha of 16 bits, which Pillow would "
+            "cut to 8. Give the path of a PNG, an array (npy, c h w), or 8 bits."
+        )
 
 
 def _packed_as(image: Image.Image) -> str:

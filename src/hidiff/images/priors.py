@@ -1,5 +1,7 @@
-"""Probability maps of another model as the prior: read from files; hard masks are softened."""
+"""Another model's results as the prior: found by the case's name, read from files, softened."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -7,31 +9,41 @@ import numpy as np
 from jaxtyping import Bool, Float
 from pydantic import BaseModel, ConfigDict, Field
 
-from hidiff.images.files import DataError, ImageFiles, first_file
-from hidiff.images.formats import format_of, read_mask
+from hidiff.images.files import DataError, ImageFiles, first_file, visible_files
+from hidiff.images.foreign_results import read_foreign_bits, read_foreign_maps
+from hidiff.images.formats import format_of
 from hidiff.images.geometry import Geometry
-from hidiff.images.mask_values import picture_traits
+from hidiff.images.label_names import find_beside
+from hidiff.images.nnunet_results import companions
 from hidiff.images.pictures import ARRAYS, PICTURES
+from hidiff.images.prior_channels import check_probabilities, name_shape
+from hidiff.images.soften import soften_slices, soften_volume
 from hidiff.images.volume_format import VOLUMES
 from hidiff.labels import Labels
 
-ROUNDING = 1e-3  # how far beyond 0 or 1 a probability in half precision may lie
 CHANNEL_NUMBER = "_0000"  # which nnU-Net adds to an image's name, and not to its result's
+FOLDS = "fold_*/validation"  # where nnU-Net's cross-validation leaves results of held-out cases
+FILE_EACH = "_probability_"  # between the case's name and the class's, as we write them ourselves
+
+PriorFiles = ImageFiles
+"""one file, a file a plane, or a folder with a file a class"""
 
 
 class Priors(BaseModel):
-    """Where another model's results lie, and what they are (segmentor.name: files)."""
+    """The folder and the kind of another model's results (segmentor.name: files)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: str = Field(
         default="priors",
-        description="in the data set's folder, or a whole path: a file a case, of the case's name",
+        description="folder of the priors, a name in the data set's folder or a path: one file per "
+        "case, named like it; or a model folder of nnU-Net, whose folds hold held-out results",
     )
     kind: Literal["probability", "mask"] = Field(
         default="probability",
         description="probability: maps (npz and npy of planes, rows, columns, such as nnU-Net's; "
-        "of one plane also pictures of 8 or 16 bits); mask: hard masks, whose edges are softened",
+        "NIfTI of several channels or a file a class; of one plane also pictures of 8 or 16 bits); "
+        "mask: hard masks, whose edges are softened",
     )
     softness_px: float = Field(
         default=2.0,
@@ -39,57 +51,137 @@ class Priors(BaseModel):
         description="mask: the probability is 1 / (1 + exp(-d / softness)), d the distance in "
         "pixels to the mask's edge, positive inside",
     )
+    softness_mm: float | None = Field(
+        default=None,
+        gt=0,
+        description="mask, of volumes: the same with d in millimetres, in all three directions; "
+        "left out: pixels, slice by slice, as where the spacing is lost",
+    )
     least: float = Field(
         default=0.01,
         gt=0,
         lt=0.5,
         description="mask: no probability is below this, or above 1 minus this",
     )
+    values: Mapping[str, tuple[int, ...]] | None = Field(
+        default=None,
+        description="mask: the values of each class in the other model's label maps; left out: "
+        "found by the classes' names where the files name theirs, else those of labels.classes",
+    )
 
 
-def find_prior(folder: Path, name: str, kind: str) -> Path:
-    """Return the file of a case's prior; `kind` tells map from mask, which nnU-Net names alike."""
-    masks = (*PICTURES, *VOLUMES)
-    endings = (*ARRAYS, *masks) if kind == "probability" else (*masks, *ARRAYS)
+def find_prior(folder: Path, name: str, kind: str) -> PriorFiles:
+    """Return the files of a case's prior; `kind` tells map from mask, which nnU-Net names alike.
+
+    In the folder of a model that nnU-Net trained, the folds hold them. Raises DataError for a case
+    without one, and for one in two folds.
+    """
+    folds = sorted(folder.glob(FOLDS))
+    found = {
+        place: prior
+        for place in (folds or [folder])
+        if (prior := _find_in(place, name, kind)) is not None
+    }
+    if len(found) > 1:
+        first, second = list(found)[:2]
+        raise DataError(
+            f"{name} has a prior in both {first} and {second}, but only one fold held it out. Take "
+            "the other out."
+        )
+    if found:
+        return next(iter(found.values()))
     stem = name.removesuffix(CHANNEL_NUMBER)
-    for ending in endings:
-        for case in (name, stem):
-            if (folder / f"{case}{ending}").is_file():
-                return folder / f"{case}{ending}"
+    endings = ", ".join(_endings(kind))
     raise DataError(
-        f"{folder} holds no prior of {name}: {stem}.npz or another of {', '.join(endings)} is "
+        f"{folder} holds no prior of {name}: {stem}.npz or another of {endings} is "
         "wanted. Write it there, or name another folder (data.priors.folder, --prior)."
     )
 
 
+def _endings(kind: str) -> tuple[str, ...]:
+    masks = (*PICTURES, *VOLUMES)
+    return (*ARRAYS, *masks) if kind == "probability" else (*masks, *ARRAYS)
+
+
+def _find_in(folder: Path, name: str, kind: str) -> PriorFiles | None:
+    """Return the prior of a case in one folder: a file, a file a class, or a folder of them."""
+    stems = (name, name.removesuffix(CHANNEL_NUMBER))
+    if kind == "probability":
+        arrays = [folder / f"{case}{ending}" for ending in ARRAYS for case in stems]
+        files = [file for file in arrays if file.is_file()]
+        for case in stems:
+            planes = tuple(_files_of_planes(folder, case))
+            if planes and not files:
+                return planes
+    for ending in _endings(kind):
+        for case in stems:
+            if (folder / f"{case}{ending}").is_file():
+                return folder / f"{case}{ending}"
+    return next((folder / case for case in stems if (folder / case).is_dir()), None)
+
+
+def _files_of_planes(folder: Path, case: str) -> list[Path]:
+    """Return CASE_probability_0-NAME.nii.gz and the others like it, by their number."""
+    if not folder.is_dir():
+        return []
+    start = case + FILE_EACH
+    numbered = {
+        int(match.group()): file
+        for file in visible_files(folder)
+        if file.name.startswith(start) and (match := re.match(r"\d+", file.name[len(start) :]))
+    }
+    return [numbered[number] for number in sorted(numbered)]
+
+
+def prior_files(prior: PriorFiles | None) -> tuple[Path, ...]:
+    """Return every file that a prior is read from: a case's own, and those that explain them."""
+    if prior is None:
+        return ()
+    files = tuple(map(Path, prior)) if isinstance(prior, tuple) else (Path(prior),)
+    more = companions(files[0]) if files[0].suffix.lower() == ".npz" else ()
+    table = find_beside(files[0], ("labels.json", "labels.csv", "dataset.json"))
+    return (*files, *more, *(() if table is None or table in more else (table,)))
+
+
 def read_prior(
-    path: Path | str, labels: Labels, priors: Priors, geometry: Geometry, image: ImageFiles
+    prior: PriorFiles, labels: Labels, priors: Priors, geometry: Geometry, image: ImageFiles
 ) -> Float[np.ndarray, "k d h w"]:
     """Read the probability of each mask plane; `geometry` is that of its `image`.
 
-    The file of a volume's prior is a volume of k channels on its grid, or an array (k, z, y, x) of
-    nnU-Net. Raises DataError for a file that does not fit.
+    A large volume's lies on the disk, mapped into memory. The files of a volume's prior lie on its
+    grid, but for the order and direction of their axes; arrays that nobody explains have the axes
+    (k, z, y, x). Raises DataError for files that do not fit.
     """
-    path = Path(path)
     if priors.kind == "mask":
-        try:
-            bits = labels.encode_bool(
-                read_mask(path, geometry, image), lossy=picture_traits(path).lossy
-            )
-        except DataError:
-            raise
-        except ValueError as error:
-            raise DataError(f"{path}: {error}") from None
-        return soften(bits, labels, priors)
+        bits = _read_bits(prior, labels, priors, geometry, image)
+        return soften(bits, labels, priors, geometry.spacing_mm)
+    found = read_foreign_maps(prior, labels, geometry, image)
+    if found is not None:
+        return found
+    path = first_file(prior)
     maps = format_of(image).read_maps(path, geometry, image)
     planes = check_prior(maps, labels, str(path), len(geometry.native_shape))
     if planes.shape[1:] != geometry.native_shape:
-        came, wanted = ("x".join(map(str, s)) for s in (planes.shape[1:], geometry.native_shape))
+        came, wanted = (name_shape(shape) for shape in (planes.shape[1:], geometry.native_shape))
         raise DataError(
             f"{path} is {came}, but its image {first_file(image)} is {wanted}. Check that they "
             "belong together, and resize one."
         )
     return np.ascontiguousarray(geometry.from_native(planes))
+
+
+def _read_bits(
+    prior: PriorFiles, labels: Labels, priors: Priors, geometry: Geometry, image: ImageFiles
+) -> Bool[np.ndarray, "k d h w"]:
+    try:
+        return read_foreign_bits(prior, labels, priors.values, geometry, image)
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(
+            f"{first_file(prior)}: {error} Or set data.priors.values, if the other model uses "
+            "values of its own."
+        ) from None
 
 
 def check_prior(
@@ -115,42 +207,26 @@ def check_prior(
             f"wanted, a plane for each of {', '.join(labels.plane_names)}."
         )
     planes = np.ascontiguousarray(planes, dtype=np.float32)
-    least, most = float(planes.min()), float(planes.max())
-    if not (least >= -ROUNDING and most <= 1 + ROUNDING):  # false for NaN too
-        raise DataError(
-            f"{source} holds values from {least:g} to {most:g}, but probabilities, 0 to 1, are "
-            "wanted: of logits, write the softmax or sigmoid."
-        )
+    check_probabilities(planes, source)
     return planes.clip(0, 1)
 
 
 def soften(
-    bits: Bool[np.ndarray, "k d h w"], labels: Labels, priors: Priors
+    bits: Bool[np.ndarray, "k d h w"],
+    labels: Labels,
+    priors: Priors,
+    spacing_mm: tuple[float, float, float] | None = None,
 ) -> Float[np.ndarray, "k d h w"]:
     """Turn a hard mask into a prior: doubt falls with the distance from the edge, and never ends.
 
-    Distances are in pixels, slice by slice. The edge runs between pixels: those beside it are half
-    a pixel away. A slice that is all or nothing has no edge, and gets the least doubt everywhere.
+    Distances are in millimetres where the settings say so and the spacing is known, else in pixels,
+    slice by slice.
     """
-    softened = np.stack([[_soften_slice(mask, priors) for mask in plane] for plane in bits])
-    planes = softened.clip(priors.least, 1 - priors.least)
-    if labels.kind == "exclusive":
-        planes = planes / planes.sum(axis=0, keepdims=True)
-    return planes.astype(np.float32)
-
-
-def _soften_slice(mask: Bool[np.ndarray, "h w"], priors: Priors) -> Float[np.ndarray, "h w"]:
-    # SciPy takes a while to import, and most models take no priors from files.
-    from scipy.ndimage import distance_transform_edt
-
-    if mask.all() or not mask.any():
-        distance = np.where(mask, np.inf, -np.inf)
+    if priors.softness_mm is not None and spacing_mm is not None:
+        planes = soften_volume(bits, spacing_mm, priors.softness_mm, priors.least)
     else:
-        # SciPy takes a while to import, and most models take no priors from files.
-        from scipy.ndimage import distance_transform_edt
-
-        inside = np.asarray(distance_transform_edt(mask))
-        outside = np.asarray(distance_transform_edt(~mask))
-        distance = np.where(mask, inside - 0.5, 0.5 - outside)
-    with np.errstate(over="ignore"):
-        return 1 / (1 + np.exp(-distance / priors.softness_px))
+        planes = soften_slices(bits, priors.softness_px, priors.least)
+    if labels.kind == "exclusive":
+        for depth in range(planes.shape[1]):
+            planes[:, depth] /= planes[:, depth].sum(axis=0, keepdims=True)
+    return planes.astype(np.float32, copy=False)

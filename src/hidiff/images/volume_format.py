@@ -12,7 +12,7 @@ from hidiff.images.alignment import lay_on, pad_onto
 from hidiff.images.arrays import HDF5, read_array_grid, read_array_volume
 from hidiff.images.dicom import is_dicom, read_dicom, read_dicom_grid
 from hidiff.images.files import DataError, ImageFiles, first_file
-from hidiff.images.film import FilmGeometry
+from hidiff.images.film import FilmGeometry, check_no_film
 from hidiff.images.geometry import Geometry, VolumeGeometry
 from hidiff.images.grid import Grid, Plane
 from hidiff.images.image import Format, Image, as_floats
@@ -36,7 +36,7 @@ class VolumeFormat(Format):
     """formats that only masks of such files can be written in"""
     numbers_channels: bool = True
     reversed_arrays: bool = True
-    """whether arrays of maps beside it count their axes backwards (k, z, y, x), as nnU-Net's do"""
+    """True if arrays of maps beside it count their axes backwards (k, z, y, x), as nnU-Net's do"""
 
     plural = "volumes"
     geometry_type = VolumeGeometry
@@ -145,12 +145,7 @@ class VolumeFormat(Format):
     def _read_on_grid(
         self, path: Path, holds: Holds, geometry: Geometry, image: ImageFiles
     ) -> Image:
-        if isinstance(geometry, FilmGeometry):
-            raise DataError(
-                f"{first_file(image)} is a film of {geometry.num_frames} frames: each is predicted "
-                "by itself, but masks and priors are read for volumes alone. Write its frames as "
-                "volumes."
-            )
+        check_no_film(geometry, image)
         assert isinstance(geometry, VolumeGeometry)
         partner = self.partner(path).read(path, holds, geometry.plane)
         if path.name.lower().endswith(ENDING):  # 3D Slicer saves the box around its segments

@@ -1,4 +1,4 @@
-"""What a data set holds and what is wrong with it, found before hours of training are spent."""
+"""Describe a data set and find its faults before hours of training are spent."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -62,10 +62,35 @@ def check_cases(
             report.findings.append(Finding("warning", proposal.warning))
     elif BOTH_WAYS in (both := propose_labels(tally.values, tally.ignore)).reading:
         report.findings.append(Finding("note", both.warning))
+    report.findings += _of_names(labels, tally)
     report.findings += _of_patients(splits, tally, grouped)
     if not any(splits.values()):
         report.findings.append(Finding("stop", "there is no case to train on."))
     return report
+
+
+def _of_names(labels: Labels | None, tally: Tally) -> list[Finding]:
+    """Return what contradicts the recipe's classes in the names that files give to values."""
+    if labels is None:
+        return []
+    found = [
+        Finding("stop", f"the same value has several names: {clash}. Export the masks again.")
+        for clash in tally.values.clashes[:1]
+    ]
+    wanted = {value: name for name, values in labels.classes.items() for value in values}
+    return found + [
+        Finding(
+            "warning",
+            f"the value {value} is called {name} in the masks' files, but {wanted[value]} in the "
+            "recipe. Look whether labels.classes has the values in the right order.",
+        )
+        for value, name in tally.values.names.items()
+        if labels.kind != "regions" and _plain(name) != _plain(wanted.get(value, name))
+    ]
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def _of_patients(

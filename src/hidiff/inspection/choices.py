@@ -142,7 +142,7 @@ def choose_spacing(found: Fingerprint, plane: Plane) -> tuple[list[float] | None
 
 
 def median_spacing(found: Fingerprint, plane: Plane) -> Float[np.ndarray, "2"]:
-    """Of rows and columns, in mm."""
+    """Return the median spacing of rows and columns, in mm."""
     return np.median([grid.slice_spacing_mm(plane)[1:] for grid in found.grids], axis=0)
 
 

@@ -25,14 +25,14 @@ class MaskValue:
 
     value: int | float
     share: float
-    """of the pixels of all masks"""
+    """share of the pixels of all masks"""
     masks: int
     """that hold it"""
 
 
 @dataclass
 class DataReport:
-    """What was found in a data set."""
+    """The description and the faults of a data set."""
 
     place: str
     cases: dict[str, int] = field(default_factory=dict)
@@ -52,12 +52,12 @@ class DataReport:
     values: list[MaskValue] = field(default_factory=list)
     """values of the masks, the most frequent first"""
     reading: str = ""
-    """what the masks' values will be taken for"""
+    """the meaning that the masks' values will have"""
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def go(self) -> bool:
-        """Whether training can begin."""
+        """True if training can begin."""
         return not any(finding.level == "stop" for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ MOST_VOXELS = 20_000  # of one case, from which percentiles are taken
 
 @dataclass
 class Fingerprint:
-    """What was found; lists hold one entry a case."""
+    """The properties of a data set; lists hold one entry per case."""
 
     cases: int = 0
     groups: int = 0
@@ -29,7 +29,7 @@ class Fingerprint:
     types: Counter[str] = field(default_factory=Counter)
     """type of number -> cases"""
     grids: list[Grid] = field(default_factory=list)
-    """of volumes"""
+    """grids of volumes"""
     sizes: list[tuple[int, int]] = field(default_factory=list)
     """rows and columns of pictures"""
     low: float = float("inf")
@@ -37,13 +37,13 @@ class Fingerprint:
     foreground: tuple[float, float] = (0.0, 0.0)
     """the 0.5th and 99.5th percentile of the values under all masks (of the first channel)"""
     zero_share: float = 0.0
-    """of pixels that are 0 in every channel: a black surround"""
+    """share of pixels that are 0 in every channel: a black surround"""
     values: dict[int, float] = field(default_factory=dict)
     """value of the masks -> share of all pixels that count, background included"""
     masks: MaskValues | None = None
     """all values of the masks, where they were read"""
     grey: bool = False
-    """whether all channels of each image are the same, as of grey pictures saved in colour"""
+    """True if all channels of each image are the same, as in grey pictures saved in colour"""
     mirrored: tuple[int, int] | None = None
     """two values of pictures' masks that may be a left and a right one"""
     alike: str = ""
@@ -51,7 +51,7 @@ class Fingerprint:
 
     @property
     def volumes(self) -> bool:
-        """Whether the images lie on grids, so that spacing and planes mean something."""
+        """True if the images have grids, so that spacing and planes mean something."""
         return bool(self.grids)
 
     @property

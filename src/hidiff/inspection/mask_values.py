@@ -1,15 +1,16 @@
 """The values of all masks, and the classes that they suggest: for check and plan alike."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Num
 
-from hidiff.images import PictureTraits, find_format, picture_traits
-from hidiff.labels import WHITES, Labels
+from hidiff.images import PictureTraits, find_format, picture_traits, read_class_names
+from hidiff.labels import BACKGROUND, MEAN, WHITES, Labels
 from hidiff.noise import few, is_noise
 
 # More values than that in grey pictures may be brightness instead of classes.
@@ -28,11 +29,15 @@ class MaskValues:
     masks: Counter[int] = field(default_factory=Counter)
     """value -> masks that hold it"""
     single: bool = True
-    """whether no mask holds two values beside 0"""
+    """True if no mask holds two values beside 0"""
     labelled: bool = False
-    """whether files are of kinds that hold classes: volumes, and pictures with a palette"""
+    """True if files are of kinds that hold classes: volumes, and pictures with a palette"""
     lossy: list[str] = field(default_factory=list)
     """names of masks whose compression changes values"""
+    names: dict[int, str] = field(default_factory=dict)
+    """value -> name of its class, where the files tell it (3D Slicer's do)"""
+    clashes: list[str] = field(default_factory=list)
+    """values that have another name in another file, in words"""
 
     @classmethod
     def of_shares(cls, shares: Mapping[int, float], *, labelled: bool) -> "MaskValues":
@@ -54,6 +59,10 @@ class MaskValues:
         self.labelled = self.labelled or traits.palette or volume
         if traits.lossy:
             self.lossy.append(path.name)
+        for value, name in read_class_names(path).items():
+            known = self.names.setdefault(value, name)
+            if known != name:
+                self.clashes.append(f"{value} is {known} in some files, but {name} in {path.name}")
         return traits
 
     def without(self, ignore: tuple[int, ...]) -> "MaskValues":
@@ -62,21 +71,31 @@ class MaskValues:
         masks = Counter({v: count for v, count in self.masks.items() if v not in ignore})
         above = {value for value in pixels if value}
         single = self.single or len(above) < 2
-        return MaskValues(pixels, masks, single, self.labelled, list(self.lossy))
+        return replace(self, pixels=pixels, masks=masks, single=single)
+
+    def class_names(self, values: list[int]) -> list[str]:
+        """Return a name for the class of each value, such as class_3 where no file has one."""
+        told = [re.sub(r"[^\w.-]+", "_", self.names.get(value, "")).strip("_") for value in values]
+        names = [
+            f"class_{value:g}" if name in ("", BACKGROUND, MEAN) else name
+            for name, value in zip(told, values, strict=True)
+        ]
+        unique = len(set(names)) == len(names)
+        return names if unique else [f"class_{value:g}" for value in values]
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What mask values are taken for."""
+    """The proposed meaning of mask values."""
 
     labels: Labels | None
     """None where they cannot be told"""
     reading: str
-    """what each value means, and what to write in a recipe"""
+    """the meaning of each value, and the setting for a recipe"""
     question: str = ""
-    """what a person must say first; empty where nothing is in doubt"""
+    """a question that a person must answer first; empty if nothing is in doubt"""
     warning: str = ""
-    """what was in doubt and is resolved, to be looked at"""
+    """an ambiguity that was resolved, to be looked at"""
 
 
 def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal:
@@ -88,12 +107,19 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
     ignored = f"; {few(list(ignore))} is ignored" if ignore else ""
     if not above:
         return Proposal(None, "")
+    if values.clashes:
+        question = (
+            f"the same value has several names: {values.clashes[0]}. Export the masks of all cases "
+            "with the same label values (in 3D Slicer: by one colour table)."
+        )
+        return Proposal(None, f"values {shown}", question)
     if question := _undecided(above, values.single):
         return Proposal(None, f"values {shown}", question)
     if len(above) == 1 or (values.single and set(above) <= set(WHITES)):
-        reading = f"0 is background, {shown} one class: {_one_class(above)}{ignored}"
+        [name] = values.class_names(above[:1]) if values.names else ["object"]
+        reading = f"0 is background, {shown} one class: {_one_class(above, name)}{ignored}"
         if len(above) == 1:
-            return Proposal(_one(above[0], ignore), reading)
+            return Proposal(_one(above[0], ignore, name), reading)
         warning = (
             f"some masks are 0/{above[0]:g} and others 0/{above[-1]:g}: all are read as one class. "
             "If these are two classes, or one is to be ignored, say so in a recipe."
@@ -123,7 +149,7 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
             "labels.threshold; or save the masks with a palette."
         )
         return Proposal(None, f"values {shown}", question)
-    classes = {f"class_{value:g}": (value,) for value in above}
+    classes = {name: (value,) for name, value in zip(values.class_names(above), above, strict=True)}
     named = ", ".join(f"{name}: [{value}]" for name, (value,) in classes.items())
     reading = f"0 is background, each other value a class: kind: exclusive, classes: {{{named}}}"
     labels = Labels(kind="exclusive", classes=classes, ignore=ignore)
@@ -162,9 +188,9 @@ def _may_be_grey(above: list[int], labelled: bool) -> bool:
     return not labelled and len(above) > MOST_CLASSES and not in_a_row
 
 
-def _one(value: int, ignore: tuple[int, ...]) -> Labels:
-    return Labels(kind="one_class", classes={"object": (value,)}, ignore=ignore)
+def _one(value: int, ignore: tuple[int, ...], name: str = "object") -> Labels:
+    return Labels(kind="one_class", classes={name: (value,)}, ignore=ignore)
 
 
-def _one_class(values: list[int]) -> str:
-    return f"kind: one_class, classes: {{object: [{', '.join(f'{v:g}' for v in values)}]}}"
+def _one_class(values: list[int], name: str = "object") -> str:
+    return f"kind: one_class, classes: {{{name}: [{', '.join(f'{v:g}' for v in values)}]}}"

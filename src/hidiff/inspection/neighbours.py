@@ -1,4 +1,4 @@
-"""Whether pictures with adjacent numbers look alike, as slices of one patient or frames do."""
+"""Find pictures of adjacent numbers that look alike, as slices of one patient or frames do."""
 
 import re
 

@@ -19,7 +19,7 @@ _SIDED = re.compile(r"(?i:(?<![a-z])(?:left|right|lt|rt)(?![a-z]))|(?:(?<=[a-z])
 
 
 class Places:
-    """Where each value of the masks lies, as a share of the image, and how large it is."""
+    """The place of each value of the masks, as a share of the image, and its size."""
 
     def __init__(self) -> None:
         self._pixels: dict[int, list[float]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""What headers of volumes leave open: units, two affines, axes that are turned. For the check."""
+"""Ambiguities in headers of volumes, for the check: units, two affines, axes that are turned."""
 
 from pathlib import Path
 

@@ -58,6 +58,7 @@ class Tally:
         self.problems: list[tuple[str, str]] = []  # file, what is wrong
         self.empty: list[str] = []
         self.see_through: list[str] = []  # files whose alpha channel is not opaque everywhere
+        self.turned_alone: list[str] = []  # images that EXIF turns, but not their masks
         self.undecided: Counter[str] = Counter()  # mask -> pixels with an ignored value
         self.lost_spacing = True  # as long as every volume is 1 x 1 x 1 mm
         self.neighbours = Neighbours()
@@ -70,6 +71,9 @@ class Tally:
         if image is None:  # without its size and grid no mask can be judged
             return
         geometry = image.geometry
+        turned = picture_traits(first_file(case.image)).turned
+        if any(picture_traits(path).turned != turned for path in case.masks):
+            self.turned_alone.append(first_file(case.image).name)
         for path in map(Path, case.masks):
             self._try(path, lambda path=path: self._read_mask(path, geometry, case))
         if case.field_of_view is not None:
@@ -167,6 +171,12 @@ class Tally:
                 "everywhere. It is left out: look that nothing was drawn in it."
             )
             found.append(Finding("warning", text, tuple(self.see_through)))
+        if self.turned_alone:
+            text = (
+                f"{len(self.turned_alone)} images are turned by a camera's orientation (EXIF), or "
+                "their masks are, but not both. Look that the masks were drawn on the turned image."
+            )
+            found.append(Finding("warning", text, tuple(self.turned_alone)))
         if self.undecided:
             share = sum(self.undecided.values()) / max(sum(self.values.pixels.values()), 1)
             text = (

@@ -1,37 +1,50 @@
-"""What a training patch may go through: chances and ranges, and presets by the kind of image."""
+"""Random changes of training patches: chances and ranges, and presets by the kind of image."""
+
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
 
-Probability = Field(default=0.0, ge=0, le=1)
+
+def _chance(change: str) -> Any:
+    """Return a field for the chance, 0 to 1, that a patch goes through a change."""
+    return Field(default=0.0, ge=0, le=1, description=f"chance, 0 to 1, of {change}")
 
 
 class Augmentation(BaseModel):
-    """What a training patch may go through; each with its own chance.
+    """The random changes of a training patch, each with its own chance.
 
     Brightness counts in the normalised image's unit (kind unit: black -1, white 1).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    lens: float = Field(
-        default=0.0, ge=0, le=1, description="a round view of any size, black and empty around it"
+    lens: float = _chance("a round view of any size, with nothing but black around it")
+    flip_horizontal: float = _chance("a flip from left to right")
+    flip_vertical: float = _chance("a flip from top to bottom")
+    rotate90: float = _chance("a rotation by 90, 180 or 270 degrees")
+    affine: float = _chance("a rotation by any angle together with a zoom")
+    rotation_degrees: float = Field(
+        default=15.0, ge=0, le=180, description="largest angle of affine, in degrees"
     )
-    flip_horizontal: float = Probability
-    flip_vertical: float = Probability
-    rotate90: float = Probability
-    affine: float = Probability
-    rotation_degrees: float = Field(default=15.0, ge=0, le=180, description="affine: at most")
-    zoom: float = Field(default=0.15, ge=0, lt=1, description="affine: at most, per side")
-    gamma: float = Probability
-    gamma_range: tuple[PositiveFloat, PositiveFloat] = (0.7, 1.5)
-    contrast: float = Probability
-    contrast_change: float = Field(default=0.2, ge=0, lt=1, description="share, at most")
-    brightness: float = Probability
-    brightness_change: float = Field(default=0.2, ge=0, description="at most")
-    tint: float = Probability
-    tint_change: float = Field(default=0.1, ge=0, description="brightness per channel, at most")
-    noise: float = Probability
-    noise_std: float = Field(default=0.1, ge=0, description="standard deviation, at most")
+    zoom: float = Field(
+        default=0.15, ge=0, lt=1, description="largest zoom of affine, as a share of each side"
+    )
+    gamma: float = _chance("a change of gamma")
+    gamma_range: tuple[PositiveFloat, PositiveFloat] = Field(
+        default=(0.7, 1.5), description="lowest and highest exponent of gamma"
+    )
+    contrast: float = _chance("a change of contrast")
+    contrast_change: float = Field(
+        default=0.2, ge=0, lt=1, description="largest change of contrast, as a share"
+    )
+    brightness: float = _chance("a change of brightness")
+    brightness_change: float = Field(default=0.2, ge=0, description="largest change of brightness")
+    tint: float = _chance("a change of brightness in each channel on its own")
+    tint_change: float = Field(
+        default=0.1, ge=0, description="largest change of brightness in a channel"
+    )
+    noise: float = _chance("normal noise")
+    noise_std: float = Field(default=0.1, ge=0, description="largest standard deviation of noise")
 
 
 PRESETS = {

@@ -1,4 +1,4 @@
-"""Which cases make which batch: an order that a resumed run, or another rank, finds again."""
+"""The order of cases in batches, which a resumed run or another rank finds again."""
 
 from collections.abc import Iterator
 

@@ -15,6 +15,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from hidiff.datasets.case import Case
+from hidiff.images import prior_files
 from hidiff.loading.reading import CaseFiles, Reading, counts_some, most_raters, show_slice
 from hidiff.loading.resize import resize_image, resize_nearest
 
@@ -24,7 +25,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class PlaneRule:
-    """How one plane of an item is read, kept and changed."""
+    """The rule by which one plane of an item is read, kept and changed."""
 
     count: Callable[[Case, Reading], int]
     """number of planes that a case has of it; 0 for a case without it"""
@@ -35,19 +36,19 @@ class PlaneRule:
     dtype: torch.dtype = torch.float32
     """type of number in caches; patches and batches are float32"""
     interpolation: Literal["bilinear", "nearest"] = "nearest"
-    """how it is resized, turned and zoomed"""
+    """the way it is resized, turned and zoomed"""
     beyond: Literal["edge", "zero"] = "zero"
-    """what lies past the edge of the image: its edge repeated, or zeros"""
+    """values past the edge of the image: its edge repeated, or zeros"""
     past_lens: Literal["lowest", "zero", "kept"] = "kept"
-    """what lies past the rim of a simulated lens: its own lowest value, zeros, or what was there"""
+    """values past the rim of a simulated lens: its own lowest value, zeros, or unchanged"""
     whole_view: bool = False
-    """whether a case without it counts everywhere, as if it were 1 in every pixel"""
+    """True if a case without it counts everywhere, as if it were 1 in every pixel"""
     with_neighbours: bool = False
-    """whether neighbouring slices come with it as channels (2.5-D)"""
+    """True if neighbouring slices come with it as channels (2.5-D)"""
     in_patches: bool = True
-    """whether it is cut into patches and put into batches"""
+    """True if it is cut into patches and put into batches"""
     feeds_segmentor: bool = False
-    """whether the segmentor reads it behind the channels of the image"""
+    """True if the segmentor reads it behind the channels of the image"""
 
     def resize(self, values: Tensor, size: tuple[int, int]) -> Tensor:
         """Resize rows and columns."""
@@ -97,7 +98,7 @@ PLANES: dict[str, PlaneRule] = {
     "prior": PlaneRule(
         count=lambda case, reading: reading.labels.num_planes if reading.priors else 0,
         read=lambda files: files.prior,
-        files=lambda case: () if case.prior is None else (case.prior,),
+        files=lambda case: prior_files(case.prior),
         interpolation="bilinear",
         beyond="edge",
         past_lens="lowest",

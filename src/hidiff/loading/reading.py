@@ -1,4 +1,4 @@
-"""How cases are read: the settings of it, and one case's files, each opened once."""
+"""Read cases: the settings of it, and the files of one case, each opened once."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -35,7 +35,7 @@ from hidiff.loading.resize import resize_image
 
 @dataclass(frozen=True)
 class Slicing:
-    """How the networks, which are 2-D, see volumes."""
+    """The slices of volumes that the networks, which are 2-D, see."""
 
     plane: Plane = "axial"
     neighbours: int = 0
@@ -43,7 +43,7 @@ class Slicing:
     spacing_mm: tuple[float, float] | None = None
     """spacing of rows and columns that slices are resampled to"""
     nan: Nan = "refused"
-    """what becomes of NaN in an image"""
+    """treatment of NaN in an image"""
 
     def size_of(self, geometry: Geometry) -> tuple[int, int] | None:
         """Return rows and columns that slices are resized to; None where they stay as they are."""
@@ -68,7 +68,7 @@ class Reading:
     size: tuple[int, int] | None = None
     """rows and columns that every slice is resized to; None leaves each as it is"""
     priors: Priors | None = None
-    """what the priors' files hold; None where a network makes the prior"""
+    """kind of the priors' files; None where a network makes the prior"""
 
     def size_of(self, geometry: Geometry) -> tuple[int, int] | None:
         """Return rows and columns that an image's slices are resized to; None for no change."""
@@ -100,7 +100,7 @@ class CaseFiles:
 
     @cached_property
     def geometry(self) -> Geometry:
-        """How the slices lie, from the head of the image where it was not read."""
+        """The geometry of the slices, from the header of an image that was not read yet."""
         return read_geometry(self.case.image, self.reading.slicing.plane)
 
     @cached_property

@@ -23,7 +23,7 @@ DATA_VARIABLE = "HIDIFF_DATA"  # environment: where relative data paths are look
 
 
 class DataSettings(BaseModel):
-    """Where the images are, how they are read, and how training patches are cut."""
+    """The images, the way they are read, and the way training patches are cut."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,16 +34,17 @@ class DataSettings(BaseModel):
     splitting: Splitting = Splitting()
     channels: int = Field(default=3, ge=1, description="channels of an image: 1 grey, 3 colour")
     plane: Plane = Field(
-        default="axial", description=f"volumes: how they are sliced, {', '.join(PLANES)}"
+        default="axial", description=f"volumes: plane of the slices, one of {', '.join(PLANES)}"
     )
     neighbours: int = Field(
         default=0,
         ge=0,
-        description="volumes: slices above and below that are seen too, as channels (2.5-D)",
+        description="volumes: number of slices above and below that come as channels too (2.5-D)",
     )
     spacing_mm: tuple[PositiveFloat, PositiveFloat] | None = Field(
         default=None,
-        description="volumes: resample slices to this (row, column) spacing; left out: as they are",
+        description="volumes: spacing of rows and columns, in mm, that slices are "
+        "resampled to; left out: their own",
     )
     nan: Nan = Field(
         default="refused",
@@ -53,15 +54,16 @@ class DataSettings(BaseModel):
     intensity: Intensity = Intensity()
     priors: Priors = Priors()
     size: tuple[int, int] | None = Field(
-        default=None, description="resize every image to (height, width); left out: as it is"
+        default=None,
+        description="height and width that every image is resized to; left out: its own",
     )
     patch_size: tuple[int, int] = Field(
         default=(128, 128),
-        description="height, width of a training patch: multiples of 32, from 64 up",
+        description="height and width of a training patch: multiples of 32, 64 or more",
     )
     outside_field_of_view: OutsideFieldOfView = Field(
         default="background",
-        description="what training takes the pixels outside a field of view for: background, as "
+        description="meaning of the pixels outside a field of view in training: background, as "
         "past the rim of a lens, or ignored, where nobody has outlined anything; metrics never "
         "count them",
     )
@@ -129,7 +131,7 @@ class DataSettings(BaseModel):
 
     @property
     def image_channels(self) -> int:
-        """What the networks see: the image's channels, of neighbouring slices too."""
+        """The number of channels that the networks see, with those of neighbouring slices."""
         return self.channels * (2 * self.neighbours + 1)
 
     @property

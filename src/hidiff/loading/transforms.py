@@ -115,7 +115,7 @@ def _brightness_steps(augmentation: Augmentation) -> list[Transform]:
 
 
 def _room_to_turn(augmentation: Augmentation) -> float:
-    """How much longer the sides of a square must be to hold itself turned and zoomed out."""
+    """Return the factor by which a square must grow to hold itself turned and zoomed out."""
     degrees = min(augmentation.rotation_degrees, 45)  # 45 is the widest
     turned = math.cos(math.radians(degrees)) + math.sin(math.radians(degrees))
     return turned * (1 + augmentation.zoom)
@@ -245,7 +245,7 @@ def _grown(side: int, room: float) -> int:
 
 
 def _start(centre: int, image_side: int, patch_side: int, crop_side: int) -> int:
-    """Where the crop begins; below 0 if its room, or a patch larger than the image, reaches out."""
+    """Return the start of the crop; below 0 if its margin, or a large patch, leaves the image."""
     free = image_side - patch_side
     patch_start = min(max(centre - patch_side // 2, 0), free) if free >= 0 else free // 2
     return patch_start - (crop_side - patch_side) // 2

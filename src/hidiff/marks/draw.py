@@ -16,12 +16,12 @@ NOBODY = -1  # the author of a bit that no mark speaks of
 
 @dataclass(frozen=True)
 class Drawn:
-    """What marks say of every pixel of every plane."""
+    """The hints and the evidence of marks, for every pixel of every plane."""
 
     hints: Float[Tensor, "k h w"]
     """+1: this class; -1: not this class; 0: nothing said"""
     exact: Bool[Tensor, "k h w"]
-    """where a hint is certain"""
+    """True where a hint is certain"""
     author: Int[Tensor, "k h w"]
     """the place in the order of the mark that a hint comes from; -1: of none"""
     contradicted: Bool[Tensor, "h w"]
@@ -121,7 +121,7 @@ class _Canvas:
     def _conclude(
         number: int, hints: np.ndarray, sure: np.ndarray, author: np.ndarray, touched: np.ndarray
     ) -> None:
-        """Where all planes but one are ruled out, the last one it is."""
+        """Set the last plane to +1 where all others are ruled out."""
         ruled_out = hints < 0
         single = (ruled_out.sum(axis=0) == len(hints) - 1) & touched
         last = single & (hints == 0)

@@ -1,9 +1,10 @@
-"""What a person would correct: the connected errors of a mask, and where they are deepest."""
+"""The connected errors of a mask, which a person would correct, and their deepest points."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 from scipy import ndimage
 
 from hidiff.marks.footprint import Point
@@ -11,19 +12,23 @@ from hidiff.marks.footprint import Point
 EIGHT = np.ones((3, 3), dtype=bool)  # pixels that meet at a corner belong together: thin vessels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Error:
     """A connected area where a mask is wrong in one way."""
 
     plane: int
     add: bool
     """True: the class is missing there; False: it is there and should not be"""
-    mask: Bool[np.ndarray, "h w"]
+    size: int
+    """number of pixels"""
+    numbered: Integer[np.ndarray, "h w"]
+    """every error of this plane and way, each by its number"""
+    number: int
 
-    @property
-    def size(self) -> int:
-        """Number of pixels."""
-        return int(np.count_nonzero(self.mask))
+    @cached_property
+    def mask(self) -> Bool[np.ndarray, "h w"]:
+        """Its pixels; made when asked for, as a noisy mask has hundreds of errors."""
+        return self.numbered == self.number
 
 
 def find_errors(
@@ -48,7 +53,8 @@ def find_errors(
 def _components(plane: int, add: bool, wrong: np.ndarray) -> list[Error]:
     # SciPy's annotations do not know that without `output` it returns a pair
     labelled, count = ndimage.label(wrong, structure=EIGHT)  # pyright: ignore[reportGeneralTypeIssues]
-    return [Error(plane, add, labelled == number) for number in range(1, count + 1)]
+    sizes = np.bincount(labelled.ravel(), minlength=count + 1).tolist()
+    return [Error(plane, add, sizes[number], labelled, number) for number in range(1, count + 1)]
 
 
 def bounding_box(mask: Bool[np.ndarray, "h w"], margin: int = 0) -> tuple[slice, slice]:

@@ -1,4 +1,4 @@
-"""Which pixels of a resized image a mark touches.
+"""The pixels of a resized image that a mark touches.
 
 Points and lengths are in pixels of the image as given; pixel i of it covers i - 0.5 to i + 0.5. A
 pixel of the resized image is a rectangle there. It is touched if it lies nearer to the mark's

@@ -1,4 +1,4 @@
-"""What a person marks in an image: clicks, strokes and painted areas."""
+"""A person's marks in an image: clicks, strokes and painted areas."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -38,14 +38,15 @@ def click_deepest(error: Error) -> Click:
     return _click(error, point, fitting_radius(error.mask, point))
 
 
-def click_inside(error: Error, rng: np.random.Generator) -> Click:
+def click_inside(error: Error, rng: np.random.Generator, radius: Number | None = None) -> Click:
     """Click at random in the inner half of an error, as wide as fits: a click of training.
 
-    The inner half is where the depth is more than half of the greatest.
+    The inner half is where the depth is more than half of the greatest. `radius` makes it so wide
+    whatever fits.
     """
     depths = depth(error.mask)
     point = _pick(depths > depths.max() / 2, rng)
-    return _click(error, point, fitting_radius(error.mask, point))
+    return _click(error, point, fitting_radius(error.mask, point) if radius is None else radius)
 
 
 def draw_stroke(error: Error, rng: np.random.Generator, *, rough: bool = False) -> Area:
@@ -84,11 +85,13 @@ def simulate_marks(
     exclusive: bool = False,
     strokes: Number = 0.5,
     rough: Number = 0.5,
+    radius: Number | None = None,
 ) -> list[Mark]:
     """Return marks of training at the errors of a mask, at most `number`; fewer if it has fewer.
 
-    `strokes` is the share of strokes among them, the others being clicks, and `rough` the share of
-    rough ones among the strokes. What a mark covers is no error for the next.
+    `strokes` is the share of strokes among them, the others being clicks of the given radius or as
+    wide as fits, and `rough` the share of rough ones among the strokes. What a mark covers is no
+    error for the next.
     """
     predicted, marks = predicted.copy(), []
     size = (predicted.shape[1], predicted.shape[2])
@@ -100,7 +103,7 @@ def simulate_marks(
         if rng.random() < strokes:
             mark = draw_stroke(error, rng, rough=bool(rng.random() < rough))
         else:
-            mark = click_inside(error, rng)
+            mark = click_inside(error, rng, radius)
         marks.append(mark)
         footprint = mark.footprint(size, size)
         here = predicted[:, *footprint.box]

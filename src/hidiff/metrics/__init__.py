@@ -9,6 +9,7 @@ from hidiff.metrics.calibration import (
     reliability,
 )
 from hidiff.metrics.calibre import local_width
+from hidiff.metrics.doubt import Doubt
 from hidiff.metrics.masks import METRICS, MaskMetric, Metric, case_metrics, distance_unit
 from hidiff.metrics.objects import (
     OBJECT_METRICS,
@@ -31,6 +32,7 @@ __all__ = [
     "OBJECT_METRICS",
     "RATER_METRICS",
     "Band",
+    "Doubt",
     "Entry",
     "Interval",
     "MaskMetric",

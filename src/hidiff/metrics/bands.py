@@ -1,4 +1,4 @@
-"""How good masks are where things are small, and where they are large.
+"""The quality of masks by the size of objects.
 
 A thing is whatever has a size: an object, or the pixels of a vessel that are of one width. Its row
 is a table row (see `table`) with "size", "count" (1 for an object; how many pixels) and metrics.
@@ -17,7 +17,7 @@ NUM_BANDS = 3
 
 @dataclass(frozen=True)
 class Band:
-    """What the things of one class and band of sizes say."""
+    """The summary of the objects of one class and one band of sizes."""
 
     class_name: str
     name: str
@@ -80,7 +80,7 @@ def weighted_mean(things: Sequence[Row], metric: str) -> float:
 
 
 def band_name(edges: Sequence[float], number: int, unit: str) -> str:
-    """Of the band below edge `number`, or above the last one."""
+    """Return the name of the band below edge `number`, or above the last edge."""
     if not edges:
         return "any size"
     if number == 0:

@@ -1,4 +1,4 @@
-"""Whether a probability of 0.7 is right seven times in ten, plane by plane."""
+"""Calibration, plane by plane: is a probability of 0.7 right seven times in ten?"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ CALIBRATION = {
 
 @dataclass(frozen=True)
 class Reliability:
-    """What was said and what was true, in bins of equal width by what was said.
+    """Predicted probabilities and true shares, in bins of equal width by probability.
 
     Sums over pixels, so that those of several cases can be added.
     """
@@ -27,7 +27,7 @@ class Reliability:
     said: Float[np.ndarray, "bins"]
     """their probabilities added up"""
     true: Float[np.ndarray, "bins"]
-    """how many of them are 1"""
+    """number of them that are 1"""
 
     def __add__(self, other: "Reliability") -> "Reliability":
         return Reliability(self.count + other.count, self.said + other.said, self.true + other.true)
@@ -70,7 +70,7 @@ def reliability(
     y0: Shaped[np.ndarray, "k *space"],
     inside: Bool[np.ndarray, "*space"] | None = None,
 ) -> list[Reliability]:
-    """What each plane said and what was true; `inside` is the field of view.
+    """Return the reliability of each plane's probability; `inside` is the field of view.
 
     The probability is that of the bit being 1 (not of the more likely of the two), so a plane of
     mostly background has most of its pixels in the first bin.

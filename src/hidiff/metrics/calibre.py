@@ -1,4 +1,4 @@
-"""How wide a vessel is at each of its pixels."""
+"""The width of a vessel at each of its pixels."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""How well one predicted mask agrees with the truth: the numbers of one case and class."""
+"""The agreement of one predicted mask with the truth: the numbers of one case and class."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ ROUNDING = 1e-6  # share of a tolerance by which a distance may exceed it: float
 
 @dataclass(frozen=True)
 class Metric:
-    """What a reader must know about a number."""
+    """A metric's title, unit and better direction, for its readers."""
 
     title: str
     better: Literal["higher", "lower"]
@@ -117,7 +117,7 @@ def surface_distances(
 
 
 def surface_points(mask: Bool[np.ndarray, "*space"]) -> Float[np.ndarray, "n dimensions"]:
-    """Where the surface's pixels lie, in pixels."""
+    """Return the coordinates of the surface's pixels, in pixels."""
     from scipy.ndimage import binary_erosion  # deferred, see surface_distances
 
     return np.argwhere(mask & ~np.asarray(binary_erosion(mask), dtype=bool)).astype(np.float64)
@@ -136,7 +136,7 @@ def pixel_sides(shape: tuple[int, ...], spacing: tuple[float, ...] | None) -> tu
 
 
 def distance_unit(num_axes: int, spacing: tuple[float, ...] | None) -> str:
-    """What distances are in: "mm", or without a spacing "px" of an image, "voxels" of a volume."""
+    """Return the unit of distances: "mm"; without a spacing "px" (image) or "voxels" (volume)."""
     if spacing is not None:
         return "mm"
     return "px" if num_axes == 2 else "voxels"

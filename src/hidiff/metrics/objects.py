@@ -28,13 +28,13 @@ class Objects:
     """The objects of a truth and of a prediction of it, and which belong together."""
 
     size: Float[np.ndarray, "n"]
-    """of each object of the truth: pixels, or mm² (mm³) where the spacing is known"""
+    """size of each object of the truth: pixels, or mm² (mm³) where the spacing is known"""
     found: Bool[np.ndarray, "n"]
-    """whether it was matched"""
+    """True if it was matched"""
     dice: Float[np.ndarray, "n"]
     """with all predicted objects that touch it; 0 where none does"""
     right: Bool[np.ndarray, "m"]
-    """whether each predicted object was matched"""
+    """True for each predicted object that was matched"""
 
 
 def match_objects(
@@ -45,7 +45,7 @@ def match_objects(
     spacing: tuple[float, ...] | None = None,
     min_iou: float | None = None,
 ) -> Objects:
-    """Which objects of one mask the other holds too.
+    """Match the objects of one mask with those of the other.
 
     Without `min_iou`, objects that share a pixel match: one prediction may find several objects,
     and one object may be found in pieces. With it, each matches at most one, and only above that
@@ -94,7 +94,7 @@ def match_one_to_one(
     predicted_counts: Int[np.ndarray, "m"],
     min_iou: float,
 ) -> tuple[Bool[np.ndarray, "n"], Bool[np.ndarray, "m"]]:
-    """Whether each object has a partner, as many pairs of an IoU above `min_iou` as can be."""
+    """Pair objects of an IoU above `min_iou`, as many as can be; True for those with a partner."""
     from scipy.sparse import coo_array  # deferred, see overlaps
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
@@ -131,7 +131,7 @@ def object_metrics(objects: Objects) -> dict[str, float]:
 
 
 def size_unit(num_axes: int, spacing: tuple[float, ...] | None) -> str:
-    """What an object's size is in."""
+    """Return the unit of an object's size."""
     if spacing is None:
         return distance_unit(num_axes, None)
     return "mm²" if num_axes == 2 else "mm³"

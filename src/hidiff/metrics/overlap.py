@@ -1,4 +1,4 @@
-"""Where to cut a probability map for the best Dice, judged by the map itself."""
+"""The threshold of a probability map with the best expected Dice, by the map itself."""
 
 import numpy as np
 from jaxtyping import Float

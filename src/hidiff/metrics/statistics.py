@@ -1,4 +1,4 @@
-"""Whether paired differences are more than chance."""
+"""Intervals and tests of paired differences."""
 
 from dataclasses import dataclass
 

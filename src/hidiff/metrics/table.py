@@ -49,12 +49,12 @@ class Entry:
     refined: Interval | None
     difference: Interval | None
     test: SignedRank | None = None
-    """of the difference, over groups; None where there is none, or only one group"""
+    """test of the difference, over groups; None without a difference, or only one group"""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What the rows say, with what it rests on."""
+    """The summary of rows: means with intervals, and the number of cases behind them."""
 
     entries: tuple[Entry, ...]
     num_groups: int
@@ -62,9 +62,9 @@ class Summary:
     num_resamples: int
     seed: int
     per: str = SCALE["per"]
-    """what a case is: an image, a slice, or a volume"""
+    """the kind of a case: an image, a slice, or a volume"""
     unit: str = SCALE["unit"]
-    """what distances are in: px, voxels, or mm"""
+    """unit of distances: px, voxels, or mm"""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -158,7 +158,7 @@ def metric_names(rows: Sequence[Row]) -> list[str]:
 
 
 def scale_of(rows: Sequence[Row]) -> dict[str, str]:
-    """What a case is and what distances are in. Raises ValueError unless all rows agree."""
+    """Return the unit of cases and of distances. Raises ValueError unless all rows agree."""
     found = {name: {row.get(name, usual) for row in rows} for name, usual in SCALE.items()}
     for name, values in found.items():
         if len(values) > 1:

@@ -44,7 +44,7 @@ def shipped_models() -> dict[str, ShippedModel]:
 
 @dataclass(frozen=True)
 class ModelHead:
-    """What a checkpoint says of itself, read without its tensors."""
+    """A checkpoint's description of itself, read without its tensors."""
 
     path: Path
     metadata: dict[str, str]
@@ -71,6 +71,17 @@ class ModelHead:
         colours = {1: "grey images", 3: "colour images"}
         kind = colours.get(self.channels, f"images of {self.channels} channels")
         return f"{kind} with values from 0 to {intensity.get('full_scale', 255):g}"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the classes; none where the file does not say."""
+        return tuple(self.recipe.get("labels", {}).get("classes") or ())
+
+    @property
+    def kind_of_priors(self) -> str:
+        """Return the kind of priors that the model refines: probability or mask."""
+        priors = self.recipe.get("data", {}).get("priors") or {}
+        return str(priors.get("kind", "probability"))
 
     @property
     def takes_priors(self) -> bool:

@@ -1,4 +1,4 @@
-"""How bits lie in memory: 32 channels to a word, 16 output channels to a block of weights.
+"""The layout of bits in memory: 32 channels a word, 16 output channels a block of weights.
 
 A word is an int32. Bit 1 stands for +1, bit 0 for -1; channel c is bit c % 32 of word c // 32, and
 the bits past the last channel are 0. Bits of a feature map are (b, h, w, words), of tokens

@@ -1,4 +1,4 @@
-"""What every kernel must compute, slowly and obviously: floats that happen to be +1 and -1.
+"""The reference of every kernel, slow and obvious: floats that happen to be +1 and -1.
 
 Sums of +1 and -1 are exact in float32.
 """

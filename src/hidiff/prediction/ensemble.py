@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hidiff.prediction.prediction import SliceMaps, decide, entropy_bits
 from hidiff.prediction.predictor import Predictor
+from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
+from hidiff.prediction.windows import Guidance
 
 # What all must share, so that an image is read and shown once for all.
 SHARED = ("labels", "channels", "intensity", "slicing", "size", "priors", "refines")
@@ -54,15 +56,42 @@ class Ensemble(Predictor):
         size: tuple[int, int],
         refine: bool,
         trace: bool = False,
+        keep: SeenWindows | None = None,
     ) -> list[SliceMaps]:
         """Return the mean of all members for each slice; steps are those of the first member."""
         by_member = [
             member.predict_slices(
-                images, names, settings, size=size, refine=refine, trace=trace and number == 0
+                images,
+                names,
+                settings,
+                size=size,
+                refine=refine,
+                trace=trace and number == 0,
+                keep=None if keep is None else keep.part(number, len(self.members)),
             )
             for number, member in enumerate(self.members)
         ]
         return [self._average(maps, settings) for maps in zip(*by_member, strict=True)]
+
+    def refine_reach(
+        self,
+        seen: Float[Tensor, "1 channels h w"],
+        key: str,
+        settings: PredictionSettings,
+        reach: Bool[Tensor, "h w"],
+        guidance: Guidance,
+        keep: SeenWindows,
+    ) -> tuple[slice, slice, Float[Tensor, "k rows columns"]]:
+        """Return the mean of all members within reach of marks."""
+        total, box = None, (slice(0), slice(0))
+        for number, member in enumerate(self.members):
+            own = keep.part(number, len(self.members))
+            *box, mean = member.refine_reach(seen, key, settings, reach, guidance, own)
+            if self.labels.kind == "exclusive":
+                mean = mean / mean.sum(dim=0, keepdim=True).clamp(min=1e-6)
+            total = mean if total is None else total + mean
+        assert total is not None
+        return *box, total / len(self.members)
 
     def _average(self, found: Sequence[SliceMaps], settings: PredictionSettings) -> SliceMaps:
         if len(found) == 1:

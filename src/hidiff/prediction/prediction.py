@@ -1,4 +1,4 @@
-"""What a prediction is, and how probabilities become labels and uncertainty."""
+"""A prediction, and the way from probabilities to labels and uncertainty."""
 
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 
 from hidiff.images import Geometry, ImageFiles, PictureGeometry
 from hidiff.labels import Labels
-from hidiff.metrics import dice_threshold
+from hidiff.metrics import Doubt, dice_threshold
 
 LabelMap = UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "k h w"]
 Native = Shaped[np.ndarray, "*native"]
@@ -55,6 +55,7 @@ class Prediction:
     scratch: Path | None = None
     """folder where probabilities lie as files mapped into memory; None for memory itself"""
     maps: dict[str, Shaped[np.ndarray, "*k d h w"]] = field(default_factory=dict)
+    doubts: Doubt = field(default_factory=Doubt)
 
     def put(self, number: int, slice: SliceMaps) -> None:
         """Take the maps of one slice in; probabilities and steps only if they are kept."""
@@ -65,6 +66,8 @@ class Prediction:
             if name not in self.maps:
                 self.maps[name] = self._make_room(name, values, self.scratch if optional else None)
             self.maps[name][..., number, :, :] = values
+        masks = np.stack(list(self.classes.class_masks(slice.labels).values()))
+        self.doubts.put(number, slice.probability[self.classes.class_planes], masks)
 
     def _make_room(self, name: str, values: np.ndarray, scratch: Path | None) -> np.ndarray:
         shape = (*values.shape[:-2], *self.geometry.shape)
@@ -89,6 +92,15 @@ class Prediction:
     def uncertainty(self) -> Native:
         """Entropy of the probability in bits; of each plane, for regions."""
         return self.geometry.native(self.maps["uncertainty"])
+
+    @property
+    def doubt(self) -> float:
+        """Doubt in the masks, 0..1, without any truth: review cases with the highest first.
+
+        It is 1 less the mean probability of each class inside its mask, averaged over classes; an
+        empty mask counts the highest probability that it left out.
+        """
+        return self.doubts.mean
 
     @property
     def probability(self) -> Native | None:

@@ -1,13 +1,13 @@
 """Predict images of any size, slice by slice: labels, probability and uncertainty of each."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 from hidiff.hybrid import HybridSegmentor
@@ -16,22 +16,14 @@ from hidiff.images import (
     Image,
     Intensity,
     PictureGeometry,
+    PriorFiles,
     Priors,
-    check_prior,
     find_view,
     name_of,
     open_image,
-    read_prior,
     rescale,
 )
-from hidiff.loading import (
-    Reading,
-    Slicing,
-    normalise_image,
-    resize_image,
-    segmentor_input,
-    show_slice,
-)
+from hidiff.loading import Reading, Slicing, normalise_image, resize_image
 from hidiff.prediction.prediction import (
     Prediction,
     SliceMaps,
@@ -39,8 +31,10 @@ from hidiff.prediction.prediction import (
     decide,
     entropy_bits,
 )
+from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
-from hidiff.prediction.windows import read_trace, refine_windows
+from hidiff.prediction.slices import OpenedImage, read_given_prior
+from hidiff.prediction.windows import Guidance, read_trace, refine_reach, refine_windows
 from hidiff.segmentors import input_size
 
 
@@ -82,12 +76,12 @@ class Predictor:
 
     def predict(
         self,
-        image: GivenImage,
+        image: GivenImage | OpenedImage,
         *,
         spacing_mm: Sequence[float | int] | None = None,
         affine: Num[np.ndarray, "4 4"] | None = None,
         value_range: tuple[float | int, float | int] | None = None,
-        prior: np.ndarray | Path | str | None = None,
+        prior: np.ndarray | PriorFiles | None = None,
         name: str | None = None,
         refine: bool | None = None,
         slice: int | None = None,
@@ -97,7 +91,7 @@ class Predictor:
         done: Callable[[float], object] = lambda share: None,
         **changes: Any,
     ) -> Prediction:
-        """Refine the masks of an image, given in any form that `open_image` takes.
+        """Refine the masks of an image, given in any form that `open_image` takes, or as opened.
 
         Several files in a tuple are the channels of one image. Values are raw, as in the file
         (0..255 for 8 bits), unless `value_range`, (black, white), says on which scale they are. An
@@ -115,7 +109,38 @@ class Predictor:
         image that does not fit. Safe to call from several threads at once.
         """
         refine = self.refines if refine is None else refine
-        settings = self._changed(changes)
+        settings = self.change_settings(changes)
+        if isinstance(image, OpenedImage):
+            opened = image if name is None else replace(image, name=name)
+        else:
+            opened = self.open(
+                image, spacing_mm=spacing_mm, affine=affine, value_range=value_range, name=name
+            )
+            opened = opened.with_prior(self.read_prior(prior, opened.opened))
+        geometry, source = opened.opened.geometry, opened.opened.path
+        numbers = range(geometry.shape[0])
+        if slice is not None:
+            numbers, geometry, source = [slice], PictureGeometry(geometry.size), None
+        keeps = geometry.keeps_probability if keep_probability is None else keep_probability
+        result = Prediction(opened.name, self.labels, geometry, source, keeps, scratch)
+        for first in range(0, len(numbers), settings.windows):
+            batch = numbers[first : first + settings.windows]
+            maps = self.predict_batch(opened, batch, settings, refine=refine, trace=trace and keeps)
+            for place, found in enumerate(maps, start=first):
+                result.put(place, found)
+            done((first + len(batch)) / len(numbers))
+        return result
+
+    def open(
+        self,
+        image: GivenImage,
+        *,
+        spacing_mm: Sequence[float | int] | None = None,
+        affine: Num[np.ndarray, "4 4"] | None = None,
+        value_range: tuple[float | int, float | int] | None = None,
+        name: str | None = None,
+    ) -> OpenedImage:
+        """Open and normalise an image, without a prior; the arguments are those of `predict`."""
         opened = open_image(
             image,
             self.channels,
@@ -126,37 +151,41 @@ class Predictor:
         )
         if value_range is not None:
             opened = rescale(opened, value_range, self.intensity)
-        name = name_of(image) if name is None else name
-        slices = _Slices(
+        return OpenedImage(
+            name_of(image) if name is None else name,
+            opened,
             normalise_image(opened, self.intensity),
-            self._read_prior(prior, opened),
+            None,
             self.slicing.neighbours,
             self.reading.size_of(opened.geometry),
-            opened.geometry.frame_depth,
         )
-        geometry, source = opened.geometry, opened.path
-        numbers = range(geometry.shape[0])
-        if slice is not None:
-            numbers, geometry, source = [slice], PictureGeometry(geometry.size), None
-        keeps = geometry.keeps_probability if keep_probability is None else keep_probability
-        result = Prediction(name, self.labels, geometry, source, keeps, scratch)
-        for first in range(0, len(numbers), settings.windows):
-            batch = numbers[first : first + settings.windows]
-            maps = self.predict_slices(
-                torch.cat([slices.seen(number) for number in batch]),
-                [opened.geometry.slice_key(name, number) for number in batch],
-                settings,
-                size=geometry.size,
-                refine=refine,
-                trace=trace and keeps,
-            )
-            for place, (number, found) in enumerate(zip(batch, maps, strict=True), start=first):
-                if settings.lit_view:
-                    view = find_view(slices.image[:, number].numpy())
-                    found = cut_outside(found, view, self.labels)
-                result.put(place, found)
-            done((first + len(batch)) / len(numbers))
-        return result
+
+    def predict_batch(
+        self,
+        opened: OpenedImage,
+        numbers: Sequence[int],
+        settings: PredictionSettings,
+        *,
+        refine: bool,
+        trace: bool = False,
+        keep: SeenWindows | None = None,
+    ) -> list[SliceMaps]:
+        """Predict some slices of an image at once; `keep` is that of `refine_windows`."""
+        maps = self.predict_slices(
+            torch.cat([opened.seen(number) for number in numbers]),
+            [opened.key(number) for number in numbers],
+            settings,
+            size=opened.opened.geometry.size,
+            refine=refine,
+            trace=trace,
+            keep=keep,
+        )
+        if not settings.lit_view:
+            return maps
+        views = [find_view(opened.image[:, number].numpy()) for number in numbers]
+        return [
+            cut_outside(found, view, self.labels) for found, view in zip(maps, views, strict=True)
+        ]
 
     def predict_slices(
         self,
@@ -167,8 +196,13 @@ class Predictor:
         size: tuple[int, int],
         refine: bool,
         trace: bool = False,
+        keep: SeenWindows | None = None,
     ) -> list[SliceMaps]:
-        """Predict slices of one size as the networks see them; maps are resized to `size`."""
+        """Predict slices of one size as the networks see them; maps are resized to `size`.
+
+        Planes beyond the channels that the networks take are a prior, which replaces the
+        segmentor's.
+        """
         maps = refine_windows(
             self.hybrid,
             images,
@@ -178,6 +212,8 @@ class Predictor:
             device=self.device,
             refine=refine,
             trace=trace,
+            with_prior=self._has_prior(images),
+            keep=keep,
         )
         return [
             self._finish(
@@ -186,7 +222,35 @@ class Predictor:
             for i in range(len(names))
         ]
 
-    def _changed(self, changes: dict[str, Any]) -> PredictionSettings:
+    def refine_reach(
+        self,
+        seen: Float[Tensor, "1 channels h w"],
+        key: str,
+        settings: PredictionSettings,
+        reach: Bool[Tensor, "h w"],
+        guidance: Guidance,
+        keep: SeenWindows,
+    ) -> tuple[slice, slice, Float[Tensor, "k rows columns"]]:
+        """Refine what is within reach of marks again, see `prediction.windows.refine_reach`."""
+        return refine_reach(
+            self.hybrid,
+            seen,
+            key,
+            settings,
+            window=self._window_of(settings),
+            device=self.device,
+            reach=reach,
+            guidance=guidance,
+            with_prior=self._has_prior(seen),
+            keep=keep,
+        )
+
+    def _has_prior(self, images: Float[Tensor, "b channels h w"]) -> bool:
+        """Return whether a prior that replaces the segmentor's lies behind the image's channels."""
+        return images.shape[1] > self.hybrid.segmentor.image_channels
+
+    def change_settings(self, changes: dict[str, Any]) -> PredictionSettings:
+        """Return the settings of a prediction with some of them changed."""
         return PredictionSettings.model_validate({**self.settings.model_dump(), **changes})
 
     def _window_of(self, settings: PredictionSettings) -> tuple[int, int]:
@@ -200,14 +264,18 @@ class Predictor:
 
     @property
     def reading(self) -> Reading:
-        """How images and what belongs to them are read."""
+        """The settings by which images and what belongs to them are read."""
         return Reading(
             self.labels, self.channels, self.intensity, self.slicing, self.size, self.priors
         )
 
-    def _read_prior(
-        self, prior: np.ndarray | Path | str | None, image: Image
+    def read_prior(
+        self, prior: np.ndarray | PriorFiles | None, image: Image
     ) -> Float[Tensor, "k d h w"] | None:
+        """Return the prior that came with an image; None for a model with its own segmentor.
+
+        Raises ValueError if one is missing, not wanted, or does not fit.
+        """
         if prior is None and self.priors is None:
             return None
         if self.priors is None:
@@ -220,18 +288,7 @@ class Predictor:
                 "this model refines priors from files, and none came with the image. Give it: "
                 "predict(image, prior=...), or hidiff refine --prior FOLDER."
             )
-        geometry = image.geometry
-        if isinstance(prior, str | Path):
-            source = prior if image.path is None else image.path
-            planes = read_prior(prior, self.labels, self.priors, geometry, source)
-            return torch.from_numpy(planes)
-        maps = check_prior(prior, self.labels, "the prior", len(geometry.native_shape))
-        if maps.shape[1:] != geometry.native_shape:
-            came, wanted = (
-                "x".join(map(str, shape)) for shape in (maps.shape[1:], geometry.native_shape)
-            )
-            raise ValueError(f"the prior is {came}, but its image is {wanted}. Resize one.")
-        return torch.from_numpy(np.ascontiguousarray(geometry.from_native(maps)))
+        return read_given_prior(prior, self.labels, self.priors, image)
 
     def _finish(self, maps: dict[str, Tensor], settings: PredictionSettings) -> SliceMaps:
         arrays = {key: value.numpy().astype(np.float32) for key, value in maps.items()}
@@ -250,23 +307,3 @@ class Predictor:
             variance=variance,
             trace=read_trace(arrays),
         )
-
-
-@dataclass(frozen=True)
-class _Slices:
-    """The slices of an image, with their priors, as the networks see them."""
-
-    image: Float[Tensor, "c d h w"]
-    prior: Float[Tensor, "k d h w"] | None
-    neighbours: int
-    size: tuple[int, int] | None
-    frame_depth: int
-    """slices of one frame: those of others are no neighbours"""
-
-    def seen(self, number: int) -> Float[Tensor, "1 channels h w"]:
-        """Return one slice, with its neighbours and its prior, resized."""
-        planes = {"image": show_slice(self.image, number, self.neighbours, self.frame_depth)[None]}
-        if self.prior is not None:
-            planes["prior"] = self.prior[None, :, number]
-        together = segmentor_input(planes)
-        return together if self.size is None else resize_image(together, self.size)

@@ -12,7 +12,7 @@ from hidiff.sides import check_sides
 
 
 class PredictionSettings(BaseModel):
-    """How much work a prediction is, and how it ends in labels."""
+    """The settings of a prediction: its amount of work, and its way to labels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

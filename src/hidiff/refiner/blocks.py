@@ -78,7 +78,7 @@ class ConditionBlock(nn.Module):
         self.skip = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
 
     def image_part(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """What depends on the image alone: (hidden, shortcut), computed once an image."""
+        """Return (hidden, shortcut), which depend on the image alone: computed once per image."""
         # torch 2.13 crashes in group norm's backward on a channels-last input that needs no
         # gradient, as a detached feature is; the copy is small at stride 4 and above
         normed = self.norm1(feature.contiguous())
@@ -93,7 +93,7 @@ class ConditionBlock(nn.Module):
         return self.modulated(image_part, 1 + scale, shift)
 
     def modulated(self, image_part: tuple[Tensor, Tensor], factor: Tensor, shift: Tensor) -> Tensor:
-        """What t makes of the image's part, by a factor and a shift a channel, (b, c, 1, 1)."""
+        """Modulate the image's part by a factor and a shift per channel, (b, c, 1, 1), of t."""
         hidden, shortcut = image_part
         modulated = torch.addcmul(shift, hidden, factor)
         if self.once:

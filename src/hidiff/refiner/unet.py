@@ -43,10 +43,14 @@ class RefinerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(
-        default=32, gt=0, multiple_of=8, description="channels at stride 1; 128 is the paper's"
+        default=32,
+        gt=0,
+        multiple_of=8,
+        description="number of channels at stride 1; 128 is the paper's",
     )
     precision: Literal["binary", "real"] = Field(
-        default="binary", description="1-bit layers (the paper's), or their real twins"
+        default="binary",
+        description="binary: 1-bit layers (the paper's); real: float layers of the same shapes",
     )
     condition: Literal["each_step", "once"] = Field(
         default="once",
@@ -56,7 +60,7 @@ class RefinerSettings(BaseModel):
     )
     exchange: Literal["cross_transformer", "concatenation"] = Field(
         default="cross_transformer",
-        description="how image and mask features meet at stride 32: cross_transformer (the "
+        description="fusion of image and mask features at stride 32: cross_transformer (the "
         "paper's), both asking each other; concatenation, for comparison: as at strides 4 to 16",
     )
     fine: bool = Field(

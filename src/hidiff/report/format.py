@@ -1,4 +1,4 @@
-"""How results are put into words: titles, decimals, signs, a verdict, a Markdown table."""
+"""Results as text: titles, decimals, signs, a verdict, a Markdown table."""
 
 from collections.abc import Sequence
 
@@ -62,7 +62,7 @@ def markdown(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
 
 
 def scale_words(summary: Summary) -> str:
-    """What was measured, in a sentence."""
+    """Return a sentence that says what was measured."""
     return f"Measured per {summary.per}, distances in {summary.unit}."
 
 

@@ -104,7 +104,7 @@ def paint_change(
     truth: LabelMap,
     inside: Bool[np.ndarray, "h w"] | None = None,
 ) -> Rgb:
-    """Where refinement made a wrong pixel right or a right one wrong; the truth in grey below."""
+    """Paint pixels that refinement made right or wrong; the truth in grey below."""
     wrong_before, wrong = (
         np.logical_or(*differences(each, truth)[:2]) for each in (prior_labels, labels)
     )
@@ -121,7 +121,7 @@ def paint_change(
 def differences(
     labels: LabelMap, truth: LabelMap
 ) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
-    """Where a class was missed, where one was said that is not there, where one was found."""
+    """Return three masks: classes missed, classes predicted where there are none, classes found."""
     if labels.ndim == 3:
         said, there = labels > 0, truth > 0
         kinds = there & ~said, said & ~there, said & there
@@ -196,7 +196,7 @@ def legend_colours(cases: Sequence[CasePicture]) -> dict[str, tuple[int, int, in
 
 
 def has_several_classes(case: CasePicture) -> bool:
-    """Whether one colour is not enough; a set's cases may differ in it, so ask `any` of them."""
+    """Return True if one colour is not enough; cases of a set may differ, so ask `any` of them."""
     maps = (case.truth, case.prior_labels, case.labels)
     return any(labels.ndim == 3 or labels.max() > 1 for labels in maps)
 

@@ -55,8 +55,8 @@ def write_sizes(folder: Path, study: SizeStudy) -> None:
         temporary.write_text("\n".join(parts), encoding="utf-8")
 
 
-def review_cases(rows: Sequence[Row], uncertainty: Mapping[str, float]) -> Review:
+def review_cases(rows: Sequence[Row], doubt: Mapping[str, float]) -> Review:
     """Find the cases that need review, by the errors of the refined masks, or of the prior's."""
     scores = case_scores(rows, "dice")
     error = {name: 1 - each.get("refined", each["prior"]) for name, each in scores.items()}
-    return flag_for_review(uncertainty, error)
+    return flag_for_review(doubt, error)

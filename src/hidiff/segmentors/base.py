@@ -1,4 +1,4 @@
-"""What HiDiff asks of a segmentor: logits, and features at strides 4, 8, 16 and 32."""
+"""The interface of a segmentor: logits, and features at strides 4, 8, 16 and 32."""
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -20,12 +20,12 @@ class SegmentorOutput(NamedTuple):
 
 
 class TrainedOn(NamedTuple):
-    """What images a segmentor that comes trained has learned from; its attribute `trained_on`."""
+    """The images that a trained segmentor has learned from; its attribute `trained_on`."""
 
     intensity: dict[str, Any]
     """settings of data.intensity"""
     spacing_mm: tuple[float, ...]
-    """of rows and columns"""
+    """spacing of rows and columns"""
 
 
 @runtime_checkable

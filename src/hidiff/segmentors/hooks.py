@@ -96,7 +96,7 @@ class HookedSegmentor(nn.Module):
         return to_pyramid(maps, height, width)
 
     def _find_places(self, caught: Mapping[str, Any], height: int, width: int) -> dict[int, Place]:
-        """Where in its layer's output each feature lies: does every layer speak, at its stride?"""
+        """Find each feature in its layer's output; check that every layer ran, at its stride."""
         places, wrong = {}, []
         for stride, name in self.features.items():
             maps = find_maps(caught.get(name), 1, height, width)

@@ -174,7 +174,7 @@ MONAI: dict[str, Callable[..., HookedSegmentor]] = {
 
 
 def _products(strides: Sequence[int]) -> list[int]:
-    """How much smaller than the image the maps are after each of the strides."""
+    """Return the factor by which maps are smaller than the image after each stride."""
     products = [1]
     for stride in strides:
         products.append(products[-1] * stride)

@@ -33,7 +33,7 @@ ARCHITECTURES = ("PlainConvUNet", "ResidualEncoderUNet")
 
 
 class Plans(NamedTuple):
-    """What a results folder says of its 2-D network."""
+    """The description of a 2-D network in nnU-Net's results folder."""
 
     architecture: str
     arguments: dict[str, Any]
@@ -42,7 +42,7 @@ class Plans(NamedTuple):
     patch_size: tuple[int, int]
     trained_on: TrainedOn
     scale: float
-    """what images of that intensity are multiplied by,"""
+    """factor of images of that intensity,"""
     shift: float
     """and what is added then, to be as nnU-Net had them"""
 

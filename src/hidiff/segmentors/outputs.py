@@ -1,4 +1,4 @@
-"""What a network or one of its layers gives -> feature maps, whatever they come wrapped in."""
+"""Find feature maps in the output of a network or a layer, whatever they come wrapped in."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ PREFIX_TOKENS = (0, 1, 5)  # a class token, and four registers beside it
 
 
 class Place(NamedTuple):
-    """Where in an output a map is found, and how it lies there."""
+    """The place and the layout of a map in an output."""
 
     path: str
     """ "" for a bare tensor, else as in "1", "out" or "hidden_states.2" """

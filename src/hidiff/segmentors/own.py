@@ -10,7 +10,7 @@ from hidiff.segmentors.registry import OWN, SegmentorSettings
 
 
 def own_settings(module: nn.Module, before: SegmentorSettings) -> SegmentorSettings:
-    """What a recipe says of a module: its class, and how it was wrapped; weights as `before`."""
+    """Return a module's entry in a recipe: its class and its wrapping; weights as in `before`."""
     bare, options = module, {}
     if isinstance(module, HookedSegmentor):
         bare, options = module.network, _wrapping(module)

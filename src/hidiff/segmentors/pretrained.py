@@ -16,7 +16,7 @@ COUNTER = "num_batches_tracked"  # of batch norm, which older files lack and not
 
 @dataclass(frozen=True)
 class Match:
-    """Which tensors of a file fit those of a network, by the network's names."""
+    """The tensors of a file that fit those of a network, by the network's names."""
 
     found: Mapping[str, Tensor]
     missing: list[str]

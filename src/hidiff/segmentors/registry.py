@@ -33,7 +33,7 @@ OWN = "own"  # a user's module, which only Python can pass
 
 
 class SegmentorSettings(BaseModel):
-    """Which segmentor, and where its weights come from."""
+    """The segmentor, and the source of its weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,17 +43,18 @@ class SegmentorSettings(BaseModel):
         f"{FILES}: another model's results (data.priors), with training.segmentor: frozen",
     )
     options: dict[str, Any] = Field(
-        default_factory=dict, description="arguments of the segmentor's function, e.g. width: 32"
+        default_factory=dict, description="arguments of the segmentor's function, such as width: 32"
     )
     weights: str | None = Field(
         default=None,
         description="trained weights (.safetensors, or .pt of plain tensors): stage 1 is skipped",
     )
     partial: bool = Field(
-        default=False, description="of weights: load the tensors that fit, leave the others alone"
+        default=False,
+        description="load only the tensors of weights that fit, leave the others alone",
     )
     own_class: str | None = Field(
-        default=None, description="of name own: the module's class; hidiff.train writes it"
+        default=None, description="the module's class, for name own; hidiff.train writes it"
     )
 
     def without_start(self) -> "SegmentorSettings":

@@ -70,7 +70,7 @@ def blank(network: nn.Module, channels: int, size: tuple[int, int]) -> Tensor:
 
 
 def try_out(network: nn.Module, image: Tensor, names: Iterable[str]) -> tuple[Any, dict[str, Any]]:
-    """What the network gives for a trial image, and what the named layers give on the way."""
+    """Return the network's output for a trial image, and the outputs of the named layers."""
     with at_rest(network), catching(network, names) as caught:
         try:
             return network(image), caught

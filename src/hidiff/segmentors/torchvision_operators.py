@@ -39,7 +39,7 @@ def declare_torchvision_operators() -> torch.library.Library | None:
 
 
 def _loads(folder: Path) -> bool:
-    """Whether the compiled operators load with this torch."""
+    """Return True if the compiled operators load with this torch."""
     for path in [*folder.glob("_C*.so"), *folder.glob("_C*.pyd")]:
         try:
             torch.ops.load_library(path)

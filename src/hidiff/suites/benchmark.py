@@ -11,7 +11,7 @@ from hidiff import experiment
 from hidiff._version import __version__
 from hidiff.datasets import record_splits
 from hidiff.images.files import first_file
-from hidiff.metrics import Summary, summarise, write_csv
+from hidiff.metrics import Band, Summary, summarise, summarise_bands, write_csv
 from hidiff.recipe import Recipe
 from hidiff.suites.hardware import describe_hardware
 from hidiff.suites.identity import digest, identify
@@ -188,6 +188,8 @@ def judge_run(
     write_csv(found.rows, folder / "cases" / file)
     if found.bands:
         write_csv(found.bands, folder / "sizes" / file)
+    if found.corrections:
+        write_csv(found.corrections, folder / "corrections" / file)
     spent: dict[str, Spent] = {}
     for place in trained:
         spent |= json.loads((place / SPENT_FILE).read_text(encoding="utf-8"))
@@ -209,6 +211,7 @@ def judge_run(
         **describe_findings(found),
         "cases": f"cases/{file}",
         "sizes": f"sizes/{file}" if found.bands else None,
+        **({"corrections": f"corrections/{file}"} if found.corrections else {}),
     }
 
 
@@ -240,6 +243,7 @@ def describe_prediction(recipe: Recipe, arm: str) -> Row:
 def describe_findings(found: Judged) -> Row:
     """Return metrics with their intervals, per class and source."""
     summary: Summary = summarise(found.rows)
+    corrected = summarise_bands(found.corrections)
     metrics: dict[str, dict[str, Any]] = {}
     for entry in summary.entries:
         sources = {"prior": entry.prior, "refined": entry.refined, "difference": entry.difference}
@@ -252,4 +256,17 @@ def describe_findings(found: Judged) -> Row:
         "per": summary.per,
         "unit": summary.unit,
         "metrics": metrics,
+        **({"corrected": describe_corrections(corrected)} if corrected else {}),
     }
+
+
+def describe_corrections(bands: Sequence[Band]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return means with their intervals by class, number of clicks and metric."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for band in bands:
+        numbers = found.setdefault(band.class_name, {}).setdefault(band.name, {})
+        for entry in band.summary.entries:
+            each = entry.refined or entry.prior
+            if entry.class_name == band.class_name and each:
+                numbers[entry.metric] = [each.mean, each.low, each.high]
+    return found

@@ -1,4 +1,4 @@
-"""What cameras and endoscopes do to a picture, each at five strengths, the same at every call."""
+"""Corruptions of pictures by cameras and endoscopes, at five strengths, equal at every call."""
 
 import io
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a number was measured on: two numbers are compared only where this is equal."""
+"""The hardware behind a number: two numbers are compared only if it is equal."""
 
 import platform
 from pathlib import Path

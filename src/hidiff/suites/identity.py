@@ -1,4 +1,4 @@
-"""When two recipes are the same experiment: rows and trained models are found again by it."""
+"""The identity of experiments, by which rows and trained models are found again."""
 
 import hashlib
 import json

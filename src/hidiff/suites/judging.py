@@ -10,7 +10,7 @@ import torch
 from hidiff import experiment, export
 from hidiff.datasets import Case
 from hidiff.diffusion import subset
-from hidiff.evaluation import judge, read_truth
+from hidiff.evaluation import correct_cases, judge, read_truth
 from hidiff.evaluation.evaluate import predict_case
 from hidiff.evaluation.studies import SizeStudy
 from hidiff.images import Image, read_image
@@ -23,13 +23,15 @@ from hidiff.suites.suite import Evaluation
 
 @dataclass
 class Judged:
-    """What an evaluation found."""
+    """The result of an evaluation."""
 
     rows: list[Row] = field(default_factory=list)
     bands: list[Row] = field(default_factory=list)
     """by size, where that was asked for"""
+    corrections: list[Row] = field(default_factory=list)
+    """after clicks, where that was asked for"""
     seconds: list[float] = field(default_factory=list)
-    """of each case's prediction, its image's reading included"""
+    """seconds of each case's prediction, with reading its image"""
 
     @property
     def seconds_per_case(self) -> float:
@@ -64,6 +66,8 @@ def judge_model(
             study.add(case, prediction, truth, predictor.labels, model.refines)
     if study:
         found.bands = study.band_rows
+    if evaluation.corrections is not None:
+        found.corrections = correct_cases(predictor, cases, evaluation.corrections)
     return found
 
 

@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from hidiff.suites.corruptions import STRENGTHS, check_corruption
 
@@ -30,6 +38,12 @@ class Evaluation(BaseModel):
         description="predict on the CPU with the refiner packed, as by hidiff pack; arms without a "
         "refiner predict as they are",
     )
+    corrections: tuple[NonNegativeInt, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="also correct each image by clicks at its largest errors, at the size that the "
+        "networks see, and score the mask after so many of them, such as [0, 1, 3, 5, 10]",
+    )
     arms: tuple[str, ...] | None = Field(default=None, description="arms to evaluate; default: all")
 
     @property
@@ -41,6 +55,11 @@ class Evaluation(BaseModel):
     def _is_known(self) -> "Evaluation":
         if self.corruption is not None:
             check_corruption(self.corruption, self.strength)
+            if self.corrections is not None:
+                raise ValueError(
+                    "corrections are of images as they are, but corruption is "
+                    f"{self.corruption}. Make two evaluations of it."
+                )
         return self
 
 

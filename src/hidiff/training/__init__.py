@@ -1,6 +1,7 @@
 """Training: the segmentor first, then segmentor and refiner, in turns or jointly."""
 
-from hidiff.training.budget import Budget, count_flops, plan_stages
+from hidiff.training.budget import Budget, count_flops, plan_stages, time_steps
+from hidiff.training.correction import CorrectionSettings
 from hidiff.training.ema import EMA
 from hidiff.training.finite import NotFiniteError
 from hidiff.training.settings import TrainingSettings
@@ -14,6 +15,7 @@ __all__ = [
     "EMA",
     "Batch",
     "Budget",
+    "CorrectionSettings",
     "NotFiniteError",
     "Stage",
     "Trainer",
@@ -24,4 +26,5 @@ __all__ = [
     "plan_stages",
     "save_model",
     "stage2_of",
+    "time_steps",
 ]

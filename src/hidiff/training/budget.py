@@ -1,16 +1,20 @@
 """The training budget in FLOPs, counted once, so that every arm spends the same."""
 
 import copy
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_backward_flop
 
-from hidiff.hybrid import HybridSegmentor
+from hidiff.hybrid import HybridSegmentor, Look
+from hidiff.training.correction import mark_hybrid
 from hidiff.training.settings import TrainingSettings
 from hidiff.training.stages import BASELINE, STAGE1, Part, Stage, stage2_of
-from hidiff.training.steps import Batch, draw_noise
+from hidiff.training.steps import Batch, Marked, draw_noise
+
+MOST_TIMED = 8  # images of a batch
 
 
 @dataclass(frozen=True)
@@ -49,22 +53,57 @@ def count_flops(
     alone. A 1-bit convolution counts like a real one. The networks are copied, so nothing of them
     moves.
     """
-    hybrid = copy.deepcopy(hybrid).train()
-    device = next(hybrid.parameters()).device
-    channels, planes = hybrid.segmentor.image_channels, hybrid.labels.num_planes
-    image = torch.zeros(2, channels, *patch_size, device=device)
-    y0 = torch.zeros(2, planes, *patch_size, device=device)
-    batch = Batch(["", ""], image, y0, torch.ones_like(y0[:, :1]))
-    draws = draw_noise(batch, hybrid.schedule.num_steps, 0)
-    networks = {"segmentor": hybrid.segmentor, "refiner": hybrid.refiner}
-    part = Part(hybrid, networks, batch, lambda _: draws, settings)
-
+    part = _make_part(hybrid, patch_size, settings, images=2)
     stage2 = stage2_of(settings)
     per_step = {stage2: _count_step(stage2, part, settings.batch_size)}
     if stage2.trains_segmentor:
         alone = _count_step(STAGE1, part, settings.batch_size)
         per_step |= {STAGE1: alone, BASELINE: alone}
     return Budget(per_step)
+
+
+def time_steps(
+    hybrid: HybridSegmentor, patch_size: tuple[int, int], settings: TrainingSettings
+) -> dict[Stage, float]:
+    """Measure the seconds of one step of each stage on this machine, forward and backward.
+
+    A batch of random patches of (height, width) takes the step twice, and the second time counts.
+    Of a large batch a part is timed. Optimizer, loading of images and validation are left out. The
+    networks are copied, so nothing of them moves.
+    """
+    images = min(settings.batch_size, MOST_TIMED)
+    part = _make_part(hybrid, patch_size, settings, images)
+    stage2 = stage2_of(settings)
+    stages = (STAGE1, stage2) if stage2.trains_segmentor else (stage2,)
+    seconds = {}
+    for stage in stages:
+        for _ in range(2):
+            started = time.monotonic()
+            for _, losses in stage.halves(part):
+                losses["loss"].backward()
+            if part.batch.image.is_cuda:
+                torch.cuda.synchronize()
+            seconds[stage] = (time.monotonic() - started) * settings.batch_size / images
+    return seconds
+
+
+def _make_part(
+    hybrid: HybridSegmentor, patch_size: tuple[int, int], settings: TrainingSettings, images: int
+) -> Part:
+    """Return a batch of empty patches for a copy of the networks."""
+    hybrid = copy.deepcopy(hybrid).train()
+    device = next(hybrid.parameters()).device
+    channels, planes = hybrid.segmentor.image_channels, hybrid.labels.num_planes
+    image = torch.zeros(images, channels, *patch_size, device=device)
+    y0 = torch.zeros(images, planes, *patch_size, device=device)
+    batch = Batch([""] * images, image, y0, torch.ones_like(y0[:, :1]))
+    draws = draw_noise(batch, hybrid.schedule.num_steps, 0)
+    networks = {"segmentor": hybrid.segmentor, "refiner": hybrid.refiner}
+
+    def mark(look: Look) -> Marked:
+        return mark_hybrid(hybrid, batch, look, settings.correction, 0)
+
+    return Part(hybrid, networks, batch, lambda _: draws, mark, settings)
 
 
 def _count_step(stage: Stage, part: Part, batch_size: int) -> int:

@@ -1,4 +1,4 @@
-"""What must be equal, beside recipe and seed, for a run to give the same bits again."""
+"""The conditions, beside recipe and seed, under which a run gives the same bits again."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ KEY = "conditions"  # in a state file's metadata
 
 
 def conditions(*, workers: int, processes: int, device: str) -> dict[str, str]:
-    """What this process computes with, in words.
+    """Return the versions and the hardware that this process computes with.
 
     Threads, processes and torch's version change the order in which floats are added up, and so
     does the processor's instruction set. Workers should not matter, as every patch is a function

@@ -1,4 +1,4 @@
-"""How much memory a training needs at the least, known before anything is allocated."""
+"""A lower bound on the memory of a training, known before anything is allocated."""
 
 import contextlib
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class MemoryNeed:
     """
 
     weights: int
-    """of both networks, with gradients, moments and average"""
+    """weights of both networks, with gradients, moments and average"""
     activations: int
-    """what one part of a batch keeps for the way back"""
+    """values that one part of a batch keeps for the way back"""
     cache: int
     """decoded training images; always in main memory"""
     libraries: int = LIBRARIES

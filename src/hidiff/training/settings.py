@@ -6,13 +6,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from hidiff.diffusion import LossWeights
+from hidiff.training.correction import CorrectionSettings
 
 # Marks a setting that the first stage does not depend on.
 ONLY_STAGE2: JsonDict = {"only_stage2": True}
 
 
 class TrainingSettings(BaseModel):
-    """How long, how fast, and on what loss the two networks are trained."""
+    """The length, the rates and the losses of the training of the two networks."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,8 +32,10 @@ class TrainingSettings(BaseModel):
         "refiner alone",
         json_schema_extra=ONLY_STAGE2,
     )
-    batch_size: int = Field(default=8, ge=1, description="patches a step, over all processes")
-    accumulation: int = Field(default=1, ge=1, description="parts a batch is split into")
+    batch_size: int = Field(default=8, ge=1, description="patches in each step, over all processes")
+    accumulation: int = Field(
+        default=1, ge=1, description="parts that a batch is split into, to save memory"
+    )
     stage1_steps: int = Field(default=2000, ge=0, description="steps of the segmentor alone")
     stage2_steps: int = Field(
         default=4000,
@@ -40,22 +43,24 @@ class TrainingSettings(BaseModel):
         description="iterations of stage 2 (hybrid)",
         json_schema_extra=ONLY_STAGE2,
     )
-    stage1_rate: float = Field(default=1e-3, gt=0, description="AdamW's rate in stage 1")
+    stage1_rate: float = Field(default=1e-3, gt=0, description="learning rate of AdamW in stage 1")
     segmentor_rate: float = Field(
         default=1e-4,
         gt=0,
-        description="the segmentor's rate in stage 2; 1e-4 is the paper's",
+        description="learning rate of the segmentor in stage 2; 1e-4 is the paper's",
         json_schema_extra=ONLY_STAGE2,
     )
     refiner_rate: float = Field(
         default=1e-3,
         gt=0,
-        description="the refiner's rate; 1e-4 is the paper's, at width 128",
+        description="learning rate of the refiner; 1e-4 is the paper's, at width 128",
         json_schema_extra=ONLY_STAGE2,
     )
     weight_decay: float = Field(default=1e-4, ge=0)
     decay_power: float = Field(
-        default=0.9, ge=0, description="rate * (1 - done)^power; 0.9 is the paper's"
+        default=0.9,
+        ge=0,
+        description="power in rate * (1 - share of steps done)^power; 0.9 is the paper's",
     )
     clip_norm: float = Field(default=1.0, gt=0, description="largest norm of a network's gradient")
     diffusion_weight: float = Field(
@@ -73,7 +78,16 @@ class TrainingSettings(BaseModel):
         "with one step ends; the others are uniform in 1..T (the paper's: 0)",
         json_schema_extra=ONLY_STAGE2,
     )
+    last_step_bits: Literal["drawn", "likeliest"] = Field(
+        default="drawn",
+        description="bits of yT: drawn by chance from the prior (the paper's), or the likeliest, "
+        "as in a prediction at temperature 0",
+        json_schema_extra=ONLY_STAGE2,
+    )
     loss: LossWeights = Field(default=LossWeights(), json_schema_extra=ONLY_STAGE2)
+    correction: CorrectionSettings = Field(
+        default=CorrectionSettings(), json_schema_extra=ONLY_STAGE2
+    )
     mixed_precision: Literal["no", "bf16"] = Field(
         default="no", description="bf16 is for GPUs: on a CPU it is slower"
     )

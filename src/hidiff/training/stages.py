@@ -13,6 +13,7 @@ from hidiff.hybrid import HybridSegmentor, Look
 from hidiff.training.settings import TrainingSettings, stage1_settings
 from hidiff.training.steps import (
     Batch,
+    Marked,
     joint_step,
     look_frozen,
     refiner_step,
@@ -36,6 +37,8 @@ class Part:
     batch: Batch
     draw: Callable[[str], tuple[Tensor, Tensor]]
     """returns t and the uniform numbers of yt for the half of this name (see draw_noise)"""
+    mark: Callable[[Look], Marked]
+    """returns a person's marks on the batch, simulated or none (see mark_hybrid)"""
     settings: TrainingSettings
 
     def look(self) -> Look:
@@ -56,14 +59,13 @@ def train_in_turns(part: Part) -> Iterator[Half]:
     the earlier parts meets the refiner as it was before the step.
     """
     look = part.look()
-    yield (REFINER,), _refiner_losses(part, look)
-    draws = part.draw(SEGMENTOR)
-    yield (
-        (SEGMENTOR,),
-        segmentor_step(
-            part.hybrid, look, part.batch, draws, part.settings.loss, part.settings.diffusion_weight
-        ),
+    marked = part.mark(look)
+    yield (REFINER,), _refiner_losses(part, look, marked)
+    draws, weight = part.draw(SEGMENTOR), part.settings.diffusion_weight
+    losses = segmentor_step(
+        part.hybrid, look, part.batch, draws, part.settings.loss, weight, marked
     )
+    yield (SEGMENTOR,), losses
 
 
 def train_jointly(part: Part) -> Iterator[Half]:
@@ -77,19 +79,21 @@ def train_jointly(part: Part) -> Iterator[Half]:
         draws,
         part.settings.loss,
         part.settings.diffusion_weight,
+        part.mark(look),
     )
     yield (REFINER, SEGMENTOR), losses
 
 
 def train_refiner(part: Part) -> Iterator[Half]:
     """Train the refiner behind a segmentor that is in eval mode and stays as it is."""
-    yield (REFINER,), _refiner_losses(part, look_frozen(part.hybrid, part.batch.image))
+    look = look_frozen(part.hybrid, part.batch.image)
+    yield (REFINER,), _refiner_losses(part, look, part.mark(look))
 
 
-def _refiner_losses(part: Part, look: Look) -> dict[str, Tensor]:
+def _refiner_losses(part: Part, look: Look, marked: Marked) -> dict[str, Tensor]:
     draws = part.draw(REFINER)
     return refiner_step(
-        part.hybrid, part.networks[REFINER], look, part.batch, draws, part.settings.loss
+        part.hybrid, part.networks[REFINER], look, part.batch, draws, part.settings.loss, marked
     )
 
 
@@ -129,6 +133,9 @@ class Stage:
         """Return the learning rate that a network starts with."""
         return getattr(settings, self.rates[network])
 
+
+# (hybrid in eval mode, stage) -> numbers; the best model has the highest "score"
+Validate = Callable[[HybridSegmentor, Stage], dict[str, float]]
 
 BOTH_RATES = {SEGMENTOR: "segmentor_rate", REFINER: "refiner_rate"}
 

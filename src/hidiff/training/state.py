@@ -23,7 +23,7 @@ UNREADABLE_STATE_FILE = "state_unreadable.safetensors"
 
 @dataclass
 class Progress:
-    """Where a run stands."""
+    """The progress of a run."""
 
     stage: str
     step: int
@@ -34,7 +34,7 @@ class Progress:
     seconds: float = 0.0
     """wall time of the run"""
     unvalidated: bool = False
-    """whether the validation that is due at this step was broken off"""
+    """True if the validation that is due at this step was broken off"""
 
 
 def save_model(
@@ -89,7 +89,7 @@ def load_state(
 
 
 def read_progress(path: Path) -> tuple[Progress, dict[str, str]]:
-    """Where the run of a state file stood, and its metadata. Raises ValueError, naming the file."""
+    """Read the progress and the metadata of a state file. Raises ValueError, naming the file."""
     metadata = weights.load_metadata(path)
     try:
         return Progress(**json.loads(metadata["progress"])), metadata
@@ -101,7 +101,7 @@ def read_progress(path: Path) -> tuple[Progress, dict[str, str]]:
 
 
 def has_state(folder: Path) -> bool:
-    """Whether a run has left a state in its folder, be it one that reads or not."""
+    """Return True if a run has left a state in its folder, readable or not."""
     return any((folder / name).is_file() for name in (STATE_FILE, FORMER_STATE_FILE))
 
 

@@ -4,7 +4,9 @@ that of joint training.
 Each returns its losses, the sum to go back through under "loss"; optimizers are not moved.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hidiff import seeding
-from hidiff.diffusion import LossWeights
+from hidiff.diffusion import Evidence, LossWeights
 from hidiff.hybrid import HybridSegmentor, Look, segmentor_loss
 
 
@@ -26,6 +28,21 @@ class Batch:
     field_of_view: Float[Tensor, "b 1 h w"]
     planes: dict[str, Tensor] = field(default_factory=dict)
     """every plane of the items by name (loading.PLANES), those above among them"""
+
+
+# (name of a stage, first step) -> its batches from that step on, without end. If a batch is split
+# into parts, each part comes as a batch of its own, on the device that trains.
+Batches = Callable[[str, int], Iterator[Batch]]
+
+
+class Marked(NamedTuple):
+    """A person's marks on a batch; both are None where nobody marks anything."""
+
+    hints: Float[Tensor, "b k h w"] | None = None
+    evidence: Evidence | None = None
+
+
+UNMARKED = Marked()
 
 
 class Frozen(nn.Module):
@@ -53,18 +70,21 @@ def draw_noise(
     rank: int = 0,
     world: int = 1,
     last_step_share: float = 0.0,
+    last_step_bits: Literal["drawn", "likeliest"] = "drawn",
 ) -> tuple[Tensor, Tensor]:
     """t, and the numbers in [0, 1) that yt is drawn with.
 
-    `last_step_share` of the draws of t are T on purpose, the others uniform in 1..T. They are drawn
-    for the batches of all processes, and each takes its own: several processes see what one with
-    the whole batch would.
+    `last_step_share` of the draws of t are T on purpose, the others uniform in 1..T. If the bits of
+    yT shall be the likeliest, their numbers are 1/2. They are drawn for the batches of all
+    processes, and each takes its own: several processes see what one with the whole batch would.
     """
     count = len(batch.names)
     generator = seeding.generator(seed, *words)
     t = torch.randint(1, num_steps + 1, (count * world,), generator=generator)
     uniform = torch.rand((count * world, *batch.y0.shape[1:]), generator=generator)
     t[torch.rand(count * world, generator=generator) < last_step_share] = num_steps
+    if last_step_bits == "likeliest":
+        uniform[t == num_steps] = 0.5
     mine = slice(rank * count, (rank + 1) * count)
     return t[mine].to(batch.y0.device), uniform[mine].to(batch.y0.device)
 
@@ -93,11 +113,12 @@ def refiner_step(
     batch: Batch,
     draws: tuple[Tensor, Tensor],
     weights: LossWeights,
+    marked: Marked = UNMARKED,
 ) -> dict[str, Tensor]:
     """Half 1, and all with a frozen segmentor: the refiner learns; prior and features are given to
     it without gradient."""
     losses = hybrid.refiner_loss(
-        denoise, batch.image, batch.y0, look.detach(), draws, weights, batch.field_of_view
+        denoise, batch.image, batch.y0, look.detach(), draws, weights, batch.field_of_view, *marked
     )
     return {"refiner": losses["loss"], **losses}
 
@@ -109,14 +130,16 @@ def segmentor_step(
     draws: tuple[Tensor, Tensor],
     weights: LossWeights,
     diffusion_weight: float,
+    marked: Marked = UNMARKED,
 ) -> dict[str, Tensor]:
     """Half 2: the segmentor learns from its own loss and, through prior and features, from the
     refiner's, which itself stays as it is."""
     losses = segmentor_only_step(hybrid, look, batch)
     if diffusion_weight == 0:
         return losses
+    refiner = Frozen(hybrid.refiner)
     diffusion = hybrid.refiner_loss(
-        Frozen(hybrid.refiner), batch.image, batch.y0, look, draws, weights, batch.field_of_view
+        refiner, batch.image, batch.y0, look, draws, weights, batch.field_of_view, *marked
     )["loss"]
     return {**losses, "loss": losses["loss"] + diffusion_weight * diffusion, "diffusion": diffusion}
 
@@ -129,11 +152,12 @@ def joint_step(
     draws: tuple[Tensor, Tensor],
     weights: LossWeights,
     diffusion_weight: float,
+    marked: Marked = UNMARKED,
 ) -> dict[str, Tensor]:
     """Both learn at once from the sum of both losses, in one pass: nothing is detached."""
     own = segmentor_only_step(hybrid, look, batch)["loss"]
     losses = hybrid.refiner_loss(
-        denoise, batch.image, batch.y0, look, draws, weights, batch.field_of_view
+        denoise, batch.image, batch.y0, look, draws, weights, batch.field_of_view, *marked
     )
     refiner = losses["loss"]
     return {

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,28 +10,24 @@ import torch
 from torch import Tensor
 
 from hidiff import seeding
-from hidiff.hybrid import HybridSegmentor
+from hidiff.hybrid import HybridSegmentor, Look
 from hidiff.training import state
 from hidiff.training.budget import Budget, plan_stages
 from hidiff.training.conditions import KEY, conditions
+from hidiff.training.correction import mark_hybrid
 from hidiff.training.ema import EMA
 from hidiff.training.finite import check_finite
 from hidiff.training.log import RunLog
 from hidiff.training.resume import Resumed, check_together, find_resumed, set_aside_unreadable
 from hidiff.training.settings import TrainingSettings
-from hidiff.training.stages import REFINER, SEGMENTOR, Half, Part, Stage
+from hidiff.training.stages import REFINER, SEGMENTOR, Half, Part, Stage, Validate
 from hidiff.training.state import STATE_FILE, Progress
-from hidiff.training.steps import Batch, draw_noise
+from hidiff.training.steps import Batch, Batches, Marked, draw_noise
 from hidiff.training.stopping import StopSignal, TrainingStopped
 
 if TYPE_CHECKING:  # a checkpoint is loaded through this package, and needs no Accelerate
     import accelerate
 
-# (name of a stage, first step) -> its batches from that step on, without end. If a batch is split
-# into parts, each part comes as a batch of its own, on the device that trains.
-Batches = Callable[[str, int], Iterator[Batch]]
-# (hybrid in eval mode, stage) -> numbers; the best model has the highest "score"
-Validate = Callable[[HybridSegmentor, Stage], dict[str, float]]
 SAVE_SECONDS = 180.0  # a checkpoint at least so often, however long a step takes
 
 
@@ -194,7 +190,9 @@ class Trainer:
                 if last:
                     for network in networks:
                         self._move(network, part.batch, stage, step)
-                self._report(losses, reported)
+                for name, value in losses.items():  # the mean over the parts
+                    share = value.detach() / self.settings.accumulation
+                    reported[name] = reported[name] + share if name in reported else share
         return reported
 
     def part(self, batch: Batch, step: int, number: int) -> Part:
@@ -205,9 +203,15 @@ class Trainer:
                 batch, self.hybrid.schedule.num_steps, self.seed, half, step, number,
                 rank=self.accelerator.process_index, world=self.accelerator.num_processes,
                 last_step_share=self.settings.last_step_share,
+                last_step_bits=self.settings.last_step_bits,
             )  # fmt: skip
 
-        return Part(self.hybrid, self.networks, batch, draw, self.settings)
+        def mark(look: Look) -> Marked:
+            first, words = self.accelerator.process_index * len(batch.names), (step, number)
+            given = self.settings.correction, self.seed, words, first
+            return mark_hybrid(self.hybrid, batch, look, *given)
+
+        return Part(self.hybrid, self.networks, batch, draw, mark, self.settings)
 
     def _halves(self, stage: Stage, part: Part) -> Iterator[Half]:
         """Compute the halves under autocast, which what happens between them does not see."""
@@ -218,12 +222,6 @@ class Trainer:
             if half is None:
                 return
             yield half
-
-    def _report(self, losses: dict[str, Tensor], reported: dict[str, Tensor]) -> None:
-        """Add the losses' share of this part."""
-        for name, value in losses.items():
-            share = value.detach() / self.settings.accumulation
-            reported[name] = reported[name] + share if name in reported else share
 
     def _move(self, name: str, batch: Batch, stage: Stage, step: int) -> None:
         network = self.networks[name]

@@ -17,7 +17,7 @@ from tests.dicom_series import make_slices, write_slices  # noqa: E402
 
 
 def write_seg(folder, grid, mask, kind):
-    """Of a series whose values are the mask's."""
+    """Write a segmentation of a series whose values are the mask's."""
     series = write_slices(folder / "series", make_slices(mask.astype(int), grid))
     model = Echo(kind)
     [path] = write_prediction(model.predict(series), folder, stem="a")

@@ -16,7 +16,7 @@ from hidiff.labels import BACKGROUND, Labels
 
 
 def is_msd(root: Path) -> bool:
-    """Whether a folder's dataset.json is of the Decathlon's kind, rather than nnU-Net's."""
+    """Return True if a folder's dataset.json is of the Decathlon's kind, rather than nnU-Net's."""
     file = root / DATASET_FILE
     content = _content(file) if file.is_file() else {}
     return isinstance(content.get("training"), list) and "channel_names" not in content

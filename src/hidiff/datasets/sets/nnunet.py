@@ -21,7 +21,7 @@ MOST_NAMED = 10  # missing files
 
 @dataclass(frozen=True)
 class NnunetDataset:
-    """What dataset.json says."""
+    """The contents of dataset.json."""
 
     root: Path
     channel_names: tuple[str, ...]
@@ -30,7 +30,7 @@ class NnunetDataset:
 
 
 def is_nnunet(root: Path) -> bool:
-    """Whether a folder is laid out in nnU-Net's way."""
+    """Return True if a folder has nnU-Net's layout."""
     return (root / DATASET_FILE).is_file() and (root / "imagesTr").is_dir()
 
 

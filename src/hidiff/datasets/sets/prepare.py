@@ -19,23 +19,23 @@ PREPARED_FILE = "prepared.json"
 
 @dataclass(frozen=True)
 class Preparer:
-    """How a download becomes a folder."""
+    """The way from a download to a folder that training reads."""
 
     source: str
-    """what is wanted, in words"""
+    """the download that is wanted, in words"""
     write: Callable[[Path, Path], None]
     """(source, new folder): writes what the catalog's layout reads"""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What lies in a folder that training reads."""
+    """The contents of a folder that training reads."""
 
     folder: Path
     found: dict[str, int]
     """split -> cases; groups; raters"""
     missing: list[str]
-    """what the whole set holds otherwise: "cases: 12, but the set holds 1340" """
+    """the difference from the whole set: "cases: 12, but the set holds 1340" """
     written: bool
     """now; else it was there, or the download is read as it is"""
 
@@ -93,7 +93,7 @@ def _cases_of(name: str, folder: Path, split: Split) -> list[Case]:
 
 
 def fingerprint(source: Path) -> str:
-    """Of the names and sizes of a download's files: not what they hold, which may be terabytes."""
+    """Hash the names and sizes of a download's files; their contents may be terabytes."""
     folder = source if source.is_dir() else source.parent
     files = sorted(filter(Path.is_file, source.rglob("*"))) if source.is_dir() else [source]
     lines = [f"{file.relative_to(folder).as_posix()} {file.stat().st_size}" for file in files]

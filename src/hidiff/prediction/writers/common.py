@@ -1,4 +1,4 @@
-"""What a format for predictions is, and the names of its files."""
+"""The interface of a format for predictions, and the names of its files."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence

@@ -2,19 +2,20 @@
 
 Axes, affine, qform and sform are those of a source that is NIfTI. Labels have the values of the
 masks, so that other tools can judge them: regions that lie in each other are painted over each
-other, the largest first, as nnU-Net does; those that overlap otherwise become a file each. Soft
+other, the largest first, as nnU-Net does; those that overlap otherwise become a file each. The
+header names the values, as TotalSegmentator's does. Soft
 maps have 16 bits that are scaled: they read as probabilities, to 0.00001, and as bits.
 """
 
 import gzip
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Shaped
 
-from hidiff.images import first_file, open_nifti
+from hidiff.images import first_file, name_values, open_nifti
 from hidiff.prediction.endings import ENDINGS
 from hidiff.prediction.prediction import Prediction
 from hidiff.prediction.writers.common import Files, PredictionFormat, plane_stems
@@ -26,9 +27,10 @@ if TYPE_CHECKING:  # imported when a NIfTI is written: all others do without it
 def nifti_files(prediction: Prediction, uncertainty: bool) -> Files:
     """Write labels, probability where it was kept, and uncertainty where it is asked for."""
     header = _header(prediction)
-    labels = prediction.labels
-    if prediction.classes.written_values is not None:
-        yield ".nii.gz", _writes(prediction.classes.to_file(labels), header)
+    labels, values = prediction.labels, prediction.classes.written_values
+    if values is not None:
+        names = dict(zip(values, prediction.classes.class_names, strict=True))
+        yield ".nii.gz", _writes(prediction.classes.to_file(labels), with_names(header, names))
     else:
         planes = plane_stems(prediction.classes.plane_names)
         for plane, bits in zip(planes, labels, strict=True):
@@ -79,6 +81,16 @@ def _header(prediction: Prediction) -> "nibabel.Nifti1Header":
         header.set_qform(grid.affine, code="scanner")
         header.set_sform(grid.affine, code="scanner")
     header.set_data_shape(prediction.geometry.native_shape)
+    return header
+
+
+def with_names(header: "nibabel.Nifti1Header", names: Mapping[int, str]) -> "nibabel.Nifti1Header":
+    """Return a header whose first extension names the values of the labels."""
+    import nibabel as nib
+
+    header = header.copy()
+    named = nib.nifti1.Nifti1Extension("comment", name_values(names).encode())
+    header.extensions[:] = [named, *header.extensions]
     return header
 
 

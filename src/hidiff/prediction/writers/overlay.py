@@ -71,7 +71,7 @@ def draw_overlay(prediction: Prediction) -> Joined:
     rows += [np.zeros_like(rows[0])] * (-len(rows) % columns)
     pairs = [_beside(rows[first : first + columns]) for first in range(0, len(rows), columns)]
     names = prediction.classes.class_names
-    return np.concatenate([*pairs, _legend(names, pairs[0].shape[1], prediction.most_bits)])
+    return np.concatenate([*pairs, draw_legend(names, pairs[0].shape[1], prediction.most_bits)])
 
 
 def fullest_slices(masks: list[Bool[np.ndarray, "d h w"]], most: int = MOST_SLICES) -> list[int]:
@@ -158,16 +158,17 @@ def _with_caption(picture: Rgb, text: str) -> Joined:
     return np.concatenate([np.array(strip), picture])
 
 
-def _legend(names: tuple[str, ...], width: int, most_bits: float) -> Rgb:
-    """Return a strip with the colour of each class, and the scale of the uncertainty."""
+def draw_legend(names: tuple[str, ...], width: int, most_bits: float | None = None) -> Rgb:
+    """Return a strip with the colour of each class, and the scale of the uncertainty, if any."""
     font = ImageFont.load_default(13)
     lines: list[list[tuple[str, tuple[int, int, int]]]] = [[]]
     entries = [(name, CONTOURS[index % len(CONTOURS)]) for index, name in enumerate(names)]
-    unit = "bit" if most_bits == 1 else "bits"
-    entries += [
-        ("a little uncertain", _colour(RED)),
-        (f"as uncertain as can be ({most_bits:.3g} {unit})", _colour(YELLOW)),
-    ]
+    if most_bits is not None:
+        unit = "bit" if most_bits == 1 else "bits"
+        entries += [
+            ("a little uncertain", _colour(RED)),
+            (f"as uncertain as can be ({most_bits:.3g} {unit})", _colour(YELLOW)),
+        ]
     used = 6.0
     for name, colour in entries:
         needed = font.getlength(name) + 34

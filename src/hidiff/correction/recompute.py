@@ -1,0 +1,275 @@
+"""What marks make of one slice: refined again within their reach, clamped, merged."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from scipy import ndimage
+
+from hidiff.correction.history import Patch
+from hidiff.correction.maps import SessionMaps
+from hidiff.correction.record import Locks
+from hidiff.correction.settings import CorrectionSettings
+from hidiff.diffusion import Evidence
+from hidiff.hybrid import know
+from hidiff.images import find_view
+from hidiff.labels import Labels
+from hidiff.loading.resize import resize_image, resize_nearest
+from hidiff.marks import Drawn, Mark, draw_marks
+from hidiff.prediction import decide, entropy_bits
+from hidiff.prediction.windows import Guidance
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class SliceMarks:
+    """All marks of a slice, the latest entry's last."""
+
+    number: int
+    marks: Sequence[Mark]
+    latest: int
+    """number of marks of the latest entry"""
+    is_carried: Sequence[bool]
+    """of each mark, whether it was carried on from a neighbouring slice"""
+
+    @property
+    def before(self) -> "SliceMarks":
+        """The marks without those of the latest entry."""
+        earlier = len(self.marks) - self.latest
+        return SliceMarks(self.number, self.marks[:earlier], 0, self.is_carried[:earlier])
+
+    def draw(self, size: Size, image_size: Size, labels: Labels) -> Drawn:
+        """Draw all marks on planes of a size."""
+        exclusive = labels.kind == "exclusive"
+        return draw_marks(self.marks, size, image_size, labels.num_planes, exclusive=exclusive)
+
+    def belief(
+        self, image_size: Size, labels: Labels, log_odds: float
+    ) -> Float[np.ndarray, "k h w"] | None:
+        """Return the log-odds that carried marks add to the prior; None without any."""
+        if not any(self.is_carried):
+            return None
+        added = np.zeros((labels.num_planes, *image_size), dtype=np.float32)
+        for mark, is_carried in zip(self.marks, self.is_carried, strict=True):
+            if is_carried and mark.plane is not None:
+                footprint = mark.footprint(image_size, image_size)
+                part = added[mark.plane][footprint.box]
+                part[footprint.mask] = log_odds if mark.add else -log_odds
+        return added
+
+
+def recompute(
+    maps: SessionMaps,
+    placed: SliceMarks,
+    drawn: Drawn,
+    locks: Locks,
+    odds: float,
+    settings: CorrectionSettings,
+) -> Patch:
+    """Return the new maps within reach of the latest marks; nothing is changed yet.
+
+    `drawn` are all marks of the slice at the image's own size.
+    """
+    maps.need(placed.number)
+    image_size = maps.opened.opened.geometry.size
+    seen_size = maps.opened.seen_size
+    latest = placed.marks[len(placed.marks) - placed.latest :]
+    touched = _touched(latest, image_size, image_size)
+    if maps.refine:
+        near = _dilate(_touched(latest, seen_size, image_size), settings.reach_px)
+        probability = _refine(maps, placed, near, settings)
+        reach = resize_nearest(torch.from_numpy(near), image_size).numpy()
+        # a mark that shrinks to nothing between resized pixels is within reach of itself
+        reach |= touched
+        if maps.mask is not None:
+            # a given mask is right until a mark speaks against it, so what the networks would
+            # change without the mark stays
+            without = _refine(maps, placed.before, near, settings)
+            reach &= _differ(probability, without, maps) | touched
+        rows, columns = _box(reach)
+        probability = probability[:, rows, columns]
+        if odds != 1:
+            probability = scale_odds(probability, odds, maps.predictor.labels)
+    else:
+        reach = touched
+        rows, columns = _box(reach)
+        there = maps.arrays["probability"][:, placed.number, rows, columns]
+        probability = there.astype(np.float32)
+    allowed = (reach & ~locks.area(placed.number, image_size))[rows, columns]
+    return _merge(maps, placed.number, rows, columns, probability, drawn, allowed, locks)
+
+
+def scale_odds(
+    probability: Float[np.ndarray, "k h w"], odds: float, labels: Labels
+) -> Float[np.ndarray, "k h w"]:
+    """Return probabilities with the odds of every class multiplied; 0 and 1 stay as they are."""
+    scaled = probability.astype(np.float32)
+    if labels.kind == "exclusive":
+        scaled[1:] *= np.float32(odds)
+        return scaled / scaled.sum(axis=0, keepdims=True)
+    return scaled * np.float32(odds) / (1 - scaled + scaled * np.float32(odds))
+
+
+def _differ(
+    left: Float[np.ndarray, "k h w"], right: Float[np.ndarray, "k h w"], maps: SessionMaps
+) -> Bool[np.ndarray, "h w"]:
+    """Return where two probabilities give different labels."""
+    labels, rule = maps.predictor.labels, maps.settings.rule
+    differ = decide(left, labels, rule) != decide(right, labels, rule)
+    return differ.any(axis=0) if differ.ndim == 3 else differ
+
+
+def _refine(
+    maps: SessionMaps,
+    placed: SliceMarks,
+    reach: Bool[np.ndarray, "seen_h seen_w"],
+    settings: CorrectionSettings,
+) -> Float[np.ndarray, "k h w"]:
+    """Return the refined probability of a slice, at the image's size; it holds within reach."""
+    predictor, opened, number = maps.predictor, maps.opened, placed.number
+    image_size, seen_size = opened.opened.geometry.size, opened.seen_size
+    labels = predictor.labels
+    drawn = placed.draw(seen_size, image_size, labels)
+    belief = placed.belief(image_size, labels, settings.carry_log_odds)
+    if belief is not None:
+        belief = resize_image(torch.from_numpy(belief), seen_size)
+    rows, columns, mean = predictor.refine_reach(
+        opened.seen(number),
+        opened.key(number),
+        maps.settings,
+        torch.from_numpy(reach),
+        Guidance(drawn.hints, drawn.exact, belief),
+        maps.keep,
+    )
+    former = torch.from_numpy(maps.arrays["probability"][:, number].astype(np.float32))
+    whole = resize_image(former, seen_size).clone()
+    inside = torch.from_numpy(reach)[rows, columns]
+    whole[:, rows, columns] = torch.where(inside, mean, whole[:, rows, columns])
+    probability = resize_image(whole, image_size).numpy().clip(0, 1)
+    if labels.kind == "exclusive":
+        probability = probability / probability.sum(axis=0, keepdims=True).clip(1e-6)
+    if maps.settings.lit_view:
+        view = find_view(opened.image[:, number].numpy())
+        probability = probability * view
+        if labels.kind == "exclusive":
+            probability[0][~view] = 1
+    return probability
+
+
+def _merge(
+    maps: SessionMaps,
+    number: int,
+    rows: slice,
+    columns: slice,
+    probability: Float[np.ndarray, "k rows columns"],
+    drawn: Drawn,
+    allowed: Bool[np.ndarray, "rows columns"],
+    locks: Locks,
+) -> Patch:
+    """Clamp the marks, decide the labels, and keep what is not allowed to change."""
+    labels = maps.predictor.labels
+    here = (slice(None), rows, columns)
+    known = drawn.exact[here]
+    evidence = Evidence(known[None], drawn.y0[here][None])
+    probability = know(torch.from_numpy(probability)[None], evidence, labels)[0].numpy()
+    former = {
+        name: maps.arrays[name][..., number, rows, columns]
+        for name in ("labels", "probability", "uncertainty")
+    }
+    decided = _decide(maps, number, rows, columns, probability)
+    decided = _obey(decided, probability, known.numpy(), drawn.y0[here].numpy(), labels)
+    allowed = allowed & ~breaks_lock(former["labels"], decided, locks, labels)
+    merged = {
+        "labels": np.where(allowed, decided, former["labels"]),
+        "probability": np.where(
+            allowed, probability.astype(former["probability"].dtype), former["probability"]
+        ),
+        "uncertainty": np.where(
+            allowed,
+            entropy_bits(probability, labels).astype(former["uncertainty"].dtype),
+            former["uncertainty"],
+        ),
+    }
+    return Patch(number, rows, columns, merged)
+
+
+def _decide(
+    maps: SessionMaps, number: int, rows: slice, columns: slice, probability: np.ndarray
+) -> UInt8[np.ndarray, "*k rows columns"]:
+    """Return the labels of a box, by the rule of the prediction."""
+    labels, rule = maps.predictor.labels, maps.settings.rule
+    if rule == "half":
+        return decide(probability, labels, rule)
+    # the other rules read the whole slice
+    whole = maps.arrays["probability"][:, number].astype(np.float32)
+    whole[:, rows, columns] = probability
+    return decide(whole, labels, rule)[..., rows, columns]
+
+
+def _obey(
+    decided: np.ndarray,
+    probability: np.ndarray,
+    known: Bool[np.ndarray, "k rows columns"],
+    y0: Float[np.ndarray, "k rows columns"],
+    labels: Labels,
+) -> UInt8[np.ndarray, "*k rows columns"]:
+    """Return labels that every mark agrees with, whatever the rule made of them."""
+    if labels.kind != "exclusive":
+        bits = np.where(known, y0 > 0, decided if labels.kind == "regions" else decided[None])
+        bits = bits.astype(np.uint8)
+        return bits if labels.kind == "regions" else bits[0]
+    ruled_out = known & (y0 == 0)
+    wrong = np.take_along_axis(ruled_out, decided[None].astype(np.intp), axis=0)[0]
+    others = np.where(ruled_out, -1, probability).argmax(axis=0)
+    return np.where(wrong, others, decided).astype(np.uint8)
+
+
+def breaks_lock(
+    former: np.ndarray, decided: np.ndarray, locks: Locks, labels: Labels
+) -> Bool[np.ndarray, "rows columns"]:
+    """Return the pixels that a locked class would gain or lose."""
+    broken = np.zeros(decided.shape[-2:], dtype=bool)
+    for plane in locks.planes:
+        if labels.kind == "exclusive":
+            broken |= (former == plane) != (decided == plane)
+        elif labels.kind == "regions":
+            broken |= former[plane] != decided[plane]
+        else:
+            broken |= former != decided
+    return broken
+
+
+def _touched(marks: Sequence[Mark], size: Size, image_size: Size) -> Bool[np.ndarray, "h w"]:
+    """Return the pixels that marks touch."""
+    touched = np.zeros(size, dtype=bool)
+    for mark in marks:
+        footprint = mark.footprint(size, image_size)
+        touched[footprint.box] |= footprint.mask
+    return touched
+
+
+def _dilate(touched: Bool[np.ndarray, "h w"], distance: int) -> Bool[np.ndarray, "h w"]:
+    """Return the pixels up to a distance along rows and along columns from any that is touched."""
+    if distance == 0:
+        return touched
+    rows, columns = _box(touched)
+    height, width = touched.shape
+    top, left = max(rows.start - distance, 0), max(columns.start - distance, 0)
+    around = (slice(top, min(rows.stop + distance, height)),
+              slice(left, min(columns.stop + distance, width)))  # fmt: skip
+    reach = np.zeros_like(touched)
+    part = touched[around].view(np.uint8)
+    reach[around] = ndimage.maximum_filter(part, 2 * distance + 1, mode="constant") > 0
+    return reach
+
+
+def _box(mask: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
+    """Return the rows and columns of the smallest box around a mask."""
+    spans = []
+    for axis in (1, 0):
+        places = np.flatnonzero(mask.any(axis=axis))
+        spans.append(slice(int(places[0]), int(places[-1]) + 1))
+    return spans[0], spans[1]

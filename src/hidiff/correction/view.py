@@ -1,0 +1,136 @@
+"""What can be read of a session: facts about its image, its maps, and its record."""
+
+from collections.abc import Callable
+from functools import wraps
+from threading import RLock
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+
+from hidiff.correction.history import Change, History
+from hidiff.correction.maps import SessionMaps
+from hidiff.correction.record import Locks, label_names
+from hidiff.images import Image
+from hidiff.labels import Labels
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def locked(method: F) -> F:
+    """Let one thread at a time into a session."""
+
+    @wraps(method)
+    def run(self: "SessionView", *args: Any, **options: Any) -> Any:
+        with self.mutex:
+            return method(self, *args, **options)
+
+    return run  # pyright: ignore[reportReturnType] (the same signature)
+
+
+class SessionView:
+    """A session without what changes it."""
+
+    def __init__(self, maps: SessionMaps, history: History):
+        self.mutex = RLock()
+        """held while a call changes or reads the session"""
+        self.revision = 0
+        """goes up by one with every change, undo and redo"""
+        self._maps = maps
+        self._history = history
+        self._changed: Change | None = None
+
+    # Facts
+
+    @property
+    def name(self) -> str:
+        """The name of the image, and of the files that `write` makes."""
+        return self._maps.opened.name
+
+    @property
+    def image(self) -> Image:
+        """The image, with its raw values."""
+        return self._maps.opened.opened
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the image as given, without channels."""
+        return self.image.geometry.native_shape
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels that a mark can have: the classes, and "background"."""
+        return label_names(self._labels)
+
+    @property
+    def num_slices(self) -> int:
+        """Number of slices; 1 of a picture."""
+        return self.image.geometry.shape[0]
+
+    @property
+    @locked
+    def marks(self) -> tuple[dict[str, Any], ...]:
+        """What was done, in order, in plain values; what was undone is left out."""
+        return tuple(entry.describe(self._labels) for entry in self._history.record)
+
+    @property
+    @locked
+    def can_undo(self) -> bool:
+        """Whether there is anything to undo."""
+        return self._history.position > 0
+
+    @property
+    @locked
+    def can_redo(self) -> bool:
+        """Whether anything was undone that can be done again."""
+        return self._history.position < len(self._history.steps)
+
+    # Maps
+
+    @property
+    def labels(self) -> Shaped[np.ndarray, "*native"]:
+        """One class: 0, 1; exclusive: 0 the background, then in order; regions: a bit a plane."""
+        return self._native("labels")
+
+    @property
+    def probability(self) -> Shaped[np.ndarray, "*native"]:
+        """Probability of each plane, 0..1; sums to 1 over exclusive planes."""
+        return self._native("probability")
+
+    @property
+    def uncertainty(self) -> Shaped[np.ndarray, "*native"]:
+        """Entropy of the probability in bits; of each plane, for regions."""
+        return self._native("uncertainty")
+
+    @property
+    def prior(self) -> Shaped[np.ndarray, "*native"]:
+        """Probability of each plane before the refiner: the segmentor's, or the one given."""
+        return self._native("prior")
+
+    @property
+    @locked
+    def changed(self) -> Change | None:
+        """The box and mask of the latest change; None before the first."""
+        return self._changed
+
+    @locked
+    def slice_maps(self, number: int) -> dict[str, Shaped[np.ndarray, "*k h w"]]:
+        """Return copies of the maps of one slice: labels, probability, uncertainty and prior."""
+        self._maps.need(number)
+        names = ("labels", "probability", "uncertainty", "prior")
+        return {name: self._maps.arrays[name][..., number, :, :].copy() for name in names}
+
+    @locked
+    def locked_area(self, number: int) -> Bool[np.ndarray, "h w"]:
+        """Return the pixels of a slice that are locked, without those of locked labels."""
+        locks = Locks.of(self._history.record, self._labels)
+        return locks.area(number, self.image.geometry.size)
+
+    @property
+    def _labels(self) -> Labels:
+        return self._maps.predictor.labels
+
+    @locked
+    def _native(self, name: str) -> Shaped[np.ndarray, "*native"]:
+        self._maps.need_all()
+        return self.image.geometry.native(self._maps.arrays[name]).copy()

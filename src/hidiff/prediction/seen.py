@@ -1,0 +1,90 @@
+"""What the networks make of a window's image alone, kept for windows that are refined again."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hidiff.hybrid import HybridSegmentor
+
+WindowKey = tuple[str, int, int, int]
+"""the image's name, the window's top and left in it, and the number of its mirrored copy"""
+
+
+class Seen(NamedTuple):
+    """Windows of an image, and the work on them that no mark and no draw changes."""
+
+    image: Float[Tensor, "b c h w"]
+    prior: Float[Tensor, "b k h w"]
+    prepared: tuple[tuple[Tensor, ...], ...]
+    """from `HybridSegmentor.prepare`"""
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it takes."""
+        tensors = [self.image, self.prior, *(each for part in self.prepared for each in part)]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    def one(self, number: int) -> "Seen":
+        """Return a copy of one window."""
+
+        def copy(values: Tensor) -> Tensor:
+            return values[number : number + 1].clone()
+
+        prepared = tuple(tuple(copy(each) for each in part) for part in self.prepared)
+        return Seen(copy(self.image), copy(self.prior), prepared)
+
+
+def see(
+    hybrid: HybridSegmentor,
+    image: Float[Tensor, "b c h w"],
+    prior: Float[Tensor, "b k h w"] | None = None,
+) -> Seen:
+    """Run the segmentor and the refiner's work on the image; `prior` replaces the segmentor's."""
+    look = hybrid.look(image)
+    prepared = hybrid.prepare(image, look)
+    return Seen(image, look.prior if prior is None else prior, prepared)
+
+
+def join_seen(windows: Sequence[Seen]) -> Seen:
+    """Return windows as one batch."""
+    if len(windows) == 1:
+        return windows[0]
+    parts = zip(*(window.prepared for window in windows), strict=True)
+    return Seen(
+        torch.cat([window.image for window in windows]),
+        torch.cat([window.prior for window in windows]),
+        tuple(tuple(torch.cat(each) for each in zip(*part, strict=True)) for part in parts),
+    )
+
+
+class SeenWindows:
+    """The windows used last, as many as fit into `most_bytes`; the latest is always kept."""
+
+    def __init__(self, most_bytes: int):
+        self.most_bytes = most_bytes
+        self.num_bytes = 0
+        self._kept: OrderedDict[WindowKey, Seen] = OrderedDict()
+        self._parts: dict[int, SeenWindows] = {}
+
+    def part(self, number: int, count: int) -> "SeenWindows":
+        """Return the windows of one of `count` models, which share the memory."""
+        return self._parts.setdefault(number, SeenWindows(self.most_bytes // count))
+
+    def get(self, key: WindowKey) -> Seen | None:
+        """Return a window, or None if it is not kept."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def put(self, key: WindowKey, seen: Seen) -> None:
+        """Keep a window, and let go of those used longest ago if there is no room."""
+        if key in self._kept:
+            self.num_bytes -= self._kept.pop(key).num_bytes
+        self._kept[key] = seen
+        self.num_bytes += seen.num_bytes
+        while self.num_bytes > self.most_bytes and len(self._kept) > 1:
+            self.num_bytes -= self._kept.popitem(last=False)[1].num_bytes
