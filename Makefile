@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt $(wildcard csrc/*)
 	    "$$($(PYTHON) --version 2>&1). Name one: make setup PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --compile -c constraints.txt \
-	  -e '.[demo,dicom,docs,efficientnet,formats,onnx,track,unetr,dev]'
+	  -e '.[app,demo,dicom,docs,efficientnet,formats,hub,onnx,track,unetr,dev]'
 	@touch $@
 
 demo: setup  ## Train, refine and draw a small example from start to end.

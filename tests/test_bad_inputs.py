@@ -88,7 +88,7 @@ class Row:
     code: int = 2
 
 
-VOLUME = Grid((12, 8, 2), np.diag([0.5, 0.5, 5.0, 1.0]))
+VOLUME = Grid((12, 8, 2), np.diag([-0.5, 0.5, 5.0, 1.0]))  # x goes left
 GREY = np.arange(70 * 80, dtype=np.uint8).reshape(70, 80)
 COLOUR = np.stack([GREY, GREY.T.reshape(70, 80), 255 - GREY], axis=-1)
 NOISE = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)

@@ -45,7 +45,7 @@ class Task:
     images: str
     masks: str
     adapts: Callable[[str], bool]
-    """whether a case of this name belongs to the adaptation; the others test"""
+    """returns True for a case that belongs to the adaptation; the others test"""
     find_mask: Callable[[str], str]
     """the name of a case's mask file, by the name of its image file"""
     name_of: Callable[[str], str]

@@ -52,7 +52,7 @@ DATA = {
             "training.batch_size=8",
         ),
         weak_steps=400,
-        steps=800,
+        steps=400,
     ),
     "acdc": DataSet("acdc.yaml", ("training.batch_size=8",), weak_steps=500, marks=3),
     "drive": DataSet(

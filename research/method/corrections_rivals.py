@@ -191,7 +191,7 @@ def train_ritm(recipe: Recipe, folder: Path) -> tuple[Path, dict[str, int]]:
     network = Ritm(hybrid.segmentor.image_channels, hybrid.labels.num_planes)
     network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     loaded = load_cases(recipe, trial.splits["train"])
-    stream = batches(recipe, settings, loaded, trial.accelerator, "ritm", 0)
+    stream = batches(recipe, settings, loaded, trial.accelerator, REFINER_ONLY.name, 0)
     budget = count_flops(hybrid, recipe.data.patch_size, settings)
     total = budget.total(REFINER_ONLY, settings.stage2_steps)
     batch = next(stream)
@@ -254,4 +254,4 @@ def grid(name: str) -> Iterator[dict[str, float]]:
     if name == "blend":
         yield from ({"reach": reach} for reach in (0.5, 1.0, 2.0))
     if name == "random walker":
-        yield from ({"edge": edge, "faith": faith} for edge in (30, 300) for faith in (0.01, 0.1))
+        yield from ({"edge": edge, "faith": faith} for edge in (30, 300) for faith in (0.1, 1.0))

@@ -29,6 +29,7 @@ from research.method.corrections import (
 from research.method.corrections_arms import ARMS, RITM
 
 NUM_RESAMPLES = 2000
+CHEAP = ("threshold", "blend", "random walker")
 AFTER = 3  # marks of the error ratio
 TARGETS = {"kvasir": 0.75, "lidc": 0.75, "acdc": 0.85, "drive": 0.85}
 LEAST_DICE = {"kvasir": {1: 0.89, 3: 0.925, 5: 0.945}}  # behind the weak prior
@@ -39,9 +40,9 @@ HEAD = """# Corrections by hand
 Made by [corrections_table.py](../../corrections_table.py) from `rows.jsonl`; what was measured and
 how is in [corrections.py](../../corrections.py), the arms in
 [corrections_arms.py](../../corrections_arms.py), their rivals in
-[corrections_rivals.py](../../corrections_rivals.py). Mean Dice after so many marks; marks to an IoU;
-share of marks that lower Dice by 0.005; error ratio after {after} marks against painting on the
-refined mask (each with its own marks), with its 95 % interval.
+[corrections_rivals.py](../../corrections_rivals.py). Mean Dice after so many marks; marks to an
+IoU; share of marks that lower Dice by 0.005 ("harm"); error ratio after {after} marks against
+painting on the refined mask (each with its own marks), with its 95 % interval.
 """
 
 
@@ -74,13 +75,19 @@ def table(here: Sequence[dict[str, Any]]) -> str:
             [
                 f"{name}{seed}{says}",
                 str(row["steps"]) if row["method"] in (OURS, RITM) else "",
-                *(f"{row['dice'][str(n)]:.3f}" for n in shown),
-                *(f"{each:.1f}" for each in row["marks_to"].values()),
+                *(f"{row['dice'][str(n)]:.3f}" if str(n) in row["dice"] else "" for n in shown),
+                *marks_to(row),
                 f"{100 * row['marks_that_harm']:.1f} %",
                 words(ratio) if ratio else "",
             ]
         )
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def marks_to(row: dict[str, Any]) -> list[str]:
+    """Return the marks to each IoU; nothing for a method that was stopped early."""
+    whole = str(max(SHOWN)) in row["dice"]
+    return [f"{each:.1f}" if whole else "" for each in row["marks_to"].values()]
 
 
 def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]:
@@ -106,6 +113,16 @@ def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]
         if against:
             met = against[2] < 1
             lines.append(f"{said(met)}: better than RITM's recipe, {words(against)}{seed}")
+        cheap = [
+            each for each in here if each["method"].startswith(CHEAP) and str(AFTER) in each["dice"]
+        ]
+        if cheap:
+            best = max(cheap, key=lambda each: each["dice"][str(AFTER)])
+            against = ratio_of(row, best)
+            assert against
+            met = against[2] < 1
+            name = f"the best cheap rival, {best['method']}"
+            lines.append(f"{said(met)}: better than {name}, {words(against)}{seed}")
         wrong = find(here, row, WRONG)
         if wrong:
             share = wrong["collateral_median_of_area"]

@@ -15,6 +15,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
+import matplotlib.colors
 import matplotlib.pyplot as plt
 import numpy as np
 from scipy import ndimage
@@ -49,7 +50,6 @@ def main() -> None:
         data: {kind: quartiles(each) for kind, each in strokes.items()}
         for data, strokes in found.items()
     }
-    RESULTS.mkdir(exist_ok=True)
     (RESULTS / "strokes.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(summary, indent=1))
     draw(found, shown)

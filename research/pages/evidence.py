@@ -22,6 +22,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.pages.claims import mean_seconds
 from research.pages.compare import Pair, single, the_pair, verdict
 from research.pages.reading import DOCS, ROOT, read_suites, replace_part, write_text
+from research.pages.use_tables import (
+    CORRECTIONS_TEXT,
+    REVIEW_TEXT,
+    corrections_lines,
+    corrections_table,
+    review_table,
+)
 
 FINE_JOINT, PRIOR = "fine, joint", "its own prior"
 ONE_RATE, BEST_RATE = "segmentor, equal FLOPs, one rate", "segmentor, equal FLOPs, best rate"
@@ -41,6 +48,8 @@ class Finding:
     evaluation: str = PLAIN
     shown: str = ""
     """name of the data; empty: as in the suite"""
+    short: bool = False
+    """True if the README has it too"""
 
 
 FULL = "mask at full resolution"
@@ -49,16 +58,18 @@ FROZEN = "segmentor of another data set, frozen"
 STOPPED = "segmentor stopped early, frozen"
 ELSEWHERE = "the same model on other data"
 FINDINGS = (
-    Finding(FULL, "main", "DRIVE", HYBRID),
+    Finding(FULL, "main", "DRIVE", HYBRID, short=True),
     Finding(FULL, "main", "LIDC", HYBRID),
     Finding(FULL, "main", "Kvasir-SEG", HYBRID),
     Finding(FULL, "main", "ACDC", HYBRID),
-    Finding(COARSE, "coarse", "DRIVE, FPN", FINE_JOINT, shown="DRIVE"),
+    Finding(COARSE, "coarse", "DRIVE, FPN", FINE_JOINT, shown="DRIVE", short=True),
     Finding(COARSE, "coarse", "CHASE_DB1 by halves, FPN", FINE_JOINT, shown="CHASE_DB1"),
     Finding(COARSE, "coarse", "ACDC, FPN", FINE_JOINT, shown="ACDC"),
     Finding(COARSE, "coarse", "LIDC, FPN", FINE_JOINT, shown="LIDC"),
-    Finding(COARSE, "coarse", "Kvasir-SEG, FPN", FINE_JOINT, shown="Kvasir-SEG"),
-    Finding(FROZEN, "adaptation", "CHASE_DB1's on DRIVE", "frozen", PRIOR, shown="DRIVE"),
+    Finding(COARSE, "coarse", "Kvasir-SEG, FPN", FINE_JOINT, shown="Kvasir-SEG", short=True),
+    Finding(
+        FROZEN, "adaptation", "CHASE_DB1's on DRIVE", "frozen", PRIOR, shown="DRIVE", short=True
+    ),
     Finding(FROZEN, "adaptation", "CHASE_DB1's on DRIVE", "frozen", shown="DRIVE"),
     Finding(STOPPED, "abdomen_brain", "Synapse, FPN", "frozen", PRIOR, shown="Synapse"),
 )
@@ -103,14 +114,25 @@ Seconds per image, one step, in multiples of the segmentor's alone."""
 def main() -> None:
     suites = read_suites()
     table = evidence_table(suites)
-    write_text(DOCS / "evidence.md", TITLE, table, READING, TIMES_TEXT, times_table(suites))
-    replace_part(ROOT / "README.md", "evidence", table)
+    write_text(
+        DOCS / "evidence.md",
+        *(TITLE, table, READING),
+        *(CORRECTIONS_TEXT, corrections_table(), REVIEW_TEXT, review_table()),
+        *(TIMES_TEXT, times_table(suites)),
+    )
+    replace_part(ROOT / "README.md", "evidence", short_table(suites))
 
 
 def evidence_table(suites: Mapping[str, Results]) -> str:
     """Return all findings, one line each."""
     lines = [line(finding, suites[finding.suite]) for finding in FINDINGS]
     return markdown(HEAD, [*lines, raters_line()])
+
+
+def short_table(suites: Mapping[str, Results]) -> str:
+    """Return the findings of the README: one line for each kind, with a verdict."""
+    lines = [line(finding, suites[finding.suite]) for finding in FINDINGS if finding.short]
+    return markdown(HEAD, [*corrections_lines(), *lines, raters_line()])
 
 
 def line(finding: Finding, results: Results) -> tuple[object, ...]:

@@ -40,6 +40,7 @@ MOST_BYTES = 2**24
 PICTURES = (".png", ".jpg", ".tif", ".gif", ".bmp", ".npy", ".npz")
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".seg.nrrd", ".mha", ".mhd", ".npy", ".npz", ".h5")
 COUNTED = "readers.json"  # in FOLDER
+RESULT = "result.json"
 LIBRARIES = ["PIL", "yaml", "safetensors", "nibabel", "nrrd", "pydicom", "h5py"]
 
 
@@ -81,7 +82,17 @@ def main() -> None:
     }
     from timing import machine, write
 
-    write({**result, **machine()}, __file__, "fuzz")
+    write({**add_up(folder, result), **machine()}, __file__, "fuzz")
+
+
+def add_up(folder: Path, result: dict) -> dict:
+    """Return a result with the time and files of all runs on this folder, and keep it there."""
+    file = folder / RESULT
+    before = json.loads(file.read_text()) if file.is_file() else {}
+    for name in ("seconds", "processor_seconds", "runs", "crashes_hangs_and_memory"):
+        result[name] += before.get(name, 0)
+    file.write_text(json.dumps(result))
+    return result
 
 
 def processor_seconds() -> int:

@@ -17,7 +17,7 @@ class Report:
     try_out: Callable[[Path], str]
     """makes the input in an empty folder, and returns RIGHT or REFUSED; raises if neither holds"""
     mended: bool = False
-    """whether it was wrong here when it was first tried"""
+    """True if it was wrong here when it was first tried"""
 
     @property
     def name(self) -> str:

@@ -128,24 +128,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="a small size; nothing is kept")
     args = parser.parse_args()
-    settings = [(*each, kind) for each in (QUICK if args.quick else SETTINGS) for kind in KINDS]
-    measured = []
-    for setting in settings:
-        # a process of its own, whose peak of memory is this setting's alone
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            measured.append(pool.apply(measure, (*setting, args.marks, args.threads)))
-        print(measured[-1], flush=True)
+    settings = [(*each, kind) for kind in KINDS for each in (QUICK if args.quick else SETTINGS)]
     torch.set_num_threads(args.threads)
     result = {
         "machine": machine(),
         "reach_px": CorrectionSettings().reach_px,
         "marks": args.marks,
-        "measured": measured,
+        "measured": [],
     }
-    if args.quick:
-        print(json.dumps(result, indent=2))
-    else:
-        write(result, __file__, "corrections")
+    for setting in settings:
+        # a process of its own, whose peak of memory is this setting's alone
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            result["measured"].append(pool.apply(measure, (*setting, args.marks, args.threads)))
+        if args.quick:
+            print(json.dumps(result, indent=2))
+        else:
+            write(result, __file__, "corrections")  # after each, as the large ones take long
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@
 
 Tiny pictures in one folder, then tiny volumes, go through `hidiff predict` in this process, with a
 segmentor of width 8 that was never trained and looks at 64x64 pixels. Nothing is refined, so that
-the cost of all but the networks shows. After every 50th of the cases the
-processor's time (user and system, all threads), the clock and the resident memory are noted.
-Start-up is the processor's time from the command to the first case, without imports; a folder with
-20 of the cases is the comparison. Then the finished folder is given to --continue. The figure is
+the cost of all but the networks shows. After every 50th of the cases the processor's
+time (user and system, all threads), the clock and the resident memory are noted. Start-up is the
+processor's time from the command to the first case, without imports; a folder with 20 of the cases
+is the comparison. Then the finished folder is given to --continue. The figure is
 docs/images/many_cases.png.
 """
 
@@ -183,12 +183,11 @@ def draw(result: dict) -> None:
         column[1].plot(cases, [note["memory"] for note in notes], colour)
         column[1].set_xlabel("cases done")
         for axis in column:
-            axis.set_ylim(bottom=0)
             axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("processor time\nper case (ms)")
     axes[1, 0].set_ylabel("resident memory\n(MiB)")
-    for axis in axes[0]:
-        axis.set_ylim(0, 1.6 * axis.get_ylim()[1])
+    for axis in axes.flat:
+        axis.set_ylim(0, 1.4 * axis.get_ylim()[1])
     figure.savefig(FIGURE, dpi=110)
     plt.close(figure)
 

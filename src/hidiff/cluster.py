@@ -74,7 +74,7 @@ class Files:
     shared: tuple[tuple[Path, str], ...] = ()
     """folders that results are written to, and the name of a file that lies there for this run"""
     version: str = __version__
-    """of HiDiff"""
+    """version of HiDiff"""
 
     def problem(self) -> str:
         """Return what is wrong on this machine, for a sentence; empty if nothing is."""

@@ -8,7 +8,8 @@ import time
 
 import psutil
 
-from hidiff.cli.claims import SCRATCH, Claims, others_at_work, sweep
+from hidiff.cli import claims as claims_module
+from hidiff.cli.claims import SCRATCH, SILENCE, Claims, others_at_work, sweep
 
 
 def dead_process() -> int:
@@ -64,6 +65,33 @@ def test_another_machine_is_believed(tmp_path):
     write_lock(tmp_path / ".a.case.lock", dead_process(), host="elsewhere")
     with Claims(tmp_path) as claims, claims.claim("a") as held:
         assert not held
+
+
+def test_a_machine_that_gives_no_sign_of_life_is_not_believed_any_more(tmp_path):
+    case, run = tmp_path / ".a.case.lock", tmp_path / ".elsewhere-1.run.lock"
+    for lock in (case, run):
+        write_lock(lock, 1, host="elsewhere")
+    with Claims(tmp_path) as claims:
+        assert others_at_work(tmp_path)
+        with claims.claim("a") as held:
+            assert not held
+        silent = time.time() - SILENCE - 5
+        os.utime(run, (silent, silent))
+        with claims.claim("a") as held:
+            assert held
+    with Claims(tmp_path):
+        assert not run.exists()
+
+
+def test_a_run_gives_signs_of_life(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims_module, "SIGN_OF_LIFE", 0.01)
+    with Claims(tmp_path):
+        (run,) = tmp_path.glob(".*.run.lock")
+        os.utime(run, (1, 1))
+        end = time.monotonic() + 10
+        while run.stat().st_mtime < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert run.stat().st_mtime > 2
 
 
 def test_a_number_that_another_process_has_now_is_no_claim(tmp_path):

@@ -1,4 +1,4 @@
-"""What the command does with the actors of a cluster; Ray's part is played by a few lines here."""
+"""The command's use of the actors of a cluster; Ray's part is played by a few lines here."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -147,3 +147,12 @@ def test_a_recipe_that_cannot_run_here_has_no_time(tmp_path, monkeypatch):
 
     monkeypatch.setattr(experiment, "estimate_duration", lacking)
     assert time_choice(make_tiny(tmp_path), cpu=True) == []
+
+
+def test_a_recipe_that_cannot_run_is_not_written(hidiff, data, tmp_path):
+    words = ["train", data, "--recipe-only", "--output", tmp_path / "runs"]
+    words += ["--set", "segmentor={name: files, options: {}}", "--set", "training.segmentor=frozen"]
+    result = hidiff(*words)
+    assert result.exit_code == 2
+    assert "holds no prior of case-" in result.stderr
+    assert not (tmp_path / "runs").exists()

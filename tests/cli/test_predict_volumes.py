@@ -195,3 +195,46 @@ def test_a_folder_of_dicom_is_one_volume(hidiff, echo, tmp_path):
     assert result.exit_code == 0, result.output
     seg = pydicom.dcmread(tmp_path / "out" / "ct.dcm")
     assert seg.Modality == "SEG"
+
+
+def test_statistics_previews_and_a_report_are_written_of_the_classes_kept(hidiff, echo, tmp_path):
+    import csv
+    import json
+
+    images, out = tmp_path / "images", tmp_path / "masks"
+    images.mkdir()
+    for name in ("a", "b"):
+        write_nifti(images / f"{name}.nii.gz", make_mask(GRID), GRID)
+    (images / "c.nii.gz").write_bytes(b"cut off")
+    words = ["predict", "model", images, "--output", out, "--classes", "rv,lv", "--statistics"]
+    words += ["--preview", "--report", tmp_path / "run.json"]
+    result = hidiff(*words)
+    assert result.exit_code == 1, result.output  # c failed
+    names = [f"{case}{end}" for case in "ab" for end in (".nii.gz", "_preview.png")]
+    names += ["a_statistics.json", "b_statistics.json", "statistics.csv"]
+    assert sorted(file.name for file in out.iterdir()) == sorted(names)
+    kept = np.asarray(nib.load(out / "a.nii.gz").dataobj)
+    mask = make_mask(GRID)
+    np.testing.assert_array_equal(kept, np.where(mask == 2, 0, mask))
+    with open(out / "statistics.csv", newline="") as file:
+        rows = [(row["case"], row["class"], int(row["voxels"])) for row in csv.DictReader(file)]
+    counts = {name: int((mask == value).sum()) for name, value in (("rv", 1), ("lv", 4))}
+    assert rows == [(case, name, count) for case in "ab" for name, count in counts.items()]
+    report = json.loads((tmp_path / "run.json").read_text())
+    assert report["num_done"] == 2 and report["images"] == ["a", "b", "c"]
+    assert len(report["failures"]) == 1 and "c.nii.gz" in report["failures"][0]
+    assert report["written"]["classes"] == ["rv", "lv"] and report["seconds"] > 0
+    assert report["libraries"]["torch"]
+    # a preview that is missing is made again
+    (out / "b_preview.png").unlink()
+    again = hidiff(*words, "--continue")
+    assert "2 of 3 images are done, 1 of them before" in again.output
+    assert (out / "b_preview.png").is_file()
+
+
+def test_a_class_that_the_model_lacks_is_refused(hidiff, echo, tmp_path):
+    write_nifti(tmp_path / "a.nii.gz", make_mask(GRID), GRID)
+    words = ["predict", "model", tmp_path / "a.nii.gz", "--output", tmp_path / "out"]
+    result = hidiff(*words, "--classes", "liver")
+    assert result.exit_code == 2
+    assert "classes liver are asked for, but the model has rv, myo, lv" in result.stderr

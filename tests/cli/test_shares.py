@@ -69,8 +69,9 @@ def test_a_share_that_holds_nothing_is_done(hidiff, images, tmp_path):
     assert "0 of 0 images of part 2 of 2 are done" in result.stdout
 
 
-def test_a_share_killed_and_continued_equals_one_run_byte_for_byte(
-    hidiff, trained, images, tmp_path
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_share_stopped_and_continued_equals_one_run_byte_for_byte(
+    hidiff, trained, images, tmp_path, number
 ):
     one, shared = tmp_path / "one", tmp_path / "shared"
     options = ("--steps", "1", "--device", "cpu", "--threads", "1")
@@ -86,8 +87,12 @@ def test_a_share_killed_and_continued_equals_one_run_byte_for_byte(
     end = time.monotonic() + 120
     while not list(shared.glob("*_labels.png")) and time.monotonic() < end:
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.send_signal(number)
+    if number == signal.SIGTERM:
+        assert process.wait(timeout=60) == 143
+        assert not list(shared.glob(".*"))  # nothing half written, and no lock
+    else:
+        assert process.wait() == -number
     before = len(list(shared.glob("*_labels.png")))
     assert 1 <= before < 6
 

@@ -81,5 +81,5 @@ def read_maps(session: Session) -> dict[str, np.ndarray]:
 
 
 def same(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> bool:
-    """Whether maps are equal, bit for bit."""
+    """Return whether maps are equal, bit for bit."""
     return all(np.array_equal(left[name], right[name]) for name in MAPS)

@@ -1,4 +1,4 @@
-"""What a session promises: marks are obeyed, nothing else changes, and every step goes back."""
+"""Marks are obeyed, nothing else changes, and every step of a session goes back."""
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hidiff.correction import recompute
+from hidiff.correction import CorrectionSettings, recompute
 from hidiff.experiment import make_hybrid, make_predictor
 from tests.correction.models import (
     KINDS,
@@ -54,7 +54,7 @@ def rewind(session):
 
 
 def says(session, label, add=True):
-    """Where the labels say what a mark said, of each pixel."""
+    """Return the pixels whose labels are what a mark said."""
     labels, names = session.labels, session.label_names[:-1]
     if label == "background":
         is_class = (labels if labels.ndim == 2 else labels.any(axis=0)) == 0
@@ -138,6 +138,7 @@ def test_a_resized_image_without_marks_is_bit_equal_to_predict(folder):
     point = (30, 40)
     session.click(point, "curve", radius=6)
     assert says(session, "curve")[disk(point, 6)].all()
+    assert (session.probability[0][disk(point, 6)] == 1).all()
 
 
 # Marks
@@ -159,15 +160,39 @@ def test_marked_pixels_obey_the_latest_mark(begun, kind, data):
         np.testing.assert_allclose(probability.sum(axis=0), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("case", PREDICTIONS)
+def test_marks_are_obeyed_in_every_kind_of_prediction(predictors, case):
+    size, changes = PREDICTIONS[case]
+    session = start(predictors["one_class"], make_image(size), **changes)
+    before = read_maps(session)
+    for label in ("curve", "background"):
+        session.click((6, 20), label, radius=3)
+        assert says(session, label)[disk((6, 20), 3, size)].all()
+    beyond = (slice(None), slice(6 + 3 + REACH + 1, None))
+    assert np.array_equal(before["probability"][beyond], session.probability[beyond])
+
+
+def test_with_a_reach_of_0_only_touched_pixels_change(predictors):
+    session = start(predictors["one_class"], settings=CorrectionSettings(reach_px=0))
+    before = session.probability
+    session.click((30, 50), "curve", radius=3)
+    changed = (session.probability != before)[0]
+    assert changed.any() and not (changed & ~disk((30, 50), 4)).any()
+
+
 @pytest.mark.parametrize("rule", ["half", "expected_dice"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_painted_pixels_obey_whatever_the_rule(predictors, kind, rule):
     session = start(predictors[kind], rule=rule)
     mask = np.zeros(SIZE, dtype=bool)
     mask[5:20, 30:90:2] = True
+    planes = predictors[kind].labels.plane_names
     for label in session.label_names:
         session.stroke(mask, label)
         assert says(session, label)[mask].all()
+        probability = session.probability[:, mask]
+        certain = probability[planes.index(label)] if label in planes else 1 - probability
+        assert (certain == 1).all()
     session.stroke(mask, session.label_names[0], add=False)
     assert says(session, session.label_names[0], add=False)[mask].all()
 

@@ -1,5 +1,7 @@
 """images/ and masks/ hold pictures, arrays or volumes, put together by name; never two kinds."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -63,3 +65,20 @@ def test_a_folder_of_nothing_known_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("hello")
     with pytest.raises(DataError, match="holds no picture, array or volume"):
         find_images(tmp_path)
+
+
+def test_letters_that_a_mac_takes_apart_are_the_same_letters(tmp_path):
+    """An archive of a Mac has u and two dots where another system has one letter."""
+    names = [f"Müller {number}" for number in range(4)]
+    for folder, form in (("images", "NFC"), ("masks", "NFD")):
+        (tmp_path / folder).mkdir()
+        for number, name in enumerate(names):
+            pixels = np.full((8, 8), number, np.uint8) if folder == "images" else np.eye(8) > 0
+            file = tmp_path / folder / f"{unicodedata.normalize(form, name)}.png"
+            Image.fromarray(pixels).save(file)
+    lists = (names[:2], names[2:3], names[3:])
+    for split, of_split in zip(SPLITS, lists, strict=True):
+        text = unicodedata.normalize("NFD", "\n".join(of_split))
+        (tmp_path / f"{split}.txt").write_text(text, encoding="utf-8")
+    found = [[case.name for case in load_split("folder", tmp_path, split)] for split in SPLITS]
+    assert found == [list(each) for each in lists]

@@ -71,6 +71,24 @@ def test_palettes_and_colours_are_refused_by_name(tmp_path, slices, photometric,
         read_volume(series, 1)
 
 
+def test_bits_that_are_not_the_lowest_are_refused(tmp_path, slices):
+    for head in slices:
+        head.BitsStored, head.HighBit = 12, 15
+    series = write_slices(tmp_path / "series", slices)
+    with pytest.raises(DataError, match=r"keeps 12 bits of a number below bit 15.*HighBit 11"):
+        read_volume(series, 1)
+
+
+def test_bits_above_those_of_the_number_do_not_count(tmp_path, slices):
+    """Old files keep drawings there."""
+    values = np.abs(VALUES)
+    for z, head in enumerate(slices):
+        head.BitsStored, head.HighBit, head.PixelRepresentation = 12, 11, 0
+        head.PixelData = (values[:, :, z].T | 0x8000).astype("<u2").tobytes()
+    series = write_slices(tmp_path / "series", slices)
+    np.testing.assert_array_equal(read_volume(series, 1).values[0], values)
+
+
 def test_both_polarities_in_one_series_are_refused(tmp_path, slices):
     slices[1].PhotometricInterpretation = "MONOCHROME1"
     with pytest.raises(DataError, match="both MONOCHROME1 and MONOCHROME2"):

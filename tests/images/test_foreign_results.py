@@ -14,7 +14,7 @@ from hidiff.images import DataError, Grid, VolumeGeometry, read_geometry
 from hidiff.images.kind_of_prior import guess_kind
 from hidiff.images.label_names import read_label_names
 from hidiff.images.priors import Priors, find_prior, prior_files, read_prior
-from hidiff.images.soften import measure, soften_volume
+from hidiff.images.softening import measure, soften_volume
 from hidiff.labels import Labels
 from tests.volumes import grids, write_nifti
 
@@ -303,8 +303,8 @@ def test_slabs_and_boxes_change_nothing(seed, depth):
     mask = np.zeros((9, 12, 12), bool)
     mask[2:7, 3:9, 4:8] = draws.random((5, 6, 4)) < 0.7
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hidiff.images.soften.SLAB", depth * 12 * 12)
-        found = soften_volume(mask[None], (1.0, 0.5, 0.5), 1.0, 0.05)[0]
+        patch.setattr("hidiff.images.softening.SLAB", depth * 12 * 12)
+        found = soften_volume(mask[None], (1.0, 0.5, 0.5), 1.0, 0.05, False)[0]
     truth = 1 / (1 + np.exp(-nearest_face(mask, (1.0, 0.5, 0.5)).clip(-50, 50)))
     np.testing.assert_allclose(found, truth.clip(0.05, 0.95), atol=1e-5)
     assert np.array_equal(found > 0.5, mask)
@@ -313,7 +313,7 @@ def test_slabs_and_boxes_change_nothing(seed, depth):
 def test_ten_rows_are_as_far_as_one_slice_of_five_millimetres():
     mask = np.zeros((5, 41, 41), bool)
     mask[2, 20, 20] = True
-    found = soften_volume(mask[None], ANISOTROPIC, 2.0, 0.01)[0]
+    found = soften_volume(mask[None], ANISOTROPIC, 2.0, 0.01, False)[0]
     assert found[1, 20, 20] < found[2, 20, 15]  # 2.5 mm against 2.25 mm to the face
     assert found[1, 20, 20] > found[2, 20, 14]  # ... and 2.75 mm
     logistic = 1 / (1 + np.exp([2.5 / 2, 2.25 / 2]))

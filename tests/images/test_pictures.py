@@ -1,5 +1,7 @@
 """Pictures of every format are read as they were written; faults are named."""
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -232,3 +234,96 @@ def test_a_mask_that_exif_does_not_turn_as_its_image_is_refused_with_the_reason(
     other = saved(GREY[:2], tmp_path / "o.png", exif=exif)
     with pytest.raises(DataError, match=r"resize one\.$"):
         read_file_mask(other, geometry, image)
+
+
+def quarters(pixels, orientation):
+    """Return pixels as EXIF's and TIFF's orientation means them."""
+    turned = pixels.T if orientation > 4 else pixels
+    flips = {2: "h", 3: "hv", 4: "v", 6: "h", 7: "hv", 8: "v"}.get(orientation, "")
+    turned = turned[:, ::-1] if "h" in flips else turned
+    return turned[::-1] if "v" in flips else turned
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tiff_is_turned_as_its_header_says(tmp_path, orientation, compression, dtype):
+    """Pillow itself garbles one that is not compressed and turned by a quarter."""
+    pixels = GREY.astype(dtype) * dtype(1 if dtype == np.uint8 else 300)
+    file = saved(pixels, tmp_path / "a.tif", tiffinfo={274: orientation}, compression=compression)
+    wanted = quarters(pixels, orientation)
+    np.testing.assert_array_equal(read_picture(file, 1)[0], wanted)
+    np.testing.assert_array_equal(read_mask(file), wanted)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_turned_as_its_camera_says(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = saved(GREY, tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_picture(file, 1)[0], quarters(GREY, orientation))
+
+
+def write_tiff(path, content, bits, photometric, sample_format=1):
+    """Write 3 rows of 5 numbers, uncompressed."""
+    tags = [
+        (256, 3, 1, 5), (257, 3, 1, 3), (258, 3, 1, bits), (259, 3, 1, 1), (262, 3, 1, photometric),
+        (273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, 3), (279, 4, 1, len(content)),
+        (339, 3, 1, sample_format),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = b"II*\0" + struct.pack("<I", 8 + len(content))
+    path.write_bytes(head + content + directory + bytes(4))
+    return path
+
+
+def packed(numbers, bits):
+    text = "".join(
+        "".join(f"{number:0{bits}b}" for number in row).ljust(-(-5 * bits // 8) * 8, "0")
+        for row in numbers.tolist()
+    )
+    return int(text, 2).to_bytes(len(text) // 8, "big")
+
+
+@pytest.mark.parametrize("white_is_zero", [False, True])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 12, 16, 32])
+def test_a_tiffs_numbers_are_its_brightness_at_any_depth(tmp_path, bits, white_is_zero):
+    largest = 2**bits - 1
+    numbers = np.random.default_rng(0).integers(0, largest, (3, 5), endpoint=True)
+    numbers.flat[:2] = 0, largest
+    stored = largest - numbers if white_is_zero else numbers
+    deep = bits >= 16
+    content = stored.astype(f"<u{bits // 8}").tobytes() if deep else packed(stored, bits)
+    file = write_tiff(tmp_path / "a.tif", content, bits, 0 if white_is_zero else 1)
+    if white_is_zero and bits in (12, 32):
+        with pytest.raises(DataError, match="begins like none that Pillow knows"):
+            read_mask(file)
+        return
+    np.testing.assert_array_equal(read_mask(file).astype(np.int64), numbers)
+
+
+def test_floats_of_which_0_is_white_are_refused(tmp_path):
+    content = np.linspace(0, 1, 15, dtype="<f4").tobytes()
+    file = write_tiff(tmp_path / "a.tif", content, 32, 0, sample_format=3)
+    with pytest.raises(DataError, match=r"0 is white .* nobody knows which number is black"):
+        read_picture(file, 1)
+
+
+def test_signed_tiffs_keep_their_sign(tmp_path):
+    numbers = np.arange(15).reshape(3, 5) - 7
+    for bits in (16, 32):
+        content = numbers.astype(f"<i{bits // 8}").tobytes()
+        file = write_tiff(tmp_path / "a.tif", content, bits, 1, sample_format=2)
+        np.testing.assert_array_equal(read_mask(file), numbers)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [((255, 255, 255), (0, 0, 0)), ((0, 0, 0), (9, 9, 9))]
+)
+def test_a_palette_of_greys_that_begins_with_white_is_read_as_greys(tmp_path, first, second):
+    """Write a PNG as programs do that make PNGs smaller."""
+    image = Image.fromarray(GREY % 2)
+    image.putpalette([*first, *second])
+    image.save(tmp_path / "a.png")
+    wanted = 255 * (1 - GREY % 2) if first[0] else GREY % 2
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), wanted)

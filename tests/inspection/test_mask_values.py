@@ -1,6 +1,7 @@
 """Check and plan read the values of masks in one way, and ask where they can be read in several."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -253,3 +254,65 @@ def test_adjacent_numbers_that_look_alike_are_told(tmp_path):
     assert "adjacent numbers look alike" in str(plan_folder(alike, Splitting()).choices)
     apart = write_slices(tmp_path / "b", [f"{n:04d}" for n in range(40)])
     assert "alike" not in texts(check_folder(apart, []), "warning")
+
+
+def save_palette(palette):
+    def save(mask, path):
+        image = Image.fromarray(mask)
+        image.putpalette(palette[int(path.stem[-1]) % len(palette)])
+        image.save(path)
+
+    return save
+
+
+def test_palettes_that_number_the_colours_anew_are_told(tmp_path):
+    red_first = [0, 0, 0, 255, 0, 0, 0, 255, 0]
+    green_first = [0, 0, 0, 0, 255, 0, 255, 0, 0]
+    masks = [resized([0, 0, 1, 2])] * 6
+    same = write_folder(tmp_path / "same", masks, save_palette([red_first]))
+    assert "colour" not in texts(check_folder(same, []), "warning")
+    root = write_folder(tmp_path / "other", masks, save_palette([red_first, green_first]))
+    said = "the value 1 has the colour #ff0000 in some masks, but #00ff00 in c-00"
+    assert said in texts(check_folder(root, []), "warning")
+    assert said in str(plan_folder(root, Splitting()).choices)
+    known = ["labels.classes={vessel: [1], disc: [2]}"]
+    assert said in texts(check_folder(root, known), "warning")
+
+
+def test_masks_whose_background_is_white_are_told(tmp_path):
+    object_ = np.zeros((16, 16), np.uint8)
+    object_[4:9, 5:11] = 255
+    right = write_folder(tmp_path / "right", [object_] * 6)
+    assert "border" not in texts(check_folder(right, []), "warning")
+    inverted = write_folder(tmp_path / "inverted", [255 - object_] * 6)
+    said = "the whole border belongs to a class in 6 of 6 masks"
+    assert said in texts(check_folder(inverted, []), "warning")
+    assert said in str(plan_folder(inverted, Splitting()).choices)
+    volume = np.repeat(255 - object_[..., None], 4, axis=2)
+    volumes = write_folder(tmp_path / "volumes", [volume] * 6, ending="nii.gz")
+    assert said in texts(check_folder(volumes, []), "warning")
+
+
+MASKS = st.one_of(
+    st.sampled_from([(0, 1), (0, 255), (0, 65535), (0, 1, 2), (0, 1, 255), (0, -1, 1), (0, 7, 9)]),
+    st.lists(st.integers(0, 255), min_size=1, max_size=60).map(tuple),
+    st.integers(2, 12).map(lambda width: (0,) * 40 + (255,) * 40 + tuple(range(0, 256, width))),
+)
+
+
+@given(st.lists(MASKS, min_size=1, max_size=4), st.booleans())
+def test_what_the_masks_suggest_reads_every_one_of_them(masks, labelled):
+    """If the check says go, training reads the same masks, and no class is lost."""
+    values = MaskValues(labelled=labelled)
+    arrays = [resized(mask, (20, 20), np.int32) for mask in masks]
+    for mask in arrays:
+        values.add(Path("mask.npy"), mask)
+    proposal = propose_labels(values)
+    if proposal.labels is None:
+        assert proposal.question or not any(mask.any() for mask in arrays)
+        return
+    for mask in arrays:
+        planes = proposal.labels.encode_bool(mask)[proposal.labels.class_planes]
+        assert not planes[:, mask == 0].any()
+        if proposal.labels.kind == "exclusive":
+            np.testing.assert_array_equal(planes.any(axis=0), mask != 0)

@@ -99,7 +99,7 @@ def test_what_lies_at_the_path_wins_over_the_name(name, tmp_path, monkeypatch):
 
 
 def test_an_unknown_name_lists_those_there_are():
-    with pytest.raises(ValueError, match=rf"vesels is not a file.*{', '.join(SHIPPED)}\."):
+    with pytest.raises(ValueError, match=rf"vesels is not a file.*\({', '.join(SHIPPED)}\)"):
         hidiff.load("vesels")
 
 

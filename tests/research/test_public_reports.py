@@ -1,4 +1,4 @@
-"""What other projects' users reported in public is right here, or refused in clear words."""
+"""Public reports of other projects' users are right here, or refused in clear words."""
 
 import csv
 import importlib

@@ -18,7 +18,7 @@ PAGES = sorted(
      *RESEARCH.glob("*.md"), *RESEARCH.glob("method/**/*.md")]
 )  # fmt: skip
 # Libraries of extras, and atheris, which only fuzzing needs.
-OPTIONAL = {"atheris", "highdicom", "nrrd", "onnx", "onnxruntime", "openvino", "pydicom"}
+OPTIONAL = {"atheris", "highdicom", "nrrd", "onnx", "onnxruntime", "openvino", "pydicom", "ray"}
 
 
 def name_of(file: Path) -> str:

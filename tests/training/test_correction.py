@@ -13,7 +13,7 @@ from hidiff.hybrid import DiffusionSettings, HybridSegmentor
 from hidiff.recipe import RecipeError
 from hidiff.refiner import Refiner, RefinerSettings
 from hidiff.segmentors import PriorFromFiles
-from hidiff.training import Batch, CorrectionSettings, count_flops
+from hidiff.training import Batch, SimulatedMarks, count_flops
 from hidiff.training.correction import mark_batch, mark_hybrid
 from hidiff.training.stages import REFINER_ONLY
 from hidiff.training.steps import UNMARKED, draw_noise, look_frozen, refiner_step
@@ -53,7 +53,7 @@ def make_batch(kind, seed, left_half=False):
 
 def mark(kind, seed, batch, **changes):
     """Marks of a batch, the answer to which is another random mask at every round."""
-    each = CorrectionSettings(**{"marks": 5, "unmarked": 0, **changes})
+    each = SimulatedMarks(**{"marks": 5, "unmarked": 0, **changes})
     rounds = []
 
     def answer(marked):
@@ -108,7 +108,7 @@ def test_clicks_can_have_one_radius():
 
 def test_of_the_patches_the_set_share_has_no_mark():
     batch = make_batch("one_class", 7)
-    each = CorrectionSettings(marks=3, unmarked=0.4, rounds=0)
+    each = SimulatedMarks(marks=3, unmarked=0.4, rounds=0)
     start, labels = random_planes("one_class", 57), SYNTHETIC_LABELS["one_class"]
     empty = []
     for step in range(60):
@@ -161,7 +161,7 @@ def test_each_round_costs_one_pass_of_the_refiner(tmp_path):
     hybrid = experiment.make_hybrid(recipe)
     costs = []
     for rounds in range(3):
-        each = {"correction": CorrectionSettings(marks=5, rounds=rounds)}
+        each = {"correction": SimulatedMarks(marks=5, rounds=rounds)}
         training = recipe.training.model_copy(update=each)
         costs.append(count_flops(hybrid, (SIZE, SIZE), training).per_step[REFINER_ONLY])
     without = count_flops(hybrid, (SIZE, SIZE), recipe.training).per_step[REFINER_ONLY]
@@ -184,7 +184,7 @@ def test_a_refiner_learns_what_only_marks_tell():
     segmentor = PriorFromFiles(2, 1, exclusive=False)
     hybrid = HybridSegmentor(segmentor, refiner, labels, DiffusionSettings(num_steps=2))
     optimizer = torch.optim.AdamW(refiner.parameters(), lr=3e-3)
-    correction = CorrectionSettings(marks=4, unmarked=0, rounds=0, radius=12)
+    correction = SimulatedMarks(marks=4, unmarked=0, rounds=0, radius=12)
 
     def make(step):
         coins = torch.arange(4).add(step // 2).remainder(2).float()

@@ -45,7 +45,7 @@ def adapt(
     ] = None,
     kind: Annotated[
         PriorKind | None,
-        typer.Option("--kind", help="What the priors are; left out: as their values look."),
+        typer.Option("--kind", help="Kind of the priors; left out: found from their values."),
     ] = None,
     group: Annotated[
         str | None,

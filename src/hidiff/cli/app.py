@@ -12,12 +12,16 @@ from hidiff.cli.data import data
 from hidiff.cli.demo import demo
 from hidiff.cli.errors import ClearErrors
 from hidiff.cli.evaluate import evaluate
+from hidiff.cli.export import export
 from hidiff.cli.info import info
 from hidiff.cli.models import models
 from hidiff.cli.pack import pack
 from hidiff.cli.predict import predict
 from hidiff.cli.published import import_published
+from hidiff.cli.push import push
 from hidiff.cli.refine import refine
+from hidiff.cli.serve import app as browser_app
+from hidiff.cli.serve import serve
 from hidiff.cli.settings import settings
 from hidiff.cli.threads import wait_briefly
 from hidiff.cli.train import train
@@ -33,9 +37,9 @@ app = typer.Typer(
     "[bold]hidiff demo[/bold].",
 )
 for panel, commands in {
-    "Use": (predict, refine, evaluate, models, info),
-    "Correct": (correct,),
-    "Train": (demo, train, adapt, pack, settings),
+    "Use": (predict, refine, evaluate, models, info, push),
+    "Correct": (browser_app, serve, correct),
+    "Train": (demo, train, adapt, pack, export, settings),
     "Research": (benchmark, import_published),
 }.items():
     for command in commands:

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hidiff.cli.options import Device, DeviceOption, Threads, choose_device, use_threads
-from hidiff.cli.say import error_console, say
+from hidiff.cli.errors import FAILED
+from hidiff.cli.options import Device, DeviceOption, RayAddress, Threads, choose_device, use_threads
+from hidiff.cli.say import error_console, say, show_failures
 
 if TYPE_CHECKING:
     from hidiff.suites import Run
+    from hidiff.suites.rows import Results
 
 INTERRUPTED = 130  # exit code, as shells have it for Ctrl-C
 
@@ -30,13 +32,15 @@ def benchmark(
     ] = False,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
+    ray: RayAddress = None,
 ) -> None:
     """Train and evaluate every recipe, seed and arm of a suite; keep one row for each.
 
     Evaluations that have a row are skipped, and an interrupted run continues: repeat the command.
 
     [dim]hidiff benchmark mine.yaml --list
-    hidiff benchmark mine.yaml[/dim]
+    hidiff benchmark mine.yaml
+    hidiff benchmark mine.yaml --ray auto --results /shared/results --runs /shared/runs[/dim]
     """
     from hidiff.cli.recipes import find_recipe
     from hidiff.suites import list_runs, read_results, read_suite, run_suite
@@ -48,9 +52,12 @@ def benchmark(
         for run in todo:
             say(describe_run(run))
         return
-    where = choose_device(device)
+    rows = read_results(results / content.name)
     try:
-        run_suite(todo, read_results(results / content.name), runs, where, say)
+        if ray is None:
+            run_suite(todo, rows, runs, choose_device(device), say)
+        else:
+            _run_on_ray(ray, todo, rows, runs, device, threads)
     except KeyboardInterrupt:
         error_console.print("Stopped. The same command goes on from here.", markup=False)
         raise typer.Exit(INTERRUPTED) from None
@@ -63,3 +70,31 @@ def describe_run(run: "Run") -> str:
     if not run.rates:
         return line
     return f"{line}, at the best of the rates {', '.join(f'{rate:g}' for rate in run.rates)}"
+
+
+def _run_on_ray(
+    address: str,
+    todo: "list[Run]",
+    rows: "Results",
+    runs: Path,
+    device: Device,
+    threads: int | None,
+) -> None:
+    """Run a suite on a cluster; runs that fail are named in the end, and the others done."""
+    import torch
+
+    from hidiff.cluster import connect
+    from hidiff.suites.on_ray import run_suite_on_ray
+
+    ray = connect(address)
+    try:
+        graphics = device is Device.CUDA or (
+            device is Device.AUTO and "GPU" in ray.cluster_resources()
+        )
+        where = torch.device("cuda" if graphics else "cpu")
+        failures = run_suite_on_ray(ray, todo, rows, runs, where, threads or 1, say)
+    finally:
+        ray.shutdown()
+    if failures:
+        show_failures(failures)
+        raise typer.Exit(FAILED)

@@ -1,7 +1,8 @@
 """Lock files that let several `predict` runs share the cases of one output folder.
 
 A lock is a small hidden file, which is created or not in one step (O_EXCL), and names the process
-that holds it. Locks of a process that has died on this machine are recognised and taken over.
+that holds it. Locks of a process that has died on this machine are recognised and taken over at
+once; those of another machine when its run has given no sign of life for ten minutes.
 """
 
 import contextlib
@@ -10,6 +11,8 @@ import os
 import re
 import shutil
 import socket
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +23,8 @@ import psutil
 SCRATCH = ".scratch."  # in the name of a case's hidden scratch folder: .CASE.scratch.????????
 # What an unfinished write leaves, named by weights.atomic_write, or a scratch folder.
 LEFTOVER = re.compile(r"\.(.+)\.(png|tiff|npz|nii\.gz|dcm|scratch)\.[a-z0-9_]{8}")
+SIGN_OF_LIFE = 60.0  # seconds between two of them: a run touches its lock
+SILENCE = 600.0  # seconds without one, after which a run of another machine is taken for dead
 UNWRITTEN = 60.0  # seconds after which a lock that names no process is taken for a leftover
 
 
@@ -28,18 +33,28 @@ class Claims:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._run = folder / f".{socket.gethostname()}-{os.getpid()}.run.lock"
+        self._run = folder / _run_lock(socket.gethostname(), os.getpid())
         self._held: set[Path] = set()
+        self._ended = threading.Event()
+        self._signs = threading.Thread(target=self._give_signs, name="signs of life", daemon=True)
 
     def __enter__(self) -> "Claims":
         self.folder.mkdir(parents=True, exist_ok=True)
         sweep(self.folder)
         _create(self._run)
+        self._signs.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._signs.join()
         for lock in (*self._held, self._run):
             lock.unlink(missing_ok=True)
+
+    def _give_signs(self) -> None:
+        while not self._ended.wait(SIGN_OF_LIFE):
+            with contextlib.suppress(OSError):
+                os.utime(self._run)
 
     @contextlib.contextmanager
     def claim(self, stem: str) -> Iterator[bool]:
@@ -109,7 +124,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _is_stale(lock: Path) -> bool:
-    """Return whether the process of a lock has died; of another machine's nobody knows."""
+    """Return whether the process of a lock has died, as far as that can be known from here."""
     try:
         holder = json.loads(lock.read_text(encoding="utf-8"))
         host, pid, started = holder["host"], int(holder["pid"]), float(holder["started"])
@@ -120,7 +135,7 @@ def _is_stale(lock: Path) -> bool:
             return time.time() - lock.stat().st_mtime > UNWRITTEN
         return False
     if host != socket.gethostname():
-        return False
+        return _is_silent(lock.parent / _run_lock(host, pid))
     try:
         process = psutil.Process(pid)
         # a number is used again; the time of its start tells two processes apart
@@ -130,6 +145,21 @@ def _is_stale(lock: Path) -> bool:
         return True
     except psutil.AccessDenied:
         return False
+
+
+def _run_lock(host: str, pid: int) -> str:
+    """Return the name of the lock that a run has in its output folder."""
+    return f".{host}-{pid}.run.lock"
+
+
+def _is_silent(run: Path) -> bool:
+    """Return whether the run of another machine has long given no sign of life.
+
+    A lock without its run is believed. Both times are those of the disk: clocks may differ.
+    """
+    with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=run.parent) as now:
+        return os.fstat(now.fileno()).st_mtime - run.stat().st_mtime > SILENCE
+    return False
 
 
 @contextlib.contextmanager

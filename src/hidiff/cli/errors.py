@@ -14,6 +14,7 @@ from hidiff.cli.say import say_error, warn
 
 DEBUG_VARIABLE = "HIDIFF_DEBUG"
 PACKAGE = Path(__file__).parents[1]
+FAILED = 1  # exit code: some cases could not be done, others are
 MISTAKE = 2  # exit code: a setting, a path or a file is not as it should be
 
 

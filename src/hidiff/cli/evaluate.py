@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hidiff.cli.errors import Mistake
+from hidiff.cli.judged_parts import check_begun, missing_of, open_journal, remove_parts
 from hidiff.cli.options import (
     Compiled,
     Device,
@@ -21,6 +22,8 @@ from hidiff.cli.options import (
     use_threads,
 )
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
+from hidiff.cli.say import say
+from hidiff.cli.shares import Part, Parts, find_share
 from hidiff.models import FOLDER, find_folds, read_head
 from hidiff.report.files import check_free
 
@@ -72,6 +75,16 @@ def evaluate(
     ] = None,
     folds: Folds = False,
     overwrite: Overwrite = False,
+    go_on: Annotated[
+        bool,
+        typer.Option(
+            "--continue",
+            help="Judge only the cases that no run into OUTPUT has judged yet, parts among them, "
+            "and join all.",
+        ),
+    ] = False,
+    part: Part = None,
+    parts: Parts = None,
     device: DeviceOption = Device.AUTO,
     threads: Threads = None,
     segmentor_runtime: SegmentorRuntime = Runtime.TORCH,
@@ -84,11 +97,17 @@ def evaluate(
     Writes rows.csv (each case and class), summary.json, table.md, reliability.csv (how often a
     probability was right), review.csv, and report.html; with --sizes also sizes.csv and sizes.md.
 
+    With --part and --parts the cases of one share are judged, into OUTPUT/parts. When all parts
+    are through, the same command with --continue in their place joins them.
+
     [dim]hidiff evaluate runs/drive
     hidiff evaluate runs/drive --samples 4 --steps 5 --output runs/drive/test_4x5
     hidiff evaluate runs/drive --data other_eyes --output other_eyes_judged
-    hidiff evaluate vessels --data my_eyes --output my_eyes_judged[/dim]
+    hidiff evaluate vessels --data my_eyes --output my_eyes_judged
+    hidiff evaluate vessels --data my_eyes --output my_eyes_judged --part 3 --parts 16
+    hidiff evaluate vessels --data my_eyes --output my_eyes_judged --continue[/dim]
     """
+    share = find_share(part, parts)
     models = find_folds(model) if folds else [model]
     head = read_head(models[0])
     check_steps(changes, head.num_steps)
@@ -101,18 +120,32 @@ def evaluate(
         raise Mistake(f"{model} comes with HiDiff: say with --output where the results shall go.")
     folder = output or (model if folds or model.is_dir() else model.parent) / split
     check_free(folder, overwrite)
+    check_begun(folder, share, overwrite=overwrite, go_on=go_on)
     if data is not None and not data.is_dir():
         raise FileNotFoundError(f"no folder at {data} (--data). Check the path.")
 
     from hidiff import experiment
-    from hidiff.cli.judging import describe, find_cases, judge_into
+    from hidiff.cli.judging import about, describe, find_cases, judge_cases, judge_into
 
     use_threads(threads)
     file = experiment.open_model(models[0])
     cases = find_cases(file, data, split, group)
+    of_share = cases if share is None else share.choose(cases, lambda case: case.name)
     predictor = load_model(models if folds else model, device, segmentor_runtime, compiled)
+    kind = sizes.value if sizes else None
+    settings = about(models, predictor, data or file.recipe.data.root, split, changes, kind)
+    with open_journal(folder, share, settings) as (journal, found):
+        missing = missing_of(of_share, found)
+        if before := len(of_share) - len(missing):
+            say(f"{before} of {len(of_share)} cases were judged before.")
+        found |= judge_cases(predictor, missing, changes, kind, journal)
+    if share is not None:
+        say(f"{len(of_share)} cases of {share} are judged: {journal.file}")
+        say("When all parts are: the same command, with --continue for --part and --parts.")
+        return
     facts = describe(file, predictor, data, split, cases, changes)
     judge_into(
         folder, predictor, cases, file.recipe.name, facts, changes,
-        report=report, sizes=sizes.value if sizes else None,
+        report=report, sizes=kind, found=found,
     )  # fmt: skip
+    remove_parts(folder)

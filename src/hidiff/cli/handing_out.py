@@ -22,12 +22,12 @@ SECONDS_TO_DIE = 10.0
 
 @dataclass(frozen=True)
 class Actors:
-    """Where actors come from: each has `prepare()` and `predict(images, work)`."""
+    """A source of actors: each has `prepare()` and `predict(images, work)`."""
 
     ray: Any
     """the module"""
     most: int
-    """as many as the cluster has room for"""
+    """the number of actors that the cluster has room for"""
     make: Callable[[], Any]
 
 

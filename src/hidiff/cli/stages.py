@@ -37,7 +37,7 @@ Fate = Literal["done", "before", "elsewhere", "failed"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an image ended."""
+    """The end of an image."""
 
     stem: str
     fate: Fate
@@ -48,7 +48,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Work:
-    """How every image of a batch is predicted and written."""
+    """The way every image of a batch is predicted and written."""
 
     output: Path
     formats: Mapping[str, Sequence[str]]
@@ -66,7 +66,7 @@ class Work:
 
 @runtime_checkable
 class Locks(Protocol):
-    """Who hands out the images: see Claims."""
+    """Hands out the images: see Claims."""
 
     def claim(self, stem: str) -> AbstractContextManager[bool]: ...
 

@@ -27,7 +27,7 @@ class Candidate:
     labels: Shaped[np.ndarray, "*native"]
     """in the form of the image, as those of the session; of one slice (rows, columns)"""
     patches: tuple[Patch, ...]
-    """what choosing it changes"""
+    """the changes that choosing it makes"""
 
     @property
     def odds(self) -> float:

@@ -15,7 +15,7 @@ class Patch:
     """New values of the maps in a box of one slice; once it is applied, the former ones."""
 
     number: int
-    """of the slice"""
+    """number of the slice"""
     rows: slice
     columns: slice
     values: dict[str, Shaped[np.ndarray, "*k rows columns"]]
@@ -37,7 +37,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Change:
-    """What the latest change, or its undoing, did."""
+    """The pixels that the latest change, or its undoing, changed."""
 
     box: tuple[slice, ...]
     """smallest box that holds every pixel whose label, probability or uncertainty changed: rows

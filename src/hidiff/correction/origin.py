@@ -1,4 +1,4 @@
-"""What a session began with, and how another process knows that it has the same."""
+"""The model and the image of a session, and the hashes by which they are known again."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ class Origin:
     """The files and options that a session was opened with."""
 
     model_paths: tuple[str, ...] = ()
-    """of the checkpoints; none for a predictor without a file"""
+    """the checkpoints; none for a predictor without a file"""
     image_paths: tuple[str, ...] = ()
-    """of the channels; none for an image in memory"""
+    """a file for each channel; none for an image in memory"""
     spacing_mm: tuple[float, ...] | None = None
     affine: tuple[tuple[float, ...], ...] | None = None
     value_range: tuple[float, float] | None = None
@@ -53,7 +53,7 @@ def hash_weights(predictor: Predictor) -> str:
         for name, tensor in sorted(member.hybrid.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             flat = tensor.detach().cpu().contiguous().reshape(-1)
-            digest.update(memoryview(flat.view(torch.uint8).numpy()))
+            digest.update(flat.view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -62,5 +62,5 @@ def hash_image(image: Image) -> str:
     digest = hashlib.sha256(str(image.values.shape).encode())
     if image.grid is not None:
         digest.update(np.asarray(image.grid.affine, dtype=np.float64).tobytes())
-    digest.update(memoryview(np.ascontiguousarray(image.values, dtype=np.float32)).cast("B"))
+    digest.update(np.ascontiguousarray(image.values, dtype=np.float32).data)
     return digest.hexdigest()

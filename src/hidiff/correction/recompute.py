@@ -1,4 +1,4 @@
-"""What marks make of one slice: refined again within their reach, clamped, merged."""
+"""Refine one slice again within reach of marks, clamp them, and merge the result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
-from scipy import ndimage
 
 from hidiff.correction.history import Patch
 from hidiff.correction.maps import SessionMaps
@@ -19,6 +18,7 @@ from hidiff.labels import Labels
 from hidiff.loading.resize import resize_image, resize_nearest
 from hidiff.marks import Drawn, Mark, draw_marks
 from hidiff.prediction import decide, entropy_bits
+from hidiff.prediction.prediction import normalise_planes
 from hidiff.prediction.windows import Guidance
 
 Size = tuple[int, int]
@@ -33,7 +33,7 @@ class SliceMarks:
     latest: int
     """number of marks of the latest entry"""
     is_carried: Sequence[bool]
-    """of each mark, whether it was carried on from a neighbouring slice"""
+    """for each mark: True if it was carried on from a neighbouring slice"""
 
     @property
     def before(self) -> "SliceMarks":
@@ -80,7 +80,7 @@ def recompute(
     touched = _touched(latest, image_size, image_size)
     if maps.refine:
         near = _dilate(_touched(latest, seen_size, image_size), settings.reach_px)
-        probability = _refine(maps, placed, near, settings)
+        probability = _refine(maps, placed, near, settings, drawn)
         reach = resize_nearest(torch.from_numpy(near), image_size).numpy()
         # a mark that shrinks to nothing between resized pixels is within reach of itself
         reach |= touched
@@ -127,12 +127,17 @@ def _refine(
     placed: SliceMarks,
     reach: Bool[np.ndarray, "seen_h seen_w"],
     settings: CorrectionSettings,
+    drawn: Drawn | None = None,
 ) -> Float[np.ndarray, "k h w"]:
-    """Return the refined probability of a slice, at the image's size; it holds within reach."""
+    """Return the refined probability of a slice, at the image's size; it holds within reach.
+
+    `drawn` are its marks at the image's size, if they were drawn before.
+    """
     predictor, opened, number = maps.predictor, maps.opened, placed.number
     image_size, seen_size = opened.opened.geometry.size, opened.seen_size
     labels = predictor.labels
-    drawn = placed.draw(seen_size, image_size, labels)
+    if drawn is None or seen_size != image_size:
+        drawn = placed.draw(seen_size, image_size, labels)
     belief = placed.belief(image_size, labels, settings.carry_log_odds)
     if belief is not None:
         belief = resize_image(torch.from_numpy(belief), seen_size)
@@ -150,7 +155,7 @@ def _refine(
     whole[:, rows, columns] = torch.where(inside, mean, whole[:, rows, columns])
     probability = resize_image(whole, image_size).numpy().clip(0, 1)
     if labels.kind == "exclusive":
-        probability = probability / probability.sum(axis=0, keepdims=True).clip(1e-6)
+        probability = normalise_planes(probability)
     if maps.settings.lit_view:
         view = find_view(opened.image[:, number].numpy())
         probability = probability * view
@@ -253,6 +258,8 @@ def _touched(marks: Sequence[Mark], size: Size, image_size: Size) -> Bool[np.nda
 
 def _dilate(touched: Bool[np.ndarray, "h w"], distance: int) -> Bool[np.ndarray, "h w"]:
     """Return the pixels up to a distance along rows and along columns from any that is touched."""
+    from scipy import ndimage  # deferred: a prediction starts without SciPy
+
     if distance == 0:
         return touched
     rows, columns = _box(touched)

@@ -17,7 +17,7 @@ class Placed:
     """A mark in a slice."""
 
     number: int
-    """of the slice; 0 for a picture"""
+    """number of the slice; 0 for a picture"""
     mark: Mark
 
 
@@ -82,7 +82,7 @@ def describe_mark(mark: Mark, labels: Labels) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Locks:
-    """What must not change."""
+    """Pixels and planes that must not change."""
 
     areas: Mapping[int, Bool[np.ndarray, "h w"]]
     """locked pixels, by slice"""

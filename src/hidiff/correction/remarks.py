@@ -1,4 +1,4 @@
-"""What a person should know about a mark that was made: warnings, in a line each."""
+"""Warnings about a mark that was made, in a line each."""
 
 from collections.abc import Sequence
 

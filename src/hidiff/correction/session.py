@@ -58,7 +58,7 @@ class Session(SessionView):
     @locked
     def click(
         self,
-        point: Sequence[float | int],
+        point: Any,
         label: str,
         *,
         add: bool = True,
@@ -148,7 +148,10 @@ class Session(SessionView):
             return self._recompute(Entry("carry_on", tuple(placed)), number)[0]
 
         carried, patches = carry(self._maps, self._history, recompute_carried)
-        return self._commit(Step(Entry("carry_on", tuple(carried)), patches))
+        step = Step(Entry("carry_on", tuple(carried)), patches)
+        if not patches:  # nothing to record
+            return step.swap(self._maps.arrays, self._num_axes)
+        return self._commit(step)
 
     # Candidates
 
@@ -256,11 +259,16 @@ class Session(SessionView):
         remarks = remark_on_contradictions(placed, drawn)
         return patch, remarks + remark_on_locks(placed, drawn, locks, size)
 
+    @property
+    def _num_axes(self) -> int:
+        """Axes of a point: 2 in a picture, 3 in a volume."""
+        return min(len(self.image.geometry.native_shape), 3)
+
     def _commit(self, step: Step) -> Change:
         self._history.add(step)
         return self._swap(step)
 
     def _swap(self, step: Step) -> Change:
-        self._changed = step.swap(self._maps.arrays, len(self.image.geometry.native_shape[:3]))
+        self._changed = step.swap(self._maps.arrays, self._num_axes)
         self.revision += 1
         return self._changed

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class CorrectionSettings(BaseModel):
-    """How far a mark reaches, and how much memory a session takes for speed."""
+    """Settings of a session: the reach of marks, carrying on, and memory for speed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

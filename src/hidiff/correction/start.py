@@ -1,4 +1,4 @@
-"""How a session starts: from the model's own prediction, or from another's result."""
+"""Start a session, from the model's own prediction or from another's result, or restore one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from hidiff.correction.origin import hash_image, hash_weights, make_origin
 from hidiff.correction.session import Session
 from hidiff.correction.session_file import SavedSession
 from hidiff.correction.settings import CorrectionSettings
-from hidiff.images import GivenImage, Image, Priors, picture_traits, read_mask
+from hidiff.images import GivenImage, Image, PriorFiles, Priors, picture_traits, read_mask
 from hidiff.labels import Labels
 from hidiff.prediction import PredictionSettings, Predictor
 from hidiff.prediction.seen import SeenWindows
@@ -27,7 +27,7 @@ def start_session(
     image: GivenImage,
     *,
     mask: Any = None,
-    prior: np.ndarray | Path | str | None = None,
+    prior: np.ndarray | PriorFiles | None = None,
     name: str | None = None,
     spacing_mm: Sequence[float | int] | None = None,
     affine: Num[np.ndarray, "4 4"] | None = None,

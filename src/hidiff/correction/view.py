@@ -1,4 +1,4 @@
-"""What can be read of a session: facts about its image, its maps, and its record."""
+"""The readable part of a session: facts about its image, its maps, and its record."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -70,20 +70,26 @@ class SessionView:
     @property
     @locked
     def marks(self) -> tuple[dict[str, Any], ...]:
-        """What was done, in order, in plain values; what was undone is left out."""
+        """The record in order, in plain values; undone entries are left out."""
         return tuple(entry.describe(self._labels) for entry in self._history.record)
 
     @property
     @locked
     def can_undo(self) -> bool:
-        """Whether there is anything to undo."""
+        """True if there is anything to undo."""
         return self._history.position > 0
 
     @property
     @locked
     def can_redo(self) -> bool:
-        """Whether anything was undone that can be done again."""
+        """True if something was undone that can be done again."""
         return self._history.position < len(self._history.steps)
+
+    @locked
+    def locked_area(self, number: int) -> Bool[np.ndarray, "h w"]:
+        """Return the pixels of a slice that are locked, without those of locked labels."""
+        locks = Locks.of(self._history.record, self._labels)
+        return locks.area(number, self.image.geometry.size)
 
     # Maps
 
@@ -119,12 +125,6 @@ class SessionView:
         self._maps.need(number)
         names = ("labels", "probability", "uncertainty", "prior")
         return {name: self._maps.arrays[name][..., number, :, :].copy() for name in names}
-
-    @locked
-    def locked_area(self, number: int) -> Bool[np.ndarray, "h w"]:
-        """Return the pixels of a slice that are locked, without those of locked labels."""
-        locks = Locks.of(self._history.record, self._labels)
-        return locks.area(number, self.image.geometry.size)
 
     @property
     def _labels(self) -> Labels:

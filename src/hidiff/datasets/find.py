@@ -1,6 +1,7 @@
 """The files of a folder by the key in their names, and images put together with their masks."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -62,6 +63,8 @@ def _seen(folder: Path) -> list[Path]:
 
 
 def _add(found: dict[str, Path], key: str, file: Path) -> None:
+    # Archives of a Mac take letters such as ü apart, which nobody can see.
+    key = unicodedata.normalize("NFC", key)
     if key in found:
         raise DataError(
             f"{file.parent} holds both {found[key].name} and {file.name}, but one of them is "

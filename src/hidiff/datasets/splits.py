@@ -1,6 +1,7 @@
 """Splits into training, validation and test, by seed or by lists; no group is in two of them."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -207,6 +208,7 @@ def _read_list(file: Path, by_name: dict[str, Case]) -> list[Case]:
             "Save it anew."
         ) from None
     names = [line for line in lines if line and not line.startswith("#")]
+    names = [unicodedata.normalize("NFC", name) for name in names]  # as those of files
     for name in names:
         if "/" in name or "\\" in name or name in (".", ".."):
             raise DataError(

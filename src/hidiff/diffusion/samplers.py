@@ -174,7 +174,9 @@ def draws_from(generator: torch.Generator, shape: Sequence[int]) -> Uniform:
     return uniform
 
 
-def at_temperature(uniform: Float[Tensor, "*shape"], temperature: float) -> Float[Tensor, "*shape"]:
+def at_temperature(
+    uniform: Float[Tensor, "*shape"], temperature: float | Float[Tensor, "1"]
+) -> Float[Tensor, "*shape"]:
     """Numbers in [0, 1) that draw sharper bits: `draw(p, at_temperature(u, T))` is 1 with chance
 
         p^(1/T) / (p^(1/T) + (1 - p)^(1/T)).

@@ -16,14 +16,17 @@ from hidiff.experiment.models import (
     open_model,
 )
 from hidiff.experiment.networks import make_hybrid, warn_of_intensity
+from hidiff.experiment.onnx import ONNX_FORMAT, export_onnx
 from hidiff.experiment.predictor import load_hybrid, load_predictor, make_predictor
 from hidiff.experiment.segment import segment
 from hidiff.experiment.sessions import open_session
+from hidiff.experiment.sharing import save_pretrained
 from hidiff.experiment.training import make_trainer, prepare_training, train, train_experiment
 
 __all__ = [
     "FORMAT",
     "MODELS",
+    "ONNX_FORMAT",
     "RECIPE_FILE",
     "RUN_FILES",
     "Duration",
@@ -35,6 +38,7 @@ __all__ = [
     "checkpoint_metadata",
     "estimate_duration",
     "estimate_memory",
+    "export_onnx",
     "find_folds",
     "find_model",
     "list_cases",
@@ -50,6 +54,7 @@ __all__ = [
     "open_model",
     "open_session",
     "prepare_training",
+    "save_pretrained",
     "segment",
     "train",
     "train_experiment",

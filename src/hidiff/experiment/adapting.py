@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -217,10 +218,11 @@ def plan_refiner(
     content = plan.recipe.model_dump(mode="json", exclude_unset=True)
     data = {key: value for key, value in content["data"].items() if key not in SHRINKING}
     data["patch_size"] = patch_of(typical_size(found, data), machine)
-    data["priors"] = {"kind": collected.kind}
+    priors: dict[str, Any] = {"kind": collected.kind}
     if collected.kind == "mask" and found.volumes and not spacing_is_lost(found):
         finest = float(median_spacing(found, data["plane"]).min())
-        data["priors"]["softness_mm"] = round(max(SOFTNESS_MM, finest), 3)
+        priors["softness_mm"] = round(max(SOFTNESS_MM, finest), 3)
+    data["priors"] = priors
     training = {**content["training"], "segmentor": "frozen", "stage1_steps": 0}
     refiner = {**content["refiner"], "fine": machine.gpu_gib < 24}
     segmentor = {"name": FILES, "options": {}}

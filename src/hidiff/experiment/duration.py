@@ -1,4 +1,4 @@
-"""How long a recipe would train on this machine, from one timed step of each stage."""
+"""The time that a recipe would train on this machine, from one timed step of each stage."""
 
 from dataclasses import dataclass
 

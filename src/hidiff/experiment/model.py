@@ -10,11 +10,12 @@ from torch import nn
 
 from hidiff import export
 from hidiff.correction import Session, start_session
-from hidiff.experiment.models import ModelFile
+from hidiff.experiment.models import ModelFile, open_model
 from hidiff.experiment.predictor import join_predictors, open_models
+from hidiff.experiment.sharing import save_pretrained
 from hidiff.images import GivenImage
 from hidiff.labels import Labels
-from hidiff.models import ShippedModel, shipped_models
+from hidiff.models import ShippedModel, hub_name, shipped_models
 from hidiff.prediction import Prediction, Predictor
 from hidiff.recipe import Recipe
 
@@ -123,6 +124,21 @@ class Model:
         """
         return start_session(self.predictor, image, model_paths=self.paths, **options)
 
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the model as a folder for the Hugging Face hub, and return the folder.
+
+        It holds model.safetensors, config.json and the card README.md, without this machine's
+        paths; `hidiff.load` takes its model.safetensors. Raises ValueError for several models in
+        one, and for a segmentor of your own.
+        """
+        if len(self.paths) > 1:
+            raise ValueError(
+                f"this model is the mean of {len(self.paths)}, which no single file holds. Save "
+                "each: hidiff.load(path).save_pretrained(folder)."
+            )
+        address = f"USER/{self.name}"
+        return save_pretrained(open_model(self.path), folder, address=address, card=self.card)
+
     def __repr__(self) -> str:
         classes = ", ".join(self.labels.class_names)
         return f"<hidiff.Model {self.name}: {classes}; takes {self.takes}; {self.path}>"
@@ -148,9 +164,11 @@ def load(
     segmentor: nn.Module | None = None,
     segmentor_runtime: str = export.TORCH,
     compiled: bool = False,
+    revision: str | None = None,
 ) -> Model:
-    """Load a trained model: a checkpoint (.safetensors), a run's folder (its best checkpoint), or a
-    model that comes with HiDiff, by its name (`hidiff models` lists them).
+    """Load a trained model: a checkpoint (.safetensors), a run's folder (its best checkpoint), a
+    model that comes with HiDiff, by its name (`hidiff models` lists them), or USER/NAME on the
+    Hugging Face hub, of the branch, tag or commit `revision` (extra `hub`).
 
     `.predict(image)` returns labels, probability, uncertainty and prior. A model without a trained
     refiner (stage 1, or arm segmentor_only) gives its prior as the answer. Several paths, such as
@@ -167,6 +185,13 @@ def load(
         "segmentor_runtime": segmentor_runtime,
         "compiled": compiled,
     }
+    if revision is not None:
+        if not isinstance(path, str) or hub_name(f"{path}@{revision}") is None:
+            raise ValueError(
+                f"revision is {revision!r}, but {path!r} is not USER/NAME on the hub, which alone "
+                "has revisions. Leave it out."
+            )
+        path = f"{path}@{revision}"
     files = open_models(path)
     predictor = join_predictors(files, device, segmentor, segmentor_runtime, compiled)
     return Model(files, predictor, options)

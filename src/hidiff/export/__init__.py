@@ -1,5 +1,6 @@
 """Trained models for other engines: packed modules, ONNX, OpenVINO."""
 
+from hidiff.export.onnx_model import SEGMENTOR, STEP, WHOLE, OnnxSettings, export_model
 from hidiff.export.pack import pack_refiner
 from hidiff.export.packed_file import FORMAT, STORAGES, load_packed, save_packed
 from hidiff.export.segmentor import RUNTIMES, TORCH, export_segmentor
@@ -7,8 +8,13 @@ from hidiff.export.segmentor import RUNTIMES, TORCH, export_segmentor
 __all__ = [
     "FORMAT",
     "RUNTIMES",
+    "SEGMENTOR",
+    "STEP",
     "STORAGES",
     "TORCH",
+    "WHOLE",
+    "OnnxSettings",
+    "export_model",
     "export_segmentor",
     "load_packed",
     "pack_refiner",

@@ -19,6 +19,7 @@ HEADS = (
     "SamplesPerPixel", "PhotometricInterpretation", "SliceThickness", "SpacingBetweenSlices",
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "RescaleSlope", "RescaleIntercept",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "BitsStored", "HighBit",
 )  # fmt: skip
 ENDINGS = (".dcm", ".dicom", ".ima")
 GREYS = ("MONOCHROME1", "MONOCHROME2")
@@ -208,6 +209,12 @@ def _check_slice(slice: Slice, projection: bool) -> None:
         raise DataError(
             f"{slice.file} is in colour ({photometric}), but one number a pixel is wanted "
             f"({' or '.join(GREYS)}). Take it out, or convert it."
+        )
+    stored, high = head.get("BitsStored"), head.get("HighBit")
+    if stored and high is not None and int(high) != int(stored) - 1:
+        raise DataError(
+            f"{slice.file} keeps {stored} bits of a number below bit {high}, but they are read as "
+            f"the lowest ones (HighBit {int(stored) - 1}). Write it again, e.g. with dcmconv."
         )
 
 

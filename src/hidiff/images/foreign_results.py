@@ -62,7 +62,8 @@ def _channels_of(path: Path, labels: Labels, count: int) -> Channels:
     """Return the meaning of the channels of a file: its own names, else the order of the labels."""
     names = read_label_names(path)
     if names and match_names(labels, names, path) and len(names) in (count, count - 1):
-        values = tuple(names.values())
+        # nobody says which channel is which: they are in the order of the values, as nnU-Net's
+        values = tuple(sorted(names.values()))
         with_background = ((0,), *values) if len(names) < count else values
         return Channels(with_background, names, labels.kind == "regions")
     channels = plain_channels(labels, count)

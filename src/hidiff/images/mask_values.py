@@ -25,6 +25,8 @@ class PictureTraits:
     """values are numbers of a palette's colours"""
     alpha: bool = False
     """has an alpha channel that is not opaque everywhere"""
+    colours: tuple[int, ...] = ()
+    """red, green and blue of each entry of the palette"""
     turned: bool = False
     """is turned or mirrored by the orientation that a camera wrote (EXIF)"""
 
@@ -42,8 +44,13 @@ def picture_traits(path: Path | str) -> PictureTraits:
             lossy = picture.format == "JPEG" or picture.info.get("compression") in ("jpeg", "webp")
             # a GIF has a palette always, and greys in it are greys
             palette = picture.mode in ("P", "PA") and picture.format != "GIF"
-            turned = picture.getexif().get(ORIENTATION, 1) in range(2, 9)
-            return PictureTraits(lossy, palette, _has_alpha(picture), turned)
+            return PictureTraits(
+                lossy,
+                palette,
+                alpha=_has_alpha(picture),
+                colours=tuple(picture.getpalette() or ()) if palette else (),
+                turned=picture.getexif().get(ORIENTATION, 1) in range(2, 9),
+            )
     except Exception:  # Pillow has a type for each way a file can be wrong; reading it will tell
         return PictureTraits()
 

@@ -97,7 +97,7 @@ def _place(
     segmentation: Segmentation,
     channels: Channels,
     order: Sequence[int],
-) -> Num[np.ndarray, "c x y z"]:
+) -> Num[np.ndarray, "c u v w"]:
     """Return the maps with the axes of the segmentation's file, checked voxel for voxel."""
     reader = _reader(path)
     agreeing, differing = [], None
@@ -129,7 +129,7 @@ def _place(
 
 def _candidates(
     reader: str, maps: Num[np.ndarray, "c z y x"], grid: Grid
-) -> Iterator[Num[np.ndarray, "c x y z"]]:
+) -> Iterator[Num[np.ndarray, "c u v w"]]:
     """Yield the maps with their axes as nnU-Net's readers may have had them, the likeliest first.
 
     Readers that reorient turn a volume to RAS before they count its axes backwards.

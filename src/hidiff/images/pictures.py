@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Num
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from hidiff.images.deep_png import is_deep, read_deep_png
 from hidiff.images.files import DataError
+from hidiff.images.pillow_gaps import as_meant, is_deep, read_deep_png
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp")
 ARRAYS = (".npy", ".npz")
@@ -98,19 +98,23 @@ def _read_picture(path: Path, convert: Callable[[Image.Image], Image.Image]) -> 
         with warnings.catch_warnings():
             # _load refuses such a picture, in words of its own
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            # Given a path, Pillow maps TIFFs into memory, and garbles those turned by a quarter.
+            with open(path, "rb") as file, Image.open(file, formats=FORMATS) as image:
                 packed = _packed_as(image)
                 _check_size(path, image)
                 if is_deep(image, packed):
                     return read_deep_png(path, packed)
-                pixels = np.asarray(convert(_load(path, image, packed)))
+                loaded = _load(path, image, packed)
+                pixels = as_meant(path, image, packed, np.asarray(convert(loaded)))
     except DataError:
         raise
     except Image.DecompressionBombError:  # Pillow's own limit, at twice ours
         raise _too_large(path, "far larger than that") from None
     except Exception as error:  # Pillow has a type for each way a file can be wrong
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "it begins like none that Pillow knows" if unknown else error
         raise DataError(
-            f"{path} cannot be read as a picture ({error}). It may be cut off or another kind of "
+            f"{path} cannot be read as a picture ({reason}). It may be cut off or another kind of "
             f"file; wanted is one of {', '.join(PICTURES)}. Copy it again, or take it out."
         ) from None
     return pixels
@@ -176,16 +180,24 @@ def _keep_palette(image: Image.Image) -> Image.Image:
     factor = STRETCHED.get(image.info.get("packed", "")[:3])
     if image.mode == "L" and factor:
         return Image.fromarray(np.asarray(image) // factor)
-    if image.mode == "P" and image.format == "GIF" and _is_grey(image.getpalette() or []):
-        # GIF knows no grey picture but by its palette, where white may well be index 0.
+    if image.mode == "P" and _numbers_greys(image):
         return image.convert("L")
     if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         return image.convert("RGB")
     return image.getchannel("P") if image.mode == "PA" else image
 
 
-def _is_grey(palette: list[int]) -> bool:
-    return palette[0::3] == palette[1::3] == palette[2::3]
+def _numbers_greys(image: Image.Image) -> bool:
+    """Return whether a palette's indices are no classes, but numbers of greys.
+
+    GIF knows no grey picture but by its palette, where white may well be index 0. Programs that
+    make PNGs smaller number black and white in any order too.
+    """
+    palette = image.getpalette() or []
+    greys = palette[0::3]
+    if not greys or not (greys == palette[1::3] == palette[2::3]):
+        return False
+    return image.format == "GIF" or (greys[0] == 255 and 0 in greys)
 
 
 def read_array(path: Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from hidiff.images.label_names import find_beside
 from hidiff.images.nnunet_results import companions
 from hidiff.images.pictures import ARRAYS, PICTURES
 from hidiff.images.prior_channels import check_probabilities, name_shape
-from hidiff.images.soften import soften_slices, soften_volume
+from hidiff.images.softening import soften_slices, soften_volume
 from hidiff.images.volume_format import VOLUMES
 from hidiff.labels import Labels
 
@@ -106,13 +107,13 @@ def _endings(kind: str) -> tuple[str, ...]:
 def _find_in(folder: Path, name: str, kind: str) -> PriorFiles | None:
     """Return the prior of a case in one folder: a file, a file a class, or a folder of them."""
     stems = (name, name.removesuffix(CHANNEL_NUMBER))
-    if kind == "probability":
+    if kind == "probability" and folder.is_dir():
         arrays = [folder / f"{case}{ending}" for ending in ARRAYS for case in stems]
-        files = [file for file in arrays if file.is_file()]
-        for case in stems:
-            planes = tuple(_files_of_planes(folder, case))
-            if planes and not files:
-                return planes
+        planes = _files_of_planes(folder, folder.stat().st_mtime_ns)
+        if not any(file.is_file() for file in arrays):
+            for case in stems:
+                if case in planes:
+                    return planes[case]
     for ending in _endings(kind):
         for case in stems:
             if (folder / f"{case}{ending}").is_file():
@@ -120,17 +121,21 @@ def _find_in(folder: Path, name: str, kind: str) -> PriorFiles | None:
     return next((folder / case for case in stems if (folder / case).is_dir()), None)
 
 
-def _files_of_planes(folder: Path, case: str) -> list[Path]:
-    """Return CASE_probability_0-NAME.nii.gz and the others like it, by their number."""
-    if not folder.is_dir():
-        return []
-    start = case + FILE_EACH
-    numbered = {
-        int(match.group()): file
-        for file in visible_files(folder)
-        if file.name.startswith(start) and (match := re.match(r"\d+", file.name[len(start) :]))
+@lru_cache(maxsize=8)
+def _files_of_planes(folder: Path, changed: int) -> dict[str, tuple[Path, ...]]:
+    """Return CASE_probability_0-NAME.nii.gz and the others like it, by case and number.
+
+    A folder is listed once, however many cases it holds, until it has `changed`.
+    """
+    numbered: dict[str, dict[int, Path]] = {}
+    for file in visible_files(folder):
+        case, mark, rest = file.name.rpartition(FILE_EACH)
+        number = re.match(r"\d+", rest)
+        if mark and number:
+            numbered.setdefault(case, {})[int(number.group())] = file
+    return {
+        case: tuple(files[number] for number in sorted(files)) for case, files in numbered.items()
     }
-    return [numbered[number] for number in sorted(numbered)]
 
 
 def prior_files(prior: PriorFiles | None) -> tuple[Path, ...]:
@@ -222,11 +227,7 @@ def soften(
     Distances are in millimetres where the settings say so and the spacing is known, else in pixels,
     slice by slice.
     """
+    exclusive = labels.kind == "exclusive"
     if priors.softness_mm is not None and spacing_mm is not None:
-        planes = soften_volume(bits, spacing_mm, priors.softness_mm, priors.least)
-    else:
-        planes = soften_slices(bits, priors.softness_px, priors.least)
-    if labels.kind == "exclusive":
-        for depth in range(planes.shape[1]):
-            planes[:, depth] /= planes[:, depth].sum(axis=0, keepdims=True)
-    return planes.astype(np.float32, copy=False)
+        return soften_volume(bits, spacing_mm, priors.softness_mm, priors.least, exclusive)
+    return soften_slices(bits, priors.softness_px, priors.least, exclusive)

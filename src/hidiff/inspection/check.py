@@ -70,10 +70,16 @@ def check_cases(
 
 
 def _of_names(labels: Labels | None, tally: Tally) -> list[Finding]:
-    """Return what contradicts the recipe's classes in the names that files give to values."""
+    """Return what contradicts the classes in the names, colours and places that values have."""
+    doubts = [
+        Finding("warning", f"{text}. Look at both, and save the masks with one palette.")
+        for text in tally.values.recoloured[:1]
+    ]
+    if tally.values.inverted:
+        doubts.append(Finding("warning", f"{tally.values.inverted}. Look whether it is."))
     if labels is None:
-        return []
-    found = [
+        return doubts
+    found = doubts + [
         Finding("stop", f"the same value has several names: {clash}. Export the masks again.")
         for clash in tally.values.clashes[:1]
     ]

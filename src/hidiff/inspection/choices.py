@@ -70,7 +70,8 @@ def choose_labels(found: Fingerprint, ignore: tuple[int, ...] = ()) -> tuple[Lab
     if proposal.labels is None:
         raise DataError("every mask is empty: there is nothing to learn. Check the masks.")
     ignored = f"; {', '.join(map(str, ignore))} is ignored" if ignore else ""
-    return proposal.labels, f"{proposal.warning or 'by the values in the masks'}{ignored}"
+    doubt = proposal.warning or values.inverted or "".join(values.recoloured[:1])
+    return proposal.labels, f"{doubt or 'by the values in the masks'}{ignored}"
 
 
 def choose_channels(found: Fingerprint, channel_names: Sequence[str]) -> tuple[int, str]:

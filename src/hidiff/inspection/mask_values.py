@@ -17,6 +17,8 @@ from hidiff.noise import few, is_noise
 MOST_CLASSES = 32
 # One of these far above all other values, or one below 0, often marks what nobody decided.
 UNDECIDED = (255, 65535)
+# Share of masks whose border is all foreground, from which on they seem inverted.
+MOST_FRAMED = 0.9
 BOTH_WAYS = "masks of 0/1 and of 0/255 are both read right"
 
 
@@ -34,10 +36,20 @@ class MaskValues:
     """True if files are of kinds that hold classes: volumes, and pictures with a palette"""
     lossy: list[str] = field(default_factory=list)
     """names of masks whose compression changes values"""
+    unlike_noise: list[str] = field(default_factory=list)
+    """names of masks that training cannot cut at half of white"""
     names: dict[int, str] = field(default_factory=dict)
     """value -> name of its class, where the files tell it (3D Slicer's do)"""
     clashes: list[str] = field(default_factory=list)
     """values that have another name in another file, in words"""
+    colours: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """value -> red, green and blue in the files' palettes"""
+    recoloured: list[str] = field(default_factory=list)
+    """values that have another colour in another file, in words"""
+    read: int = 0
+    """number of masks"""
+    framed: int = 0
+    """masks whose whole border belongs to a class"""
 
     @classmethod
     def of_shares(cls, shares: Mapping[int, float], *, labelled: bool) -> "MaskValues":
@@ -54,15 +66,28 @@ class MaskValues:
             self.pixels[value] += count
             self.masks[value] += 1
         self.single = self.single and int(np.count_nonzero(values)) < 2
+        self.read += 1
+        self.framed += _is_framed(mask)
         format = find_format(path)
         volume = format is not None and format.plural == "volumes"
         self.labelled = self.labelled or traits.palette or volume
         if traits.lossy:
             self.lossy.append(path.name)
+        if not set(values.tolist()) <= {0, *WHITES} and not _can_be_cut(mask, traits.lossy):
+            self.unlike_noise.append(path.name)
         for value, name in read_class_names(path).items():
             known = self.names.setdefault(value, name)
             if known != name:
                 self.clashes.append(f"{value} is {known} in some files, but {name} in {path.name}")
+        for value in values.astype(int).tolist() if traits.colours else ():
+            colour = traits.colours[3 * value : 3 * value + 3]
+            known = self.colours.setdefault(value, colour)
+            if known != colour:
+                shown = [f"#{bytes(each).hex()}" for each in (known, colour)]
+                self.recoloured.append(
+                    f"the value {value} has the colour {shown[0]} in some masks, but {shown[1]} in "
+                    f"{path.name}: a palette may number the classes anew in each file"
+                )
         return traits
 
     def without(self, ignore: tuple[int, ...]) -> "MaskValues":
@@ -72,6 +97,16 @@ class MaskValues:
         above = {value for value in pixels if value}
         single = self.single or len(above) < 2
         return replace(self, pixels=pixels, masks=masks, single=single)
+
+    @property
+    def inverted(self) -> str:
+        """Return a warning that black and white may be exchanged; empty if they do not seem so."""
+        if not self.read or self.framed < MOST_FRAMED * self.read:
+            return ""
+        return (
+            f"the whole border belongs to a class in {self.framed} of {self.read} masks, as if the "
+            "background were white: 0 is taken for the background"
+        )
 
     def class_names(self, values: list[int]) -> list[str]:
         """Return a name for the class of each value, such as class_3 where no file has one."""
@@ -127,7 +162,7 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
         return Proposal(_one(above[-1], ignore), f"{reading}; {BOTH_WAYS}", warning=warning)
     counts = np.array([values.pixels[value] for value in found.tolist()])
     noisy = not ignore and is_noise(found, counts, lossy=bool(values.lossy))
-    if noisy and not values.labelled:
+    if noisy and not values.labelled and not values.unlike_noise:
         reading = (
             f"{len(found)} values up to {above[-1]:g}, as JPEG leaves them: {_one_class([255])}"
         )
@@ -160,6 +195,21 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
         else ""
     )
     return Proposal(labels, reading + ignored, warning=warning)
+
+
+def _can_be_cut(mask: Num[np.ndarray, "*space"], lossy: bool) -> bool:
+    """Return whether training reads a mask as one class with noise around black and white."""
+    try:
+        _one(255, ()).cut(mask, lossy=lossy)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_framed(mask: Num[np.ndarray, "*space"]) -> bool:
+    """Return whether no pixel at the border of any slice is background."""
+    edges = (mask[..., 0, :], mask[..., -1, :], mask[..., :, 0], mask[..., :, -1])
+    return mask.ndim > 1 and min(mask.shape[-2:]) > 2 and all(edge.all() for edge in edges)
 
 
 def _undecided(above: list[int], single: bool) -> str:

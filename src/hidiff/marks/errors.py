@@ -5,7 +5,6 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
-from scipy import ndimage
 
 from hidiff.marks.footprint import Point
 
@@ -52,6 +51,8 @@ def find_errors(
 
 def _components(plane: int, add: bool, wrong: np.ndarray) -> list[Error]:
     # SciPy's annotations do not know that without `output` it returns a pair
+    from scipy import ndimage  # deferred: a prediction starts without SciPy
+
     labelled, count = ndimage.label(wrong, structure=EIGHT)  # pyright: ignore[reportGeneralTypeIssues]
     sizes = np.bincount(labelled.ravel(), minlength=count + 1).tolist()
     return [Error(plane, add, sizes[number], labelled, number) for number in range(1, count + 1)]
@@ -69,6 +70,8 @@ def bounding_box(mask: Bool[np.ndarray, "h w"], margin: int = 0) -> tuple[slice,
 
 def depth(mask: Bool[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     """Return each pixel's distance to the nearest pixel outside; the image's rim is outside too."""
+    from scipy import ndimage  # deferred: a prediction starts without SciPy
+
     box, depths = bounding_box(mask), np.zeros(mask.shape)
     padded = np.pad(mask[box], 1)  # a box alone is computed: errors are small
     depths[box] = np.asarray(ndimage.distance_transform_edt(padded))[1:-1, 1:-1]

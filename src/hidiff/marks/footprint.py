@@ -74,18 +74,34 @@ def line_footprint(
 
 def mask_footprint(mask: Bool[np.ndarray, "h w"], size: Size) -> Footprint:
     """Return the pixels of the resized image that overlap any pixel of the mask."""
+    spans = []
     for axis in range(2):
-        mask = _touched(mask, axis, size[axis])
-    return Footprint(slice(0, size[0]), slice(0, size[1]), mask)
+        painted = np.flatnonzero(mask.any(axis=1 - axis))
+        # a stroke is small, so only the box that holds it is resized
+        first, last = (painted[0], painted[-1] + 1) if len(painted) else (0, 0)
+        spans.append(slice(int(first), int(last)))
+    part = mask[spans[0], spans[1]]
+    part, rows = _touched(part, 0, spans[0], size[0], mask.shape[0])
+    part, columns = _touched(part, 1, spans[1], size[1], mask.shape[1])
+    return Footprint(rows, columns, part)
 
 
-def _touched(mask: np.ndarray, axis: int, length: int) -> np.ndarray:
-    """Resize one axis of a mask; a pixel is set if any pixel that it overlaps is set."""
-    old, numbers = mask.shape[axis], np.arange(length)
-    first, last = numbers * old // length, -(-(numbers + 1) * old // length)
-    none = np.zeros_like(mask.take([0], axis=axis), dtype=np.int64)
-    counts = np.concatenate([none, mask.cumsum(axis=axis, dtype=np.int64)], axis=axis)
-    return counts.take(last, axis=axis) > counts.take(first, axis=axis)
+def _touched(
+    part: np.ndarray, axis: int, span: slice, length: int, image_length: int
+) -> tuple[np.ndarray, slice]:
+    """Resize one axis of a part of a mask, which is `span` of it; return its span there too.
+
+    A pixel is set if any pixel that it overlaps is set.
+    """
+    if length == image_length:
+        return part, span
+    low, high = span.start * length // image_length, -(-span.stop * length // image_length)
+    numbers = np.arange(low, high)
+    sides = numbers * image_length // length, -(-(numbers + 1) * image_length // length)
+    first, last = ((side - span.start).clip(0, span.stop - span.start) for side in sides)
+    none = np.zeros([1 if other == axis else n for other, n in enumerate(part.shape)], np.int64)
+    counts = np.concatenate([none, part.cumsum(axis=axis, dtype=np.int64)], axis=axis)
+    return counts.take(last, axis=axis) > counts.take(first, axis=axis), slice(low, high)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import ndimage
 
 from hidiff.marks.errors import depth
 from hidiff.marks.footprint import line_footprint
@@ -42,6 +41,8 @@ def draw_contour(
     mask: Bool[np.ndarray, "h w"], rng: np.random.Generator
 ) -> Bool[np.ndarray, "h w"]:
     """Draw a line along the rim of a mask, at a random depth in its outer half."""
+    from scipy import ndimage  # deferred: a prediction starts without SciPy
+
     depths = depth(mask)
     inner = depths > rng.uniform(0, 0.5) * depths.max()
     core = np.asarray(ndimage.binary_erosion(inner), dtype=bool)
@@ -67,6 +68,8 @@ def warp(stroke: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> Bool[np.n
 
     A stroke that would be lost whole comes back as it was.
     """
+    from scipy import ndimage  # deferred: a prediction starts without SciPy
+
     longest = rng.uniform(*WARP)
     field = np.stack([smooth_noise(stroke.shape, rng) for _ in range(2)])
     field *= longest / max(np.abs(field).max(), 1e-9)
@@ -79,12 +82,16 @@ def warp(stroke: Bool[np.ndarray, "h w"], rng: np.random.Generator) -> Bool[np.n
 
 def smooth_noise(shape: tuple[int, ...], rng: np.random.Generator) -> Float[np.ndarray, "h w"]:
     """Return smooth random numbers of mean 0 and deviation 1, as Perlin noise would be."""
+    from scipy import ndimage  # deferred: a prediction starts without SciPy
+
     noise = ndimage.gaussian_filter(rng.standard_normal(shape), rng.uniform(*SMOOTHING))
     return (noise - noise.mean()) / max(noise.std(), 1e-9)
 
 
 def widen(stroke: Bool[np.ndarray, "h w"], radius: float) -> Bool[np.ndarray, "h w"]:
     """Return a stroke drawn with a round brush; radius 0 leaves it as it is."""
+    from scipy import ndimage  # deferred: a prediction starts without SciPy
+
     if radius <= 0 or not stroke.any():
         return stroke
     return np.asarray(ndimage.distance_transform_edt(~stroke)) <= radius

@@ -4,7 +4,6 @@ from itertools import count
 
 import numpy as np
 from jaxtyping import Bool
-from scipy import ndimage
 
 # The eight neighbours of a pixel, counter-clockwise from the east, as powers of 2.
 NEIGHBOURS = np.array([[8, 4, 2], [16, 0, 1], [32, 64, 128]], dtype=np.int32)
@@ -16,6 +15,8 @@ def thin(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     Guo and Hall, "Parallel thinning with two-subiteration algorithms", CACM 32(3), 1989. Rows and
     columns beyond the image count as empty.
     """
+    from scipy import ndimage  # deferred: a prediction starts without SciPy
+
     lines = mask.copy()
     unchanged = 0
     for turn in count():

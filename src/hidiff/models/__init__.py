@@ -12,6 +12,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from hidiff.models.hub import MODEL_FILE, HubName, fetch, hub_name, push
+
 FOLDER = Path(__file__).parent
 # The checkpoints of a run's folder, the first of which is its model.
 MODELS = ("best.safetensors", "last.safetensors", "stage1.safetensors")
@@ -90,12 +92,14 @@ class ModelHead:
 
 
 def find_model(path: str | Path) -> Path:
-    """Return the checkpoint that is meant: a file, the best one of a run's folder, or the model of
-    that name that comes with HiDiff. A file or folder at the path wins over a name.
+    """Return the checkpoint that is meant: a file, the best one of a run's folder, the model of
+    that name that comes with HiDiff, or USER/NAME on the Hugging Face hub, which is fetched.
+
+    A file or folder at the path wins over a name, and a folder USER here says that a path is meant.
     """
     path, shipped = Path(path), shipped_models()
     if path.is_dir():
-        found = [path / name for name in MODELS if (path / name).is_file()]
+        found = [path / name for name in (*MODELS, MODEL_FILE) if (path / name).is_file()]
         if found:
             return found[0]
         named = shipped.get(str(path))
@@ -106,14 +110,18 @@ def find_model(path: str | Path) -> Path:
         )
     if not path.exists() and str(path) in shipped:
         return shipped[str(path)].file
-    if not path.is_file():
+    if path.is_file():
+        return path
+    named = hub_name(path)
+    if named is None or path.parent.is_dir():
         close = difflib.get_close_matches(str(path), shipped, 1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise ValueError(
-            f"{path} is not a file. Give the path of a .safetensors checkpoint, a run's folder, or "
-            f"a model that comes with HiDiff: {', '.join(shipped)}.{hint}"
+            f"{path} is not a file. Give the path of a .safetensors checkpoint or a run's folder, "
+            f"the name of a model that comes with HiDiff ({', '.join(shipped)}), or USER/NAME of "
+            f"one on the Hugging Face hub.{hint}"
         )
-    return path
+    return fetch(named)
 
 
 def find_folds(run: Path) -> list[Path]:
@@ -154,10 +162,13 @@ def read_head(path: str | Path) -> ModelHead:
 __all__ = [
     "FOLDER",
     "MODELS",
+    "HubName",
     "ModelHead",
     "ShippedModel",
     "find_folds",
     "find_model",
+    "hub_name",
+    "push",
     "read_head",
     "shipped_models",
 ]

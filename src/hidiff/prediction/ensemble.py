@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -83,15 +84,17 @@ class Ensemble(Predictor):
         keep: SeenWindows,
     ) -> tuple[slice, slice, Float[Tensor, "k rows columns"]]:
         """Return the mean of all members within reach of marks."""
-        total, box = None, (slice(0), slice(0))
-        for number, member in enumerate(self.members):
-            own = keep.part(number, len(self.members))
-            *box, mean = member.refine_reach(seen, key, settings, reach, guidance, own)
-            if self.labels.kind == "exclusive":
-                mean = mean / mean.sum(dim=0, keepdim=True).clamp(min=1e-6)
-            total = mean if total is None else total + mean
-        assert total is not None
-        return *box, total / len(self.members)
+        parts = [
+            member.refine_reach(
+                seen, key, settings, reach, guidance, keep.part(number, len(self.members))
+            )
+            for number, member in enumerate(self.members)
+        ]
+        rows, columns, _ = parts[0]
+        means = [mean for _, _, mean in parts]
+        if self.labels.kind == "exclusive":
+            means = [mean / mean.sum(dim=0, keepdim=True).clamp(min=1e-6) for mean in means]
+        return rows, columns, torch.stack(means).mean(dim=0)
 
     def _average(self, found: Sequence[SliceMaps], settings: PredictionSettings) -> SliceMaps:
         if len(found) == 1:

@@ -196,6 +196,12 @@ def cut_outside(maps: SliceMaps, inside: Bool[np.ndarray, "h w"], labels: Labels
     )
 
 
+def normalise_planes(probability: Float[np.ndarray, "k h w"]) -> Float[np.ndarray, "k h w"]:
+    """Return the probabilities of exclusive planes, which add up to 1."""
+    total = probability.sum(axis=0, keepdims=True)
+    return probability / total.clip(np.finfo(np.float32).tiny)
+
+
 RULES = ("half", "expected_dice")
 
 

@@ -19,11 +19,8 @@ from hidiff.images import (
     PriorFiles,
     Priors,
     find_view,
-    name_of,
-    open_image,
-    rescale,
 )
-from hidiff.loading import Reading, Slicing, normalise_image, resize_image
+from hidiff.loading import Reading, Slicing, resize_image
 from hidiff.prediction.prediction import (
     Prediction,
     SliceMaps,
@@ -33,7 +30,7 @@ from hidiff.prediction.prediction import (
 )
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
-from hidiff.prediction.slices import OpenedImage, read_given_prior
+from hidiff.prediction.slices import OpenedImage, open_slices, read_given_prior
 from hidiff.prediction.windows import Guidance, read_trace, refine_reach, refine_windows
 from hidiff.segmentors import input_size
 
@@ -141,24 +138,7 @@ class Predictor:
         name: str | None = None,
     ) -> OpenedImage:
         """Open and normalise an image, without a prior; the arguments are those of `predict`."""
-        opened = open_image(
-            image,
-            self.channels,
-            self.slicing.plane,
-            self.slicing.nan,
-            spacing_mm=spacing_mm,
-            affine=affine,
-        )
-        if value_range is not None:
-            opened = rescale(opened, value_range, self.intensity)
-        return OpenedImage(
-            name_of(image) if name is None else name,
-            opened,
-            normalise_image(opened, self.intensity),
-            None,
-            self.slicing.neighbours,
-            self.reading.size_of(opened.geometry),
-        )
+        return open_slices(image, self.reading, spacing_mm, affine, value_range, name)
 
     def predict_batch(
         self,

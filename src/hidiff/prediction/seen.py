@@ -1,4 +1,4 @@
-"""What the networks make of a window's image alone, kept for windows that are refined again."""
+"""Windows of an image with all work that depends on the image alone, kept to be used again."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

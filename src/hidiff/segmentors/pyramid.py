@@ -30,6 +30,8 @@ def to_pyramid(features: Mapping[int, Tensor], height: int, width: int) -> tuple
         feature, size = features[source], (height // stride, width // stride)
         if feature.shape[-2:] == size:
             made.append(feature)
+        elif feature.shape[-2:] == (height // source, width // source) and source < stride:
+            made.append(functional.avg_pool2d(feature, stride // source))
         elif source < stride:
             made.append(functional.adaptive_avg_pool2d(feature, size))
         else:

@@ -37,12 +37,25 @@ def run_suite(
     if a model would be evaluated on patients of its own training.
     """
     for run in runs:
-        rows = [
-            row
-            for candidate in list_candidates(run)
-            for row in complete(candidate, results, folder, device, say)
-        ]
-        complete(choose_rate(run, rows), results, folder, device, say)
+        complete_run(run, results, folder, device, say)
+
+
+def complete_run(run: Run, results: Results, folder: Path, device: torch.device, say: Say) -> None:
+    """Complete the candidates of a run, and then the run with the rate that is best of them."""
+    rows = [
+        row
+        for candidate in list_candidates(run)
+        for row in complete(candidate, results, folder, device, say)
+    ]
+    complete(choose_rate(run, rows), results, folder, device, say)
+
+
+def is_complete(run: Run, results: Results) -> bool:
+    """Return whether a run has all its rows; of one whose rate is to be chosen nobody knows."""
+    return not run.rates and all(
+        results.find(identify_row(run, name, evaluation)) is not None
+        for name, evaluation in run.evaluations.items()
+    )
 
 
 def complete(run: Run, results: Results, folder: Path, device: torch.device, say: Say) -> list[Row]:
@@ -135,17 +148,21 @@ def train_once(
 
     There is no validation during training: every arm is evaluated after its last step.
     """
-    contents = [identify(each) for each in (recipe, *stage1)]
-    del contents[0]["prediction"]  # does not matter in training
-    name = file_name(recipe.name, arm, f"seed{recipe.seed}", digest(*contents)[:10])
-    place = folder / name
+    place = folder / run_name(recipe, arm, *stage1)
     if not (place / SPENT_FILE).is_file():
-        named = recipe.model_copy(update={"name": name})
+        named = recipe.model_copy(update={"name": place.name})
         experiment.train(named, place, resume=True, cpu=device.type == "cpu", validate=False)
         spent = count_spent(place, recipe.training.batch_size)
         with atomic_write(place / SPENT_FILE) as temporary:
             temporary.write_text(json.dumps(spent, indent=1) + "\n", encoding="utf-8")
     return place
+
+
+def run_name(recipe: Recipe, arm: str, *stage1: Recipe) -> str:
+    """Return the name of the folder that a recipe is trained in; it has a hash of all settings."""
+    contents = [identify(each) for each in (recipe, *stage1)]
+    del contents[0]["prediction"]  # does not matter in training
+    return file_name(recipe.name, arm, f"seed{recipe.seed}", digest(*contents)[:10])
 
 
 def count_spent(folder: Path, batch_size: int) -> dict[str, Spent]:

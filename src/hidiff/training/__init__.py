@@ -1,7 +1,7 @@
 """Training: the segmentor first, then segmentor and refiner, in turns or jointly."""
 
 from hidiff.training.budget import Budget, count_flops, plan_stages, time_steps
-from hidiff.training.correction import CorrectionSettings
+from hidiff.training.correction import SimulatedMarks
 from hidiff.training.ema import EMA
 from hidiff.training.finite import NotFiniteError
 from hidiff.training.settings import TrainingSettings
@@ -15,8 +15,8 @@ __all__ = [
     "EMA",
     "Batch",
     "Budget",
-    "CorrectionSettings",
     "NotFiniteError",
+    "SimulatedMarks",
     "Stage",
     "Trainer",
     "TrainingSettings",

@@ -15,7 +15,7 @@ from hidiff.marks import Mark, draw_marks, seeded, simulate_marks
 from hidiff.training.steps import UNMARKED, Batch, Marked
 
 
-class CorrectionSettings(BaseModel):
+class SimulatedMarks(BaseModel):
     """The marks that stage 2 simulates at the errors of its masks; with none it stays as it is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,7 +57,7 @@ class CorrectionSettings(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _some_are_marked(self) -> "CorrectionSettings":
+    def _some_are_marked(self) -> "SimulatedMarks":
         if self.marks and self.unmarked == 1:
             raise ValueError(
                 "marks are wanted, but unmarked is 1, so no patch would have any. Lower unmarked, "
@@ -74,7 +74,7 @@ def mark_batch(
     batch: Batch,
     probability: Float[Tensor, "b k h w"],
     answer: Answer,
-    settings: CorrectionSettings,
+    settings: SimulatedMarks,
     labels: Labels,
     seed: int,
     words: tuple[int | str, ...] = (),
@@ -110,7 +110,7 @@ def mark_hybrid(
     hybrid: HybridSegmentor,
     batch: Batch,
     look: Look,
-    settings: CorrectionSettings,
+    settings: SimulatedMarks,
     seed: int,
     words: tuple[int | str, ...] = (),
     first: int = 0,
@@ -146,7 +146,7 @@ class _Case:
         self,
         truth: Bool[np.ndarray, "k h w"],
         inside: Bool[np.ndarray, "1 h w"],
-        settings: CorrectionSettings,
+        settings: SimulatedMarks,
         labels: Labels,
         rng: np.random.Generator,
     ):

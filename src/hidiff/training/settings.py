@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from hidiff.diffusion import LossWeights
-from hidiff.training.correction import CorrectionSettings
+from hidiff.training.correction import SimulatedMarks
 
 # Marks a setting that the first stage does not depend on.
 ONLY_STAGE2: JsonDict = {"only_stage2": True}
@@ -85,9 +85,7 @@ class TrainingSettings(BaseModel):
         json_schema_extra=ONLY_STAGE2,
     )
     loss: LossWeights = Field(default=LossWeights(), json_schema_extra=ONLY_STAGE2)
-    correction: CorrectionSettings = Field(
-        default=CorrectionSettings(), json_schema_extra=ONLY_STAGE2
-    )
+    correction: SimulatedMarks = Field(default=SimulatedMarks(), json_schema_extra=ONLY_STAGE2)
     mixed_precision: Literal["no", "bf16"] = Field(
         default="no", description="bf16 is for GPUs: on a CPU it is slower"
     )

@@ -10,13 +10,19 @@ from hidiff.images import Grid
 from hidiff.prediction.writers import write_prediction
 from tests.images.test_metaimage import write as write_metaimage
 from tests.images.test_nrrd import make_header
-from tests.volumes import Echo, grids, make_mask, write_nifti
+from tests.volumes import Echo, grids, make_mask, read_grid, read_volume_mask, write_nifti
 
 nrrd = pytest.importorskip("nrrd", reason="the extra formats is not installed")
 pydicom = pytest.importorskip("pydicom", reason="the extra dicom is not installed")
 highdicom = pytest.importorskip("highdicom", reason="the extra dicom is not installed")
 
 from tests.dicom_series import make_slices, write_slices  # noqa: E402
+from tests.images.test_units_and_axes import write_segmentation  # noqa: E402
+
+try:
+    import SimpleITK as sitk
+except ImportError:
+    sitk = None
 
 
 def as_metaimage(folder, mask, grid):
@@ -94,31 +100,66 @@ def test_dicom_seg_lies_where_the_series_lay(tmp_path_factory, grid):
     agree(seg_points(path), points(mask, grid.affine))
 
 
+def sitk_points(image):
+    """By SimpleITK, whose world is LPS: (x, y, z in mm, RAS, value) of every marked voxel."""
+    values = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    affine[:3, 3] = image.GetOrigin()
+    return points(values, np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+
+
+needs_sitk = pytest.mark.skipif(sitk is None, reason="SimpleITK is not installed")
+
+
+@needs_sitk
 @pytest.mark.parametrize("format", ["nifti", "nrrd", "metaimage"])
-def test_simpleitk_sees_both_in_one_place(tmp_path, format):
-    sitk = pytest.importorskip("SimpleITK", reason="SimpleITK is not installed")
-    grid = Grid((4, 3, 5), np.diag([-2.0, 2.0, 3.0, 1.0]))
+@settings(max_examples=8, deadline=None)
+@given(grid=grids())
+def test_simpleitk_sees_both_in_one_place(tmp_path_factory, format, grid):
+    folder = tmp_path_factory.mktemp("sitk")
     mask = make_mask(grid)
-    file = WRITE[format](tmp_path, mask, grid)
-    [path] = write_prediction(Echo().predict(file), tmp_path / "out", stem="b")
-    ours, theirs = (sitk.ReadImage(str(each)) for each in (path, file))
-    for corner in ((0, 0, 0), (3, 2, 4)):
-        np.testing.assert_allclose(
-            ours.TransformIndexToPhysicalPoint(corner),
-            theirs.TransformIndexToPhysicalPoint(corner),
-            atol=1e-4,
-        )
-        assert ours[corner] == theirs[corner]
+    file = WRITE[format](folder, mask, grid)
+    [path] = write_prediction(Echo().predict(file), folder / "out", stem="b", formats=("nifti",))
+    ours, theirs = (sitk_points(sitk.ReadImage(str(each))) for each in (path, file))
+    agree(ours, theirs)
+    agree(ours, points(mask, grid.affine))
 
 
-def test_simpleitk_reads_the_series_where_we_do(tmp_path):
-    sitk = pytest.importorskip("SimpleITK", reason="SimpleITK is not installed")
-    grid = Grid((4, 3, 5), np.diag([-2.0, -2.0, 3.0, 1.0]))
+@needs_sitk
+@settings(max_examples=5, deadline=None)
+@given(grid=grids())
+def test_simpleitk_reads_the_series_where_we_do(tmp_path_factory, grid):
+    assume(min(grid.shape) > 1)  # GDCM drops the axis of slices that have a single row
+    folder = tmp_path_factory.mktemp("sitk")
     mask = make_mask(grid)
-    series = as_dicom(tmp_path, mask, grid)
-    [path] = write_prediction(Echo().predict(series), tmp_path / "out", formats=("nifti",))
+    series = as_dicom(folder, mask, grid)
+    [path] = write_prediction(Echo().predict(series), folder / "out", formats=("nifti",))
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(series))
-    theirs, ours = sitk.ReadImage(names), sitk.ReadImage(str(path))
-    for corner in ((0, 0, 0), (3, 2, 4)):
-        place = theirs.TransformIndexToPhysicalPoint(corner)
-        assert ours[ours.TransformPhysicalPointToIndex(place)] == theirs[corner]
+    theirs = sitk.ReadImage(names)
+    agree(sitk_points(sitk.ReadImage(str(path))), sitk_points(theirs))
+
+
+@needs_sitk
+@settings(max_examples=4, deadline=None)
+@given(grid=grids())
+def test_simpleitk_reads_the_segments_where_the_series_lies(tmp_path_factory, grid):
+    """One class in every voxel: ITK stacks the frames of all segments, and calls each bit 255."""
+    # frames of whole bytes, as ITK and highdicom pack others in their own ways
+    grid = Grid((4, 4, max(grid.shape[2], 2)), grid.affine)
+    folder, mask = tmp_path_factory.mktemp("seg"), np.ones(grid.shape, np.uint8)
+    [path] = write_prediction(Echo().predict(as_dicom(folder, mask, grid)), folder / "out")
+    agree(sitk_points(sitk.ReadImage(str(path)) // 255), points(mask, grid.affine))
+
+
+@needs_sitk
+@settings(max_examples=8, deadline=None)
+@given(grid=grids())
+def test_simpleitk_reads_slicers_masks_where_we_do(tmp_path_factory, grid):
+    folder = tmp_path_factory.mktemp("slicer")
+    mask = make_mask(grid)
+    segments = [(f"class {value}", 0, value) for value in (1, 2, 4)]
+    file = write_segmentation(folder / "a.seg.nrrd", mask, segments, grid)
+    image = write_nifti(folder / "image.nii.gz", mask, grid)
+    ours = points(read_volume_mask(file, read_grid(image), image), grid.affine)
+    agree(sitk_points(sitk.ReadImage(str(file))), ours)

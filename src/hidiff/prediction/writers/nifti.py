@@ -86,10 +86,10 @@ def _header(prediction: Prediction) -> "nibabel.Nifti1Header":
 
 def with_names(header: "nibabel.Nifti1Header", names: Mapping[int, str]) -> "nibabel.Nifti1Header":
     """Return a header whose first extension names the values of the labels."""
-    import nibabel as nib
+    from nibabel.nifti1 import Nifti1Extension
 
     header = header.copy()
-    named = nib.nifti1.Nifti1Extension("comment", name_values(names).encode())
+    named = Nifti1Extension("comment", name_values(names).encode())
     header.extensions[:] = [named, *header.extensions]
     return header
 

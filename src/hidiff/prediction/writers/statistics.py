@@ -13,7 +13,7 @@ from hidiff.prediction.endings import STATISTICS
 from hidiff.prediction.prediction import Prediction
 from hidiff.weights import atomic_write
 
-COLUMNS = ("case", "class", "voxels", "volume_ml", "mean_intensity")
+COLUMNS: tuple[str, ...] = ("case", "class", "voxels", "volume_ml", "mean_intensity")
 TABLE = "statistics.csv"
 
 

@@ -11,15 +11,19 @@ SLAB = 2**24  # voxels that are looked at together
 
 
 def soften_slices(
-    bits: Bool[np.ndarray, "k d h w"], softness_px: float, least: float
+    bits: Bool[np.ndarray, "k d h w"], softness_px: float, least: float, exclusive: bool
 ) -> Float[np.ndarray, "k d h w"]:
     """Soften masks slice by slice, by distances in pixels.
 
     The edge runs between pixels: those beside it are half a pixel away. A slice that is all or
-    nothing has no edge, and gets the least doubt everywhere.
+    nothing has no edge, and gets the least doubt everywhere. `exclusive` planes add up to 1.
     """
-    softened = np.stack([[_soften_slice(mask, softness_px) for mask in plane] for plane in bits])
-    return softened.clip(least, 1 - least)
+    softened = make_room(bits.shape)
+    for depth in range(bits.shape[1]):
+        planes = np.stack([_soften_slice(mask, softness_px) for mask in bits[:, depth]])
+        planes = planes.clip(least, 1 - least)
+        softened[:, depth] = planes / planes.sum(axis=0) if exclusive else planes
+    return softened
 
 
 def _soften_slice(mask: Bool[np.ndarray, "h w"], softness_px: float) -> Float[np.ndarray, "h w"]:
@@ -46,18 +50,21 @@ def soften_volume(
     spacing_mm: tuple[float, float, float],
     softness_mm: float,
     least: float,
+    exclusive: bool,
 ) -> Float[np.ndarray, "k d h w"]:
     """Soften masks by distances in millimetres, in all three directions.
 
     The distance is that from the middle of a voxel to the nearest face of the mask. Only distances
     up to where the probability reaches `least` are measured, a few slices at a time, so the memory
-    stays that of the result.
+    stays that of the result. `exclusive` planes add up to 1.
     """
     softened = make_room(bits.shape, np.float32)
     reach = softness_mm * math.log((1 - least) / least)
     for mask, plane in zip(bits, softened, strict=True):
         _soften_plane(mask, plane, spacing_mm, softness_mm, reach)
         np.clip(plane, least, 1 - least, out=plane)
+    for depth in range(softened.shape[1] if exclusive else 0):
+        softened[:, depth] /= softened[:, depth].sum(axis=0)
     return softened
 
 

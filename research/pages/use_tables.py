@@ -1,0 +1,111 @@
+"""Two small tables for docs/evidence.md: corrections by hand, and what to review first."""
+
+import json
+import sys
+from pathlib import Path
+
+from hidiff.labels import MEAN
+from hidiff.metrics import summarise
+from hidiff.report.format import format_interval, markdown
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+from research.method.corrections import OURS, PAINT_REFINED, rows
+from research.method.corrections_arms import RITM
+from research.method.corrections_table import AFTER, NAMES, errors, find, ratio_of, words
+from research.pages.compare import verdict
+
+REVIEW = Path(__file__).parents[1] / "method" / "results" / "review.json"
+MARKS = (0, 1, 3, 5)
+
+CORRECTIONS_TEXT = """## Corrections by hand
+
+Mean Dice after so many marks at the largest errors, with a refiner that was trained with marks
+(`chosen`). "Painted" is the same brush on the refined mask, without a model's help. The error
+ratio is (1 - Dice) after 3 marks divided by that of painting: below 1 the refiner saves work.
+[All methods and rivals](../research/method/results/corrections/README.md)."""
+
+REVIEW_TEXT = """## What to review first
+
+Skill of a score: 0 if the fifth of cases with the highest score holds no more of the error than
+chance, 1 if it holds the worst cases. Doubt is 1 less the mean probability of a class inside its
+own mask. The last two columns: share of a case's wrong pixels among the 5 % of pixels with the
+highest entropy."""
+
+
+def corrections_table() -> str:
+    """Return a line for each data set and prior that corrections were measured on."""
+    found = rows()
+    lines = []
+    for row in found:
+        if row["arm"] != "chosen" or row["method"] != OURS:
+            continue
+        here = [
+            each for each in found if (each["data"], each["prior"]) == (row["data"], row["prior"])
+        ]
+        painted = find(here, row, PAINT_REFINED)
+        ritm = next((r for r in here if (r["arm"], r["seed"]) == (RITM, row["seed"])), None)
+        ratios = [ratio_of(row, other) if other else None for other in (painted, ritm)]
+        lines.append(
+            (
+                NAMES[row["data"]],
+                row["prior"],
+                row["groups"],
+                row["seed"],
+                *(_dice(row, number) for number in MARKS),
+                _dice(painted, AFTER) if painted else "",
+                *(words(ratio) if ratio else "" for ratio in ratios),
+            )
+        )
+    head = ["data", "prior", "n", "seed", *(f"{number} marks" for number in MARKS)]
+    return markdown((*head, "painted, 3", "error ratio [95 % CI]", "ratio to RITM's recipe"), lines)
+
+
+def corrections_lines() -> list[tuple[object, ...]]:
+    """Return the lines of the README's table: three marks against painting, behind a weak prior."""
+    found, lines = rows(), []
+    for row in found:
+        if (row["arm"], row["method"], row["prior"]) != ("chosen", OURS, "weak") or row["seed"]:
+            continue
+        here = [r for r in found if (r["data"], r["prior"]) == (row["data"], row["prior"])]
+        painted = find(here, row, PAINT_REFINED)
+        if painted is None:
+            continue
+        summary = summarise(
+            [
+                {"case": case, "group": group, "class": "mask", "source": source, "dice": 1 - error}
+                for source, each in (("prior", painted), ("refined", row))
+                for (case, group), error in errors(each).items()
+            ]
+        )
+        entry = summary.entry(MEAN, "dice")
+        difference = format_interval("dice", entry.difference, signed=True)
+        facts = ("three marks by hand", NAMES[row["data"]], summary.num_groups, 1)
+        lines.append((*facts, difference, "the same brush, painted", verdict(entry)))
+    return lines
+
+
+def _dice(row: dict, number: int) -> str:
+    value = row["dice"].get(str(number))
+    return "" if value is None else f"{value:.3f}"
+
+
+def review_table() -> str:
+    """Return a line for each model and data set."""
+    lines = [
+        (
+            name,
+            line["groups"],
+            line["cases"],
+            f"{line['dice']:.3f}",
+            *(_interval(line[f"skill_{score}"]) for score in ("doubt", "entropy")),
+            *(f"{line[key][0]:.2f}" for key in ("wrong_listed", "wrong_listed_by_prior")),
+        )
+        for name, line in json.loads(REVIEW.read_text()).items()
+    ]
+    head = ("model, data", "n", "cases", "Dice", "skill of doubt", "skill of mean entropy")
+    return markdown((*head, "wrong pixels, refined", "by the prior's entropy"), lines)
+
+
+def _interval(values: list[float]) -> str:
+    middle, low, high = values
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}]"

@@ -1,0 +1,29 @@
+"""The JSON API under /api/v1."""
+
+from fastapi import APIRouter
+
+from hidiff.serve.api.about import about_routes
+from hidiff.serve.api.corrections import correction_routes
+from hidiff.serve.api.schema import Detail
+from hidiff.serve.api.sessions import session_routes
+from hidiff.serve.api.slices import slice_routes
+from hidiff.serve.service import Service
+
+PREFIX = "/api/v1"
+REFUSALS = (400, 401, 403, 404, 408, 409, 413, 415, 422, 503)
+
+
+def api_routes(service: Service) -> APIRouter:
+    """Return every route of the JSON API."""
+    router = APIRouter(
+        prefix=PREFIX,
+        responses={status: {"model": Detail, "description": "refused"} for status in REFUSALS},
+    )
+    router.include_router(about_routes(service))
+    router.include_router(session_routes(service))
+    router.include_router(slice_routes())
+    router.include_router(correction_routes())
+    return router
+
+
+__all__ = ["PREFIX", "api_routes"]

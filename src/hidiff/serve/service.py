@@ -1,0 +1,136 @@
+"""What the API and nnInteractive's protocol share: models, sessions, folder, work in threads."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from hidiff.models import read_head
+from hidiff.serve.archive import SESSION
+from hidiff.serve.folder import Case, Folder, Ranking
+from hidiff.serve.library import Library
+from hidiff.serve.opened import Opened, open_files, open_saved
+from hidiff.serve.refusal import Refusal
+from hidiff.serve.settings import ServeSettings
+from hidiff.serve.store import Entry, Store
+from hidiff.serve.uploads import find_image
+
+AT_ONCE = 2  # images that are opened at a time; the others wait
+IMPORT_AFTER = 1.5  # seconds after which torch is imported even if nobody has asked for the page
+QUIET_SECONDS = 3.0  # without a request, before the images of the folder are ranked
+SWEEP_SECONDS = 15.0
+
+
+class Service:
+    """The server without HTTP."""
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        library: Library,
+        places: Sequence[Path] = (),
+        output: Path = Path("masks"),
+    ):
+        self.settings = settings
+        self.library = library
+        self.store = Store(settings.max_sessions, settings.idle_minutes)
+        self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="opening")
+        self.libraries_ready = False
+        self.page_was_sent = threading.Event()
+        self.last_request = time.monotonic()
+        self.folder: Folder | None = None
+        self.sweepers: list[Callable[[], None]] = []
+        """what else expires"""
+        self._ended = threading.Event()
+        if places:
+            head = read_head(library.path_of(library.names[0]))
+            self.folder = Folder(places, head.channels or 1, output)
+
+    def start(self) -> None:
+        """Begin the work in the background: the import of torch, expiry, ranking."""
+        threading.Thread(target=self._prepare, name="prepare", daemon=True).start()
+        threading.Thread(target=self._sweep, name="sweep", daemon=True).start()
+
+    def end(self) -> None:
+        """Stop the work in the background, and delete every private file."""
+        self._ended.set()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        self.store.end()
+
+    def open_upload(self, entry: Entry, files: Sequence[Path]) -> None:
+        """Open uploaded files in the background."""
+        saved = [file for file in files if file.suffix == SESSION]
+
+        def make(entry: Entry) -> Opened:
+            model = self._model(entry)
+            entry.put(step="Reading the image")
+            if saved:
+                others = [file for file in files if file not in saved]
+                if not others:
+                    raise Refusal(422, "a session came without its image. Send both together.")
+                image = find_image(others, model.channels, self.settings)
+                return open_saved(entry, model, saved[0], image)
+            image = find_image(files, model.channels, self.settings)
+            return open_files(entry, model, image)
+
+        self.pool.submit(self._fill, entry, make)
+
+    def open_case(self, entry: Entry, case: Case) -> None:
+        """Open an image of the folder in the background."""
+        entry.put(case=case.id, name=case.name)
+        self.pool.submit(
+            self._fill, entry, lambda entry: open_files(entry, self._model(entry), case.files)
+        )
+
+    def _fill(self, entry: Entry, make: Callable[[Entry], Opened]) -> None:
+        """Open an image; the other slices of a volume are segmented while it is looked at."""
+        self.store.fill(entry, make)
+        if entry.opened is not None and entry.opened.geometry.shape[0] > 1:
+            threading.Thread(target=self._segment_rest, args=(entry,), daemon=True).start()
+
+    def _segment_rest(self, entry: Entry) -> None:
+        while not self._ended.is_set():
+            with entry.lock:
+                opened = entry.opened
+                number = None if opened is None else opened.next_unknown(entry.near)
+                if opened is None or number is None:
+                    return
+                try:
+                    opened.codes(number)
+                except (ValueError, OSError, MemoryError):
+                    return  # whoever asks for the slice is told why
+            time.sleep(0.005)  # lets a request have the lock: locks are not fair
+
+    def _model(self, entry: Entry) -> Any:
+        entry.put(step="Loading the model", progress=None)
+        return self.library.get(entry.model)
+
+    def is_idle(self) -> bool:
+        """Return whether nobody has asked for anything in the last seconds."""
+        return time.monotonic() - self.last_request > QUIET_SECONDS
+
+    def _prepare(self) -> None:
+        # Loading torch's libraries holds Python's lock for seconds: the page goes out first.
+        self.page_was_sent.wait(IMPORT_AFTER)
+        time.sleep(0.25)
+        try:
+            self.library.get(self.library.names[0])
+        except (ValueError, OSError):
+            return  # whoever opens an image with it is told why
+        self.libraries_ready = True
+        if self.folder is not None:
+            ranking = Ranking(self.folder, self._uncertainty, self.is_idle)
+            ranking.ended = self._ended
+            ranking.start()
+
+    def _uncertainty(self, case: Case) -> float:
+        model = self.library.get(self.library.names[0])
+        return float(model.predict(case.files, keep_probability=False).uncertainty.mean())
+
+    def _sweep(self) -> None:
+        while not self._ended.wait(SWEEP_SECONDS):
+            self.store.sweep()
+            for sweep in self.sweepers:
+                sweep()

@@ -1,0 +1,291 @@
+"""Whole models in ONNX Runtime: their labels are HiDiff's own, in one step, several, and draws."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import config
+from PIL import Image
+from typer.testing import CliRunner
+
+import hidiff
+from hidiff import experiment, seeding, weights
+from hidiff.cli.app import app
+from hidiff.diffusion import subset
+from hidiff.models import shipped_models
+from hidiff.segmentors.pyramid import to_pyramid
+from tests.tiny import COSTS, make_tiny, shake
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="it comes with the extra onnx")
+pytest.importorskip("onnx", reason="it comes with the extra onnx")
+
+SAME = 0.999  # share of the labels
+EXAMPLE = Path(__file__).parents[2] / "examples" / "onnx_only.py"
+
+
+def export_onnx(*arguments):
+    """Export without the checks of shapes: the sizes of what is traced are tensors, not numbers."""
+    config.update("jaxtyping_disable", True)
+    try:
+        return experiment.export_onnx(*arguments)
+    finally:
+        config.update("jaxtyping_disable", False)
+
+
+def sessions(files):
+    return [onnxruntime.InferenceSession(file) for file in files]
+
+
+def said_by(session):
+    return session.get_modelmeta().custom_metadata_map
+
+
+def images(model, batch, size):
+    """Draw what a model finds: a bright disk on a dark ground, or dark curves on a reddish one.
+
+    Of noise it would doubt every pixel, and a 1-bit layer turns many signs within rounding of zero.
+    """
+    noise = torch.rand(batch, model.channels, *size, generator=torch.Generator().manual_seed(0))
+    height, width = size
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    if model.channels == 1:
+        distance = ((rows - height / 2) ** 2 + (columns - width / 2) ** 2).sqrt()
+        return 1.5 * torch.sigmoid(20 - distance) - 0.95 + 0.1 * noise
+    colours = torch.tensor([[0.49, -0.29, -0.6], [-0.05, -0.68, -0.8]])[:, :, None, None]
+    curve = ((rows - 10 * torch.sin(columns / 15)) % 24 < 3).float()
+    return colours[0] + (colours[1] - colours[0]) * curve + 0.05 * noise
+
+
+def ours(model, image, **changes):
+    """Return HiDiff's own result for images that fill one window each, named 0, 1 and so on."""
+    size = tuple(image.shape[2:])
+    settings = model.predictor.settings.model_copy(update={"window_size": size, **changes})
+    names = [str(number) for number in range(len(image))]
+    return model.predictor.predict_slices(image, names, settings, size=size, refine=model.refines)
+
+
+def check_whole(model, session, image):
+    found = dict(
+        zip(
+            [output.name for output in session.get_outputs()],
+            session.run(None, {"image": image.numpy()}),
+            strict=True,
+        )
+    )
+    for number, truth in enumerate(ours(model, image, steps=1, samples=1)):
+        assert (found["labels"][number] == truth.labels).mean() >= SAME
+        assert found["labels"].dtype == truth.labels.dtype
+        assert 0.001 < (truth.labels > 0).mean() < 0.999
+        for name in ("probability", "uncertainty", "prior"):
+            wanted = getattr(truth, name)
+            assert found[name][number].shape == wanted.shape
+            assert (np.abs(found[name][number] - wanted) < 1e-3).mean() >= SAME
+
+
+def run_steps(graphs, image, num_steps, steps, samples, temperature, hints=None):
+    """The loop of docs/sharing.md, with HiDiff's own random numbers."""
+    segmentor, step = graphs
+    prior, first, *maps = segmentor.run(None, {"image": image.numpy()})
+    names = [output.name for output in segmentor.get_outputs()][2:]
+    fixed = {"image": image.numpy(), "prior": prior, **dict(zip(names, maps, strict=True))}
+    if hints is not None:
+        fixed["hints"] = hints.numpy()
+    total = np.zeros_like(prior)
+    for sample in range(samples):
+        chance, y0_hat = first, None
+        taken = subset(num_steps, steps)
+        for t, next_t in zip(taken, [*taken[1:], 0], strict=True):
+            uniform = [
+                seeding.uniform_window(
+                    0, str(number), 0, sample, t, planes=prior.shape[1], top=0, left=0,
+                    height=prior.shape[2], width=prior.shape[3],
+                )
+                for number in range(len(prior))
+            ]  # fmt: skip
+            given = {"chance": chance, "uniform": np.stack([u.numpy() for u in uniform])}
+            times = {"t": np.array([t]), "next_t": np.array([next_t])}
+            heat = {"temperature": np.array([temperature], np.float32)}
+            y0_hat, chance = step.run(None, {**fixed, **given, **times, **heat})
+        total += y0_hat
+    return total / samples
+
+
+def check_steps(model, graphs, image, steps, samples, temperature):
+    num_steps = model.recipe.diffusion.num_steps
+    found = run_steps(graphs, image, num_steps, steps, samples, temperature)
+    changes = {"steps": steps, "samples": samples, "temperature": temperature}
+    for number, truth in enumerate(ours(model, image, **changes)):
+        labels = model.labels.decode(found[number])
+        assert (labels == truth.labels).mean() >= SAME
+        assert 0.001 < (truth.labels > 0).mean() < 0.999
+
+
+# Shipped models
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Every shipped model with one step and with several, by name and steps: files."""
+    folder, made = tmp_path_factory.mktemp("exported"), {}
+
+    def export(name, steps):
+        if (name, steps) not in made:
+            output = folder / f"{Path(name).stem}{steps}.onnx"
+            made[name, steps] = export_onnx(name, output, steps)
+        return made[name, steps]
+
+    return export
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_shipped_model_has_the_same_labels_at_any_size_and_number(name, exported):
+    model = hidiff.load(name)
+    (session,) = sessions(exported(name, 1))
+    check_whole(model, session, images(model, 2, (128, 128)))
+    check_whole(model, session, images(model, 1, (128, 160)))
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_shipped_model_has_the_same_labels_in_several_steps_and_draws(name, exported):
+    model = hidiff.load(name)
+    graphs = sessions(exported(name, 5))
+    check_steps(model, graphs, images(model, 2, (128, 128)), steps=5, samples=1, temperature=0.0)
+    check_steps(model, graphs, images(model, 1, (128, 160)), steps=4, samples=2, temperature=0.5)
+
+
+def test_a_file_says_what_the_model_is_and_nothing_of_this_machine(exported):
+    (file,) = exported("vessels", 1)
+    said = said_by(onnxruntime.InferenceSession(file))
+    assert json.loads(said["classes"]) == ["vessel"] and said["channels"] == "3"
+    assert json.loads(said["intensity"]) == {"kind": "unit", "full_scale": 255.0}
+    assert json.loads(said["window"]) == [96, 96] and json.loads(said["size"]) == [480, 500]
+    assert said["hidiff_version"] == hidiff.__version__ and said["free_sizes"] == "true"
+    assert "CHASE_DB1" in said["notice"]
+    content = Path(file).read_bytes()
+    assert str(Path(hidiff.__file__).parents[1]).encode() not in content
+    assert b"site-packages" not in content
+
+
+def test_openvino_reads_the_same_file(exported):
+    openvino = pytest.importorskip("openvino", reason="it comes with the extra openvino")
+    (file,) = exported("vessels", 1)
+    model = hidiff.load("vessels")
+    image = images(model, 1, (96, 128))
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(str(file), "CPU", settings)
+    labels = compiled({"image": image.numpy()})["labels"]
+    assert (labels[0] == ours(model, image, steps=1)[0].labels).mean() >= SAME
+
+
+def test_the_example_needs_no_torch_and_gives_the_mask_of_hidiff(exported, tmp_path):
+    assert len(EXAMPLE.read_text().splitlines()) <= 35
+    (file,) = exported("vessels", 1)
+    pixels = (images(hidiff.load("vessels"), 1, (240, 250))[0].movedim(0, -1) + 1) * 127
+    Image.fromarray(pixels.round().to(torch.uint8).numpy()).save(tmp_path / "eye.png")
+    # as in an environment without them: to import one of these is an error
+    blocked = "import sys; sys.modules.update(dict.fromkeys(('torch', 'hidiff', 'onnx')));"
+    code = f"{blocked} import runpy; sys.argv = sys.argv[1:]; runpy.run_path({str(EXAMPLE)!r})"
+    arguments = [EXAMPLE, file, tmp_path / "eye.png", tmp_path / "mask.png"]
+    subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True)
+    mask = np.asarray(Image.open(tmp_path / "mask.png"))
+    truth = hidiff.load("vessels").predict(tmp_path / "eye.png", window_size=(480, 512)).labels
+    assert set(np.unique(mask)) <= {0, 255} and truth.any()
+    assert ((mask == 255) == (truth == 1)).mean() >= SAME
+
+
+# Models trained here
+
+
+def test_a_model_trained_here_has_the_same_labels(tmp_path):
+    recipe = make_tiny(tmp_path, "exclusive", training={"stage1_steps": 6, "stage2_steps": 4})
+    run = tmp_path / "run"
+    experiment.train(recipe, run, cpu=True, validate=False, budget=COSTS)
+    model = hidiff.load(run)
+    image = images(model, 2, (64, 96))
+    (session,) = sessions(export_onnx(run, tmp_path / "one.onnx", 1))
+    check_whole(model, session, image)
+    graphs = sessions(export_onnx(run, tmp_path / "more.onnx", 3))
+    check_steps(model, graphs, image, steps=3, samples=2, temperature=1.0)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_hints_are_an_input_and_are_read(tmp_path, steps):
+    recipe = make_tiny(tmp_path, "regions", refiner={"hints": True, "fine": True})
+    hybrid = shake(experiment.make_hybrid(recipe), size=1.0).eval()
+    torch.nn.init.normal_(hybrid.refiner.hint_input.weight)
+    tensors = {f"segmentor.{k}": v for k, v in hybrid.segmentor.state_dict().items()}
+    tensors |= {f"refiner.{k}": v for k, v in hybrid.refiner.state_dict().items()}
+    file = tmp_path / "model.safetensors"
+    weights.save(file, tensors, {**experiment.checkpoint_metadata(recipe), "stage": "in_turns"})
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    hints = torch.randint(-1, 2, (1, recipe.labels.num_planes, 64, 64)).float()
+    graphs = sessions(export_onnx(file, tmp_path / "hints.onnx", steps))
+
+    def with_hints(given):
+        if steps == 1:
+            inputs = {"image": image.numpy(), "hints": given.numpy()}
+            return graphs[0].run(["probability"], inputs)[0]
+        return run_steps(graphs, image, 4, steps, 1, 0.0, given)
+
+    with torch.inference_mode():
+        look = hybrid.look(image)
+        uniforms = [lambda t: torch.full_like(look.prior, 0.5)]
+        (*_, ((_, _, truth),)) = hybrid.refine(
+            image, look, subset(4, steps), uniforms, temperature=0.0, hints=hints
+        )
+    assert (np.abs(with_hints(hints) - truth.numpy()) < 1e-3).mean() >= SAME
+    assert (np.abs(with_hints(torch.zeros_like(hints)) - truth.numpy()) > 1e-3).mean() > 0.1
+
+
+def test_a_model_without_a_refiner_gives_its_prior(tmp_path):
+    recipe = make_tiny(tmp_path)
+    hybrid = experiment.make_hybrid(recipe).eval()
+    tensors = {f"segmentor.{k}": v for k, v in hybrid.segmentor.state_dict().items()}
+    tensors |= {f"refiner.{k}": v for k, v in hybrid.refiner.state_dict().items()}
+    file = tmp_path / "model.safetensors"
+    weights.save(file, tensors, {**experiment.checkpoint_metadata(recipe), "stage": "stage1"})
+    (session,) = sessions(export_onnx(file, tmp_path / "one.onnx", 1))
+    image = torch.rand(2, 3, 64, 64)
+    probability, prior = session.run(["probability", "prior"], {"image": image.numpy()})
+    assert np.array_equal(probability, prior)
+    with torch.inference_mode():
+        assert np.allclose(prior, hybrid.look(image).prior.numpy(), atol=1e-5)
+
+
+# Mistakes
+
+
+def test_what_cannot_be_exported_is_told(tmp_path):
+    recipe = make_tiny(tmp_path, diffusion={"kind": "gaussian"})
+    hybrid = experiment.make_hybrid(recipe)
+    tensors = {f"segmentor.{k}": v for k, v in hybrid.segmentor.state_dict().items()}
+    tensors |= {f"refiner.{k}": v for k, v in hybrid.refiner.state_dict().items()}
+    file = tmp_path / "model.safetensors"
+    weights.save(file, tensors, {**experiment.checkpoint_metadata(recipe), "stage": "in_turns"})
+    with pytest.raises(ValueError, match="kind is gaussian, but only models of kind bernoulli"):
+        export_onnx(file, tmp_path / "one.onnx")
+
+
+def test_the_command_refuses_before_it_loads_a_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vessels.onnx").write_bytes(b"x")
+
+    def refused(*arguments):
+        result = CliRunner().invoke(app, ["export", *arguments])
+        assert result.exit_code == 2
+        return " ".join(result.output.split())
+
+    assert "vessels.onnx exists already. Replace it with --overwrite." in refused("vessels")
+    assert "give a name that ends in .onnx" in refused("vessels", "--output", "a.pb")
+    assert "trained with T = 10 steps" in refused("vessels", "--steps", "11")
+
+
+def test_pooling_to_a_coarser_stride_is_that_of_any_size():
+    """The pooling that exports at any size is bit-equal to the one that takes any target size."""
+    feature = torch.randn(2, 24, 8, 24)
+    (*_, coarsest) = to_pyramid({16: feature}, 128, 384)
+    assert torch.equal(coarsest, torch.nn.functional.adaptive_avg_pool2d(feature, (4, 12)))
