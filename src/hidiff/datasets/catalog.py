@@ -3,25 +3,13 @@
 from hidiff.datasets import layouts
 from hidiff.datasets.entry import CatalogEntry, Contents
 from hidiff.datasets.sets.brain import BRAIN_LABELS
+from hidiff.datasets.sets.synapse import SYNAPSE_LABELS
 from hidiff.datasets.sets.synthetic import SYNTHETIC_LABELS
 from hidiff.images.intensity import Intensity
 from hidiff.labels import Labels
 
 _VESSEL = Labels(kind="one_class", classes={"vessel": (255,)})
 _POLYP = Labels(kind="one_class", classes={"polyp": (255,)}, threshold=127)
-_ORGANS = Labels(
-    kind="exclusive",
-    classes={
-        "aorta": (1,),
-        "gallbladder": (2,),
-        "left_kidney": (3,),
-        "right_kidney": (4,),
-        "liver": (5,),
-        "pancreas": (6,),
-        "spleen": (7,),
-        "stomach": (8,),
-    },
-)
 _BTCV = "Landman et al., MICCAI multi-atlas labeling beyond the cranial vault, 2015"
 
 
@@ -38,7 +26,7 @@ CATALOG: dict[str, CatalogEntry] = {
         modality="CT of the abdomen",
         layout="images/, masks/ of slices (npy); test/images/, test/masks/ of volumes (NIfTI)",
         split="18 patients train, of whom two or three validate; 12 volumes test",
-        labels=_ORGANS,
+        labels=SYNAPSE_LABELS,
         channels=1,
         intensity=Intensity(full_scale=1.0),
         augmentation="affine, brightness",
@@ -54,7 +42,7 @@ CATALOG: dict[str, CatalogEntry] = {
         layout="train/images/, train/masks/ of slices (PNG, case0005_slice024.png); test/images/, "
         "test/masks/ of volumes (NIfTI, case0001.nii.gz)",
         split="the usual: 18 patients train, of whom two or three validate; 12 volumes test",
-        labels=_ORGANS,
+        labels=SYNAPSE_LABELS,
         channels=1,
         intensity=Intensity(),
         augmentation="affine, brightness",

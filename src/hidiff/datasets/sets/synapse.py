@@ -12,7 +12,21 @@ import numpy as np
 from jaxtyping import Float, Num, UInt8
 
 from hidiff.images.files import DataError
+from hidiff.labels import Labels
 
+SYNAPSE_LABELS = Labels(
+    kind="exclusive",
+    classes={
+        "aorta": (1,),
+        "gallbladder": (2,),
+        "left_kidney": (3,),
+        "right_kidney": (4,),
+        "liver": (5,),
+        "pancreas": (6,),
+        "spleen": (7,),
+        "stomach": (8,),
+    },
+)
 SYNAPSE_PATIENT = r"^(case\d+)_slice"
 # Slices lie in the arrays as they are looked at: columns to the left, rows to the back (RAS+).
 _AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
