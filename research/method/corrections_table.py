@@ -113,11 +113,8 @@ def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]
         if against:
             met = against[2] < 1
             lines.append(f"{said(met)}: better than RITM's recipe, {words(against)}{seed}")
-        cheap = [
-            each for each in here if each["method"].startswith(CHEAP) and str(AFTER) in each["dice"]
-        ]
-        if cheap:
-            best = max(cheap, key=lambda each: each["dice"][str(AFTER)])
+        best = best_cheap(here)
+        if best:
             against = ratio_of(row, best)
             assert against
             met = against[2] < 1
@@ -131,6 +128,14 @@ def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]
                 f"beside it, median {share:.2f} of it{seed}"
             )
     return lines
+
+
+def best_cheap(here: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the row of the best rival that needs no training; None if none was measured."""
+    cheap = [
+        each for each in here if each["method"].startswith(CHEAP) and str(AFTER) in each["dice"]
+    ]
+    return max(cheap, key=lambda each: each["dice"][str(AFTER)], default=None)
 
 
 def said(met: bool) -> str:

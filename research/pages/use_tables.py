@@ -11,7 +11,15 @@ from hidiff.report.format import format_interval, markdown
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.method.corrections import OURS, PAINT_REFINED, rows
 from research.method.corrections_arms import RITM
-from research.method.corrections_table import AFTER, NAMES, errors, find, ratio_of, words
+from research.method.corrections_table import (
+    AFTER,
+    NAMES,
+    best_cheap,
+    errors,
+    find,
+    ratio_of,
+    words,
+)
 from research.pages.compare import verdict
 
 REVIEW = Path(__file__).parents[1] / "method" / "results" / "review.json"
@@ -21,7 +29,9 @@ CORRECTIONS_TEXT = """## Corrections by hand
 
 Mean Dice after so many marks at the largest errors, with a refiner that was trained with marks
 (`chosen`). "Painted" is the same brush on the refined mask, without a model's help. The error
-ratio is (1 - Dice) after 3 marks divided by that of painting: below 1 the refiner saves work.
+ratio is (1 - Dice) after 3 marks divided by that of a rival: below 1 the refiner saves work. The
+best cheap rival needs no training (a threshold under the mark, blending by distance, or a random
+walker from marks and refined mask): use it where the last column is above 1.
 [All methods and rivals](../research/method/results/corrections/README.md)."""
 
 REVIEW_TEXT = """## What to review first
@@ -44,7 +54,8 @@ def corrections_table() -> str:
         ]
         painted = find(here, row, PAINT_REFINED)
         ritm = next((r for r in here if (r["arm"], r["seed"]) == (RITM, row["seed"])), None)
-        ratios = [ratio_of(row, other) if other else None for other in (painted, ritm)]
+        cheap = best_cheap(here)
+        ratios = [ratio_of(row, other) if other else None for other in (painted, ritm, cheap)]
         lines.append(
             (
                 NAMES[row["data"]],
@@ -57,7 +68,16 @@ def corrections_table() -> str:
             )
         )
     head = ["data", "prior", "n", "seed", *(f"{number} marks" for number in MARKS)]
-    return markdown((*head, "painted, 3", "error ratio [95 % CI]", "ratio to RITM's recipe"), lines)
+    return markdown(
+        (
+            *head,
+            "painted, 3",
+            "error ratio [95 % CI]",
+            "to RITM's recipe",
+            "to the best cheap rival",
+        ),
+        lines,
+    )
 
 
 def corrections_lines() -> list[tuple[object, ...]]:
