@@ -150,7 +150,8 @@ def run_schemathesis(address: str, examples: int) -> dict:
         f"Authorization: Bearer {TOKEN}", "--checks", "not_a_server_error", "--max-examples",
         str(examples), "--no-color", "--phases", "examples,coverage,fuzzing",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as folder:  # for its cache
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     tail = [
         line.strip() for line in done.stdout.splitlines() if "generated" in line or "cases" in line
     ]
