@@ -1,4 +1,4 @@
-"""What a server answers to hostile requests: a table of attempts, answers, tracebacks and files.
+"""The answers of a server to hostile requests: a table of attempts, answers, tracebacks and files.
 
     python research/reliability/hostile_requests.py --examples 20 --out FILE
 

@@ -1,4 +1,4 @@
-"""What a server bears: several people at once, and many sessions one after another.
+"""The load that a server bears: several people at once, and many sessions one after another.
 
     python research/reliability/serve_load.py --seconds 120 --sessions 1000 --out FILE
 

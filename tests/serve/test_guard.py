@@ -1,4 +1,4 @@
-"""Who may ask, from where, and how much; and that nothing leads out of the server's folders."""
+"""Only who has the token may ask, within limits, and nothing leads out of the folders."""
 
 import io
 import logging

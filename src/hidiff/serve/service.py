@@ -1,4 +1,4 @@
-"""What the API and nnInteractive's protocol share: models, sessions, folder, work in threads."""
+"""Shared by the API and nnInteractive's protocol: models, sessions, folder, work in threads."""
 
 import threading
 import time

@@ -11,7 +11,7 @@ MIN_TOKEN = 16  # characters
 
 
 class ServeSettings(BaseModel):
-    """Where a server listens, and what it allows."""
+    """The address of a server, and its limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

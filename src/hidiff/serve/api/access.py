@@ -1,4 +1,4 @@
-"""How a route finds its session: by the id in its path, of the owner of the request's token."""
+"""The session of a route: by the id in its path, of the owner of the request's token."""
 
 import time
 from collections.abc import Iterator

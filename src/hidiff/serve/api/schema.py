@@ -1,4 +1,4 @@
-"""What the JSON API takes and gives."""
+"""The bodies that the JSON API takes and gives."""
 
 from typing import Annotated, Literal
 
@@ -46,7 +46,7 @@ class Lock(Strict):
 
 
 class Candidates(Strict):
-    """How many other masks to look for, and the slice that is looked at."""
+    """The number of other masks to look for, and the slice in view."""
 
     count: int = Field(default=4, ge=1, le=8)
     slice: int = Field(default=0, ge=0, le=1_000_000)
@@ -137,7 +137,7 @@ class Opening(BaseModel):
 
 
 class Masks(BaseModel):
-    """What changes with a correction."""
+    """The changes that a correction makes."""
 
     revision: int
     can_undo: bool

@@ -13,7 +13,7 @@ from hidiff.serve.api.access import Found, held
 from hidiff.serve.refusal import Refusal
 from hidiff.serve.slices import encode_png
 
-Number = Annotated[int, Path(ge=0, le=1_000_000, description="of the slice, from 0")]
+Number = Annotated[int, Path(ge=0, le=1_000_000, description="number of the slice, from 0")]
 Value = Annotated[float | None, Query(allow_inf_nan=False, ge=-1e9, le=1e9)]
 Share = Annotated[float, Query(ge=0, le=1, description="0: the prior, 1: the refined mask")]
 Label = Annotated[str | None, Query(max_length=200, description="left out: the first class")]

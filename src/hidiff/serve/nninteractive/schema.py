@@ -1,4 +1,4 @@
-"""What nnInteractive's protocol takes, and what the server says that it can do."""
+"""The bodies of nnInteractive's protocol, and the abilities that the server states."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ class Point(BaseModel):
 
 
 class Painted(BaseModel):
-    """What goes with painted voxels."""
+    """The facts that come with painted voxels."""
 
     include_interaction: bool
     run_prediction: bool = True
@@ -35,19 +35,19 @@ class Buffer(BaseModel):
 
 
 class Seed(BaseModel):
-    """What goes with a mask to start from."""
+    """The facts that come with a mask to start from."""
 
     run_prediction: bool = False
 
 
 class ImageProperties(BaseModel):
-    """What is known of an image."""
+    """The facts about an image."""
 
     spacing: Annotated[list[Coordinate], Field(min_length=3, max_length=3)] | None = None
 
 
 class ImageMeta(BaseModel):
-    """What goes with an image."""
+    """The facts that come with an image."""
 
     image_properties: ImageProperties = ImageProperties()
 
