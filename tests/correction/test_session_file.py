@@ -133,7 +133,7 @@ def flip(data):
 
 
 def with_objects(data):
-    """The same with an array that needs unpickling."""
+    """Return a session file like another one, with an array that needs unpickling."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w") as new:
         for name in old.namelist():

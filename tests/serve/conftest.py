@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from hidiff.experiment import Model
-from hidiff.serve.library import Library
+from hidiff.serve.offered import OfferedModels
 from hidiff.serve.service import Service
 from hidiff.serve.settings import ServeSettings
 from hidiff.serve.web import make_app
@@ -36,15 +36,15 @@ def models(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def library(models) -> Library:
+def offered(models) -> OfferedModels:
     """These models, the one of a single class first, and those that come with HiDiff."""
-    return Library(list(models.values()))
+    return OfferedModels(list(models.values()))
 
 
 @pytest.fixture(scope="session")
-def model(library) -> Model:
+def model(offered) -> Model:
     """The model of one class, which is the default of the servers here."""
-    return library.get("one_class")
+    return offered.get("one_class")
 
 
 def draw_picture(seed: int = 0) -> np.ndarray:
@@ -78,12 +78,12 @@ Make = Callable[..., TestClient]
 
 
 @pytest.fixture
-def make_client(library, tmp_path) -> Iterator[Make]:
+def make_client(offered, tmp_path) -> Iterator[Make]:
     """Return clients of the whole application, guard included."""
     opened: list[TestClient] = []
 
     def make(places: list[Path] | None = None, **settings: Any) -> TestClient:
-        service = Service(ServeSettings(**settings), library, places or [], tmp_path / "masks")
+        service = Service(ServeSettings(**settings), offered, places or [], tmp_path / "masks")
         client = TestClient(
             make_app(service), base_url="http://127.0.0.1:1527", raise_server_exceptions=False
         )
@@ -122,8 +122,8 @@ def wait_ready(client: TestClient, key: str, **headers: str) -> dict:
 class LiveServer:
     """A server on a free port, in a thread."""
 
-    def __init__(self, library: Library, places: list[Path], output: Path, **settings: Any):
-        self.service = Service(ServeSettings(**settings), library, places, output)
+    def __init__(self, offered: OfferedModels, places: list[Path], output: Path, **settings: Any):
+        self.service = Service(ServeSettings(**settings), offered, places, output)
         self.socket = socket.socket()
         self.socket.bind(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
@@ -146,14 +146,14 @@ class LiveServer:
 
 
 @pytest.fixture
-def live(library, tmp_path) -> Iterator[Callable[..., LiveServer]]:
+def live(offered, tmp_path) -> Iterator[Callable[..., LiveServer]]:
     """Return servers that are stopped after the test."""
     started: list[LiveServer] = []
 
     def start(
-        places: list[Path] | None = None, library: Library = library, **settings: Any
+        places: list[Path] | None = None, offered: OfferedModels = offered, **settings: Any
     ) -> LiveServer:
-        server = LiveServer(library, places or [], tmp_path / "masks", **settings)
+        server = LiveServer(offered, places or [], tmp_path / "masks", **settings)
         started.append(server)
         return server.start()
 

@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from hidiff.serve.library import Library
 from hidiff.serve.nninteractive.leases import Leases
 from hidiff.serve.nninteractive.packing import pack, unpack
+from hidiff.serve.offered import OfferedModels
 from tests.serve.conftest import draw_picture
 
 client_module = pytest.importorskip(
@@ -139,14 +139,14 @@ def test_a_full_server_says_so(live):
     Client(address).close()
 
 
-def test_several_classes_need_a_name(live, models, library):
-    library_of_two = Library([models["exclusive"]])
-    server = live(library=library_of_two)
+def test_several_classes_need_a_name(live, models, offered):
+    offered_two = OfferedModels([models["exclusive"]])
+    server = live(offered=offered_two)
     with pytest.raises(client_module.httpx.HTTPStatusError, match="400"):
         Client(server.address)
     answer = client_module.httpx.post(f"{server.address}/claim")
     assert "curve, disc" in answer.json()["detail"]
-    with Client(live(library=library_of_two, label="disc").address):
+    with Client(live(offered=offered_two, label="disc").address):
         pass
 
 

@@ -55,9 +55,9 @@ def test_nothing_heavy_is_imported_by_the_application_itself():
         "import sys\n"
         "from hidiff.serve.web import make_app\n"
         "from hidiff.serve.service import Service\n"
-        "from hidiff.serve.library import Library\n"
+        "from hidiff.serve.offered import OfferedModels\n"
         "from hidiff.serve.settings import ServeSettings\n"
-        "make_app(Service(ServeSettings(), Library()))\n"
+        "make_app(Service(ServeSettings(), OfferedModels()))\n"
         "print({'torch', 'monai', 'matplotlib', 'nibabel'} & set(sys.modules))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -29,10 +29,10 @@ from hidiff.cli.options import (
     load_model,
     use_threads,
 )
-from hidiff.cli.predicting import Choices, Format, prepare_batch
+from hidiff.cli.predicting import Choices, Format, begin_batch
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
 from hidiff.cli.run_report import check_report, reported
-from hidiff.cli.say import say, warn
+from hidiff.cli.say import warn
 from hidiff.cli.shares import Part, Parts, find_share
 from hidiff.models import find_folds, read_head
 from hidiff.prediction.endings import Extras
@@ -108,11 +108,9 @@ def predict(
     extras = Extras(probability, uncertainty, overlay, statistics, preview, chosen)
     share = find_share(part, parts)
     choices = Choices(output, formats or (), extras, overwrite, go_on, share)
-    batch = prepare_batch(head, inputs, choices)
-    if batch.is_finished:
+    batch = begin_batch(head, inputs, choices)
+    if batch is None:
         return
-    if batch.writes_soft_maps_as_nifti:
-        say("A DICOM SEG holds labels only: the soft maps are written beside it as NIfTI.")
 
     with reported(batch, head, changes, report):
         if ray is not None:

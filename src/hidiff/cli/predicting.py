@@ -213,6 +213,16 @@ def prepare_batch(head: ModelHead, inputs: Sequence[Path], choices: Choices) -> 
     return batch
 
 
+def begin_batch(head: ModelHead, inputs: Sequence[Path], choices: Choices) -> Batch | None:
+    """Return the images to predict; None, after printing that, if nothing is left to do."""
+    batch = prepare_batch(head, inputs, choices)
+    if batch.is_finished:
+        return None
+    if batch.writes_soft_maps_as_nifti:
+        say("A DICOM SEG holds labels only: the soft maps are written beside it as NIfTI.")
+    return batch
+
+
 def choose_formats(image: Input, asked: Sequence[Format]) -> tuple[str, ...]:
     """Return the formats asked for that the masks of an image can have, or the usual one."""
     known = image.format.outputs

@@ -24,10 +24,9 @@ from hidiff.cli.options import (
     choose_device,
     use_threads,
 )
-from hidiff.cli.predicting import Batch, Choices, Format, prepare_batch
+from hidiff.cli.predicting import Batch, Choices, Format, begin_batch
 from hidiff.cli.prediction_options import SettingChanges, check_steps, with_prediction_settings
 from hidiff.cli.run_report import check_report, reported
-from hidiff.cli.say import say
 from hidiff.cli.shares import Part, Parts, find_share
 from hidiff.models import read_head
 from hidiff.prediction.endings import Extras
@@ -102,11 +101,9 @@ def refine(
     extras = Extras(probability, uncertainty, overlay, statistics, preview, chosen)
     share = find_share(part, parts)
     choices = Choices(output, formats or (), extras, overwrite, go_on, share)
-    batch = prepare_batch(head, inputs, choices)
-    if batch.is_finished:
+    batch = begin_batch(head, inputs, choices)
+    if batch is None:
         return
-    if batch.writes_soft_maps_as_nifti:
-        say("A DICOM SEG holds labels only: the soft maps are written beside it as NIfTI.")
 
     _check_some(batch, prior, head.kind_of_priors)
     with reported(batch, head, changes, report):

@@ -13,7 +13,7 @@ from hidiff.serve.uploads import find_images, keep_uploads
 
 def predict_files(service: Service, owner: str, form: Any) -> bytes:
     """Return a zip of the masks of every image of an upload; it may be one of several."""
-    name = service.library.check(form.model)
+    name = service.offered.check(form.model)
     if form.case is not None:
         raise Refusal(422, "a case is opened as a session, not predicted here.")
     if not form.files:
@@ -22,7 +22,7 @@ def predict_files(service: Service, owner: str, form: Any) -> bytes:
     try:
         with entry.lock:
             files = keep_uploads(form.files, entry.folder / "series", service.settings)
-            model = service.library.get(name)
+            model = service.offered.get(name)
             images = find_images(files, model.channels, service.settings)
             return _predict(model, images, entry.folder)
     except (ValueError, OSError) as error:

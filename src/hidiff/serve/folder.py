@@ -1,4 +1,4 @@
-"""The images that the server was started with: which are done, and which are most uncertain."""
+"""The images that the server was started with: which are done, and which are most doubtful."""
 
 import threading
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ class Case:
     id: str
     name: str
     files: ImageFiles
-    uncertainty: float | None = None
-    """mean entropy of the refined mask in bits a pixel, once it was predicted"""
+    doubt: float | None = None
+    """doubt in its masks, 0 to 1 (see Prediction.doubt), once it was predicted"""
     failed: bool = False
 
 
@@ -55,15 +55,15 @@ class Folder:
                 "id": case.id,
                 "name": case.name,
                 "done": case.name in self.done,
-                "uncertainty": case.uncertainty,
+                "doubt": case.doubt,
             }
             for case in self.cases.values()
         ]
 
     def unranked(self) -> Case | None:
-        """Return an image whose uncertainty is not known yet and that is not done."""
+        """Return an image whose doubt is not known yet and that is not done."""
         for case in self.cases.values():
-            if case.uncertainty is None and not case.failed and case.name not in self.done:
+            if case.doubt is None and not case.failed and case.name not in self.done:
                 return case
         return None
 
@@ -85,7 +85,7 @@ class Ranking(threading.Thread):
             if not self.is_idle():
                 continue
             try:
-                case.uncertainty = self.predict(case)
+                case.doubt = self.predict(case)
             except Exception:
                 case.failed = True  # whoever opens it learns why
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
-from hidiff.serve.library import Library
+from hidiff.serve.offered import OfferedModels
 from hidiff.serve.service import Service
 from hidiff.serve.settings import ANY_HOST, ServeSettings
 from hidiff.serve.web import make_app
@@ -40,7 +40,7 @@ def run_server(
     settings.check()
     opened = open_port(settings)
     with contextlib.closing(opened):
-        service = Service(settings, Library(models, device), places, output)
+        service = Service(settings, OfferedModels(models, device), places, output)
         address = address_of(settings, opened)
         set_up_log(verbose)
         config = uvicorn.Config(

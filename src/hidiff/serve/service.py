@@ -10,7 +10,7 @@ from typing import Any
 from hidiff.models import read_head
 from hidiff.serve.archive import SESSION
 from hidiff.serve.folder import Case, Folder, Ranking
-from hidiff.serve.library import Library
+from hidiff.serve.offered import OfferedModels
 from hidiff.serve.opened import Opened, open_files, open_saved
 from hidiff.serve.refusal import Refusal
 from hidiff.serve.settings import ServeSettings
@@ -29,12 +29,12 @@ class Service:
     def __init__(
         self,
         settings: ServeSettings,
-        library: Library,
+        offered: OfferedModels,
         places: Sequence[Path] = (),
         output: Path = Path("masks"),
     ):
         self.settings = settings
-        self.library = library
+        self.offered = offered
         self.store = Store(settings.max_sessions, settings.idle_minutes)
         self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="opening")
         self.libraries_ready = False
@@ -42,10 +42,10 @@ class Service:
         self.last_request = time.monotonic()
         self.folder: Folder | None = None
         self.sweepers: list[Callable[[], None]] = []
-        """what else expires"""
+        """called now and then, to remove more that has expired"""
         self._ended = threading.Event()
         if places:
-            head = read_head(library.path_of(library.names[0]))
+            head = read_head(offered.path_of(offered.default))
             self.folder = Folder(places, head.channels or 1, output)
 
     def start(self) -> None:
@@ -105,7 +105,7 @@ class Service:
 
     def _model(self, entry: Entry) -> Any:
         entry.put(step="Loading the model", progress=None)
-        return self.library.get(entry.model)
+        return self.offered.get(entry.model)
 
     def is_idle(self) -> bool:
         """Return whether nobody has asked for anything in the last seconds."""
@@ -116,18 +116,18 @@ class Service:
         self.page_was_sent.wait(IMPORT_AFTER)
         time.sleep(0.25)
         try:
-            self.library.get(self.library.names[0])
+            self.offered.get(self.offered.default)
         except (ValueError, OSError):
             return  # whoever opens an image with it is told why
         self.libraries_ready = True
         if self.folder is not None:
-            ranking = Ranking(self.folder, self._uncertainty, self.is_idle)
+            ranking = Ranking(self.folder, self._doubt, self.is_idle)
             ranking.ended = self._ended
             ranking.start()
 
-    def _uncertainty(self, case: Case) -> float:
-        model = self.library.get(self.library.names[0])
-        return float(model.predict(case.files, keep_probability=False).uncertainty.mean())
+    def _doubt(self, case: Case) -> float:
+        model = self.offered.get(self.offered.default)
+        return model.predict(case.files, keep_probability=False).doubt
 
     def _sweep(self) -> None:
         while not self._ended.wait(SWEEP_SECONDS):

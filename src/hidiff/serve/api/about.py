@@ -29,7 +29,7 @@ def about_routes(service: Service) -> APIRouter:
     @router.get("/models", response_model=Models)
     def models() -> dict:
         """Return the models that images can be opened with, the default first."""
-        return {"models": service.library.describe()}
+        return {"models": service.offered.describe()}
 
     @router.get("/cases", response_model=Cases)
     def cases() -> dict:

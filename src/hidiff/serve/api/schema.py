@@ -113,7 +113,7 @@ class CaseInfo(BaseModel):
     id: str
     name: str
     done: bool
-    uncertainty: float | None
+    doubt: float | None
 
 
 class Cases(BaseModel):

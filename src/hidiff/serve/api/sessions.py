@@ -118,7 +118,7 @@ def describe(entry: Entry) -> dict:
 
 
 def _open(service: Service, owner: str, form: Form) -> dict:
-    model = service.library.check(form.model)
+    model = service.offered.check(form.model)
     if form.case is not None:
         if service.folder is None or form.files:
             raise Refusal(422, "a case is an image of the server's own folder, without files.")

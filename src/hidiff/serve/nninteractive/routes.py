@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ValidationError
 
+from hidiff.models import read_head
 from hidiff.serve.api.access import owner_of
 from hidiff.serve.nninteractive.leases import Lease, Leases
 from hidiff.serve.nninteractive.packing import pack, unpack
@@ -88,7 +89,7 @@ def nninteractive_routes(service: Service) -> APIRouter:
             array = unpack(content, most_bytes)
             if array.ndim != 4:
                 raise Refusal(400, f"the image has {array.ndim} axes, but (c, x, y, z) is wanted.")
-            model = service.library.get(service.library.names[0])
+            model = service.offered.get(service.offered.default)
             label = label_of(service)
             lease.volume = ClientVolume(model, array, meta.image_properties.spacing, label)
             return Response(
@@ -204,7 +205,7 @@ def nninteractive_routes(service: Service) -> APIRouter:
 
 def label_of(service: Service) -> str:
     """Return the class that marks mean. Raises Refusal with the names if nobody chose one."""
-    classes = service.library.describe()[0]["classes"]
+    classes = read_head(service.offered.path_of(service.offered.default)).class_names
     label = service.settings.label
     if label is None and len(classes) == 1:
         return classes[0]
@@ -218,7 +219,7 @@ def label_of(service: Service) -> str:
 
 
 def meta_of(request: Request, model: type[M]) -> M:
-    """Return what the X-Meta header says."""
+    """Return the contents of the X-Meta header."""
     try:
         return model.model_validate_json(request.headers.get(META, "{}"))
     except ValidationError as error:

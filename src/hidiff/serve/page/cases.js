@@ -1,4 +1,4 @@
-// The images of the folder that the server was started with: what is done, what is most uncertain.
+// The images of the folder that the server was started with: what is done, what is most doubtful.
 
 import * as api from "./api.js";
 import { openCase } from "./open.js";
@@ -11,7 +11,7 @@ let cases = [];
 let timer = null;
 
 const order = (one, other) =>
-  one.done - other.done || (other.uncertainty ?? -1) - (one.uncertainty ?? -1);
+  one.done - other.done || (other.doubt ?? -1) - (one.doubt ?? -1);
 
 function inOrder() {
   return sort.checked ? [...cases].sort(order) : cases;
@@ -21,12 +21,12 @@ function row(each, most) {
   const button = document.createElement("button");
   const name = Object.assign(document.createElement("b"), { textContent: each.name });
   button.append(name);
-  button.title = each.uncertainty === null ? each.name : `${each.name}: mean uncertainty ${each.uncertainty.toFixed(4)} bits`;
+  button.title = each.doubt === null ? each.name : `${each.name}: doubt ${each.doubt.toFixed(3)}`;
   if (each.done) button.append(icon("done"));
-  else if (each.uncertainty !== null) {
+  else if (each.doubt !== null) {
     const gauge = Object.assign(document.createElement("span"), { className: "gauge" });
     const bar = document.createElement("i");
-    bar.style.width = `${Math.round((100 * each.uncertainty) / most)}%`;
+    bar.style.width = `${Math.round((100 * each.doubt) / most)}%`;
     gauge.append(bar);
     button.append(gauge);
   }
@@ -38,7 +38,7 @@ function row(each, most) {
 }
 
 function draw() {
-  const most = Math.max(1e-6, ...cases.map((each) => each.uncertainty ?? 0));
+  const most = Math.max(1e-6, ...cases.map((each) => each.doubt ?? 0));
   list.replaceChildren(...inOrder().map((each) => row(each, most)));
   const done = cases.filter((each) => each.done).length;
   document.getElementById("cases-count").textContent = `${done} of ${cases.length} done`;

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DEFAULT = "vessels"  # as that of hidiff.segment
 
 
-class Library:
+class OfferedModels:
     """The models that come with HiDiff, and those given at the start; the first is the default."""
 
     def __init__(self, given: Sequence[Path | str] = (), device: str = "cpu"):
@@ -49,6 +49,11 @@ class Library:
     def names(self) -> list[str]:
         """Names of the models, the default first."""
         return list(self._paths)
+
+    @property
+    def default(self) -> str:
+        """Name of the model that is used where none is chosen."""
+        return self.names[0]
 
     def describe(self) -> list[dict[str, Any]]:
         """Return what the heads of the files say, for people to choose by."""
