@@ -117,7 +117,7 @@ class CaseInfo(BaseModel):
 
 
 class Cases(BaseModel):
-    """The images of the server's folder; `ranking`: more uncertainties are to come."""
+    """The images of the server's folder; `ranking`: more doubts are to come."""
 
     cases: list[CaseInfo]
     ranking: bool
