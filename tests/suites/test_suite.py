@@ -41,10 +41,7 @@ def test_all_arms_but_those_that_change_it_share_stage_1():
 def test_neither_wheel_nor_sdist_has_research():
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["scikit-build"]
     assert build["wheel"]["packages"] == ["src/hidiff"]
-    assert build["wheel"]["force-include"] == {
-        "recipes": "hidiff/recipes",
-        "constraints.txt": "hidiff/constraints.txt",
-    }
+    assert build["wheel"]["force-include"] == {"recipes": "hidiff/recipes"}
     assert "/research" in build["sdist"]["exclude"]
 
 
