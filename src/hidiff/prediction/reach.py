@@ -9,7 +9,8 @@ from torch import Tensor
 
 from hidiff.diffusion import Evidence
 from hidiff.hybrid import HybridSegmentor, believe
-from hidiff.prediction.certain import bound_of
+from hidiff.prediction.certain import bound_of, certain_windows
+from hidiff.prediction.crop import Crop, crops_around
 from hidiff.prediction.seen import Seen, SeenWindows, WindowKey, join_seen, see
 from hidiff.prediction.settings import PredictionSettings
 from hidiff.prediction.tiling import Tile, Tiling, blend_tiles
@@ -28,7 +29,12 @@ class Guidance:
     """log-odds that are added to those of the prior"""
 
     def cut(
-        self, tiling: Tiling, tiles: list[Tile], mirror: int, device: torch.device
+        self,
+        tiling: Tiling,
+        tiles: list[Tile],
+        mirror: int,
+        device: torch.device,
+        reach: Bool[Tensor, "h w"],
     ) -> "WindowMarks":
         """Return the marks of windows, turned round; nothing is known beyond the image."""
 
@@ -38,15 +44,17 @@ class Guidance:
 
         hints = part(self.hints)
         evidence = Evidence(part(self.known.float()) > 0, (hints > 0).to(hints.dtype))
-        return WindowMarks(hints, evidence, None if self.belief is None else part(self.belief))
+        belief = None if self.belief is None else part(self.belief)
+        return WindowMarks(hints, evidence, belief, part(reach[None].float()) > 0)
 
 
 class WindowMarks(NamedTuple):
-    """The marks of windows."""
+    """The marks of windows, and what lies within reach of them."""
 
     hints: Float[Tensor, "b k h w"]
     evidence: Evidence
     belief: Float[Tensor, "b k h w"] | None
+    reach: Bool[Tensor, "b 1 h w"]
 
     @property
     def marked(self) -> Bool[Tensor, "b"]:
@@ -56,11 +64,15 @@ class WindowMarks(NamedTuple):
             says |= self.belief.ne(0)
         return says.flatten(1).any(dim=1)
 
-    def choose(self, numbers: list[int]) -> "WindowMarks":
-        """Return the marks of some of the windows."""
-        evidence = Evidence(self.evidence.known[numbers], self.evidence.y0[numbers])
-        belief = None if self.belief is None else self.belief[numbers]
-        return WindowMarks(self.hints[numbers], evidence, belief)
+    def choose(self, numbers: list[int], crop: Crop) -> "WindowMarks":
+        """Return the marks in a crop of some of the windows."""
+
+        def cut(values: Tensor) -> Tensor:
+            return crop.cut(values[numbers])
+
+        evidence = Evidence(cut(self.evidence.known), cut(self.evidence.y0))
+        belief = None if self.belief is None else cut(self.belief)
+        return WindowMarks(cut(self.hints), evidence, belief, cut(self.reach))
 
 
 @torch.inference_mode()
@@ -80,7 +92,8 @@ def refine_reach(
     """Refine the windows that meet the reach again; return its box, and the probability there.
 
     The windows are those of `refine_windows`, of which `keep` has what it has. Within the reach the
-    result is the blend of all windows; in the rest of the box it is not.
+    result is the blend of all windows; in the rest of the box it is not. Of a window much larger
+    than what is within reach a crop around that is refined (`crop.crops_around`).
     """
     height, width = image.shape[2:]
     tiling = Tiling((height, width), window, settings.overlap)
@@ -98,11 +111,15 @@ def refine_reach(
         places = [(name, tile.top, tile.left) for tile in tiles]
         looks = []
         for mirror in range(num_mirrors(settings)):
-            marks = guidance.cut(tiling, tiles, mirror, device)
+            marks = guidance.cut(tiling, tiles, mirror, device, reach)
             cut = turn_tiles(hybrid, tiling.cut(padded, tiles).to(device), mirror, with_prior)
             keys = [(*place, mirror) for place in places]
             windows = _recall(hybrid, cut, keys, marks.marked, bound, keep)
-            mean = _refine_marked(hybrid, windows, marks, mirror, places, settings)
+            is_open = [
+                bool(mark) or not certain_windows(window.prior, bound)
+                for mark, window in zip(marks.marked, windows, strict=True)
+            ]
+            mean = _refine_marked(hybrid, windows, marks, is_open, mirror, places, settings)
             looks.append(turn(mean, mirror))
         means += list(torch.stack(looks).mean(dim=0).cpu())
     return rows, columns, blend_tiles(tiling, corners, means, rows, columns)
@@ -142,23 +159,28 @@ def _refine_marked(
     hybrid: HybridSegmentor,
     windows: list[Seen],
     marks: WindowMarks,
+    is_open: list[bool],
     mirror: int,
     places: list[Corner],
     settings: PredictionSettings,
 ) -> Float[Tensor, "b k h w"]:
-    """Return the mean of windows with marks; those without that are certain keep the prior."""
+    """Return the mean of windows with marks; those that are not open keep the prior."""
     mean = torch.cat([window.prior for window in windows])
-    opened = [number for number, window in enumerate(windows) if window.prepared]
-    if opened:
-        seen = join_seen([windows[number] for number in opened])
-        part = marks.choose(opened)
+    # windows with the same part to refine are refined together
+    groups: dict[Crop, list[int]] = {}
+    for number, crop in enumerate(crops_around(marks.reach)):
+        if is_open[number]:
+            groups.setdefault(crop, []).append(number)
+    for crop, numbers in groups.items():
+        seen = join_seen([crop.cut_seen(windows[number]) for number in numbers])
+        part = marks.choose(numbers, crop)
         if part.belief is not None:
             seen = seen._replace(prior=believe(seen.prior, part.belief, hybrid.labels))
-        corners = [places[number] for number in opened]
+        corners = [crop.place(places[number], mean.shape[2:], mirror) for number in numbers]
         maps = refine_seen(
             hybrid, seen, mirror, corners, settings, False, part.hints, part.evidence
         )
-        mean[opened] = maps["mean"]
+        mean[numbers, :, crop.top : crop.bottom, crop.left : crop.right] = maps["mean"]
     return mean
 
 
