@@ -159,35 +159,45 @@ HIDIFF_INLINE void count_carry_save(const uint32_t* x, int64_t pixel_stride, con
     }
 }
 
-// The same for nine words, a 3x3 kernel on up to 32 channels: three threes are added up into three
-// words and three carries, and these again, so that four words of different weight are counted.
+// The same for nine words, or 18 or 27: a 3x3 kernel on few channels. Of each nine, three threes are
+// added up into three words and three carries, and these again, so that four words of different
+// weight are counted.
 template <class I, class Op, int P>
-HIDIFF_INLINE void count_nine(const uint32_t* x, int64_t pixel_stride, const int32_t* taps,
-                              const uint32_t* blocks, int64_t vec, int32_t* counts, int64_t row) {
+HIDIFF_INLINE void count_nines(const uint32_t* x, int64_t pixel_stride, const int32_t* taps,
+                               int64_t num_k, const uint32_t* blocks, int64_t vec, int32_t* counts,
+                               int64_t row) {
     using Vec = typename I::Vec;
-    const uint32_t* w = weights_of<I>(blocks, 9, vec);
+    const uint32_t* w = weights_of<I>(blocks, num_k, vec);
+    Vec total[P];
     HIDIFF_UNROLL
-    for (int p = 0; p < P; ++p) {
-        const uint32_t* xp = x + p * pixel_stride;
-        Vec sum[3], carry[3];
+    for (int p = 0; p < P; ++p) total[p] = I::zero();
+    for (int64_t k = 0; k < num_k; k += 9) {
         HIDIFF_UNROLL
-        for (int j = 0; j < 3; ++j) {
-            Vec v[3];
+        for (int p = 0; p < P; ++p) {
+            const uint32_t* xp = x + p * pixel_stride;
+            Vec sum[3], carry[3];
             HIDIFF_UNROLL
-            for (int i = 0; i < 3; ++i)
-                v[i] = Op::template of<I>(I::broadcast(xp[taps[3 * j + i]]),
-                                          I::load(w + (3 * j + i) * kBlock));
-            carry[j] = I::add_bits(v[0], v[1], v[2]);
-            sum[j] = v[0];
+            for (int j = 0; j < 3; ++j) {
+                Vec v[3];
+                HIDIFF_UNROLL
+                for (int i = 0; i < 3; ++i)
+                    v[i] = Op::template of<I>(I::broadcast(xp[taps[k + 3 * j + i]]),
+                                              I::load(w + (k + 3 * j + i) * kBlock));
+                carry[j] = I::add_bits(v[0], v[1], v[2]);
+                sum[j] = v[0];
+            }
+            const Vec two = I::add_bits(sum[0], sum[1], sum[2]);
+            const Vec four = I::add_bits(carry[0], carry[1], carry[2]);
+            // a byte gains at most 8 * 9, three times
+            Vec bytes = I::add_bytes(I::byte_counts(carry[0]), I::byte_counts(two));
+            bytes = I::add_bytes(bytes, I::times2(I::byte_counts(four)));
+            bytes = I::add_bytes(I::times2(bytes), I::byte_counts(sum[0]));
+            total[p] = I::add_bytes(total[p], bytes);
         }
-        const Vec two = I::add_bits(sum[0], sum[1], sum[2]);
-        const Vec four = I::add_bits(carry[0], carry[1], carry[2]);
-        // a byte holds 8 * (1 + 2 + 2 + 4)
-        Vec bytes = I::add_bytes(I::byte_counts(carry[0]), I::byte_counts(two));
-        bytes = I::add_bytes(bytes, I::times2(I::byte_counts(four)));
-        bytes = I::add_bytes(I::times2(bytes), I::byte_counts(sum[0]));
-        I::store(counts + p * row + vec * I::kLanes, I::counts(bytes));
     }
+    HIDIFF_UNROLL
+    for (int p = 0; p < P; ++p)
+        I::store(counts + p * row + vec * I::kLanes, I::counts(total[p]));
 }
 
 template <class I, class Op, int P>
@@ -195,9 +205,9 @@ void count_vecs(const uint32_t* x, int64_t pixel_stride, const int32_t* taps, in
                 const uint32_t* blocks, int64_t vec, int64_t num_vecs, int32_t* counts,
                 int64_t row) {
     if constexpr (I::kCarrySave) {
-        if (num_k == 9) {
+        if (num_k == 9 || num_k == 18 || num_k == 27) {
             for (int64_t v = 0; v < num_vecs; ++v)
-                count_nine<I, Op, P>(x, pixel_stride, taps, blocks, vec + v, counts, row);
+                count_nines<I, Op, P>(x, pixel_stride, taps, num_k, blocks, vec + v, counts, row);
             return;
         }
         for (int64_t v = 0; v < num_vecs; ++v)
