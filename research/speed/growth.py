@@ -8,7 +8,8 @@ refined, and only the slices' series is a volume. `seconds` are the processor's,
 memory of the prediction beyond what the process held before.
 
 `slope` is that of a straight line through the logarithms of the last three points: 1 means twice
-as much for twice as many. The side counts as pixels. Writes results/growth.json and docs/images/growth.png.
+as much for twice as many. The side counts as pixels. Writes results/growth.json, and the figure
+docs/images/growth.png.
 """
 
 import argparse
