@@ -153,8 +153,8 @@ def missed() -> Iterable[str]:
         return
     yield "## Where the time goes"
     yield (
-        "Milliseconds of one refined prediction by the clock, from a profile. Only their shares "
-        "mean something, as the machine was busy."
+        "Milliseconds of one refined prediction, by part. The cross transformer is part of the "
+        "1-bit blocks where it uses them."
     )
     parts = list(rows[0]["runtimes"]["torch"]["by_part_ms"])
     body = [
