@@ -153,8 +153,8 @@ def missed() -> Iterable[str]:
         return
     yield "## Where the time goes"
     yield (
-        "Shares of the time of one refined prediction, from a profile. `rest` is cutting and blending "
-        "windows, the diffusion's arithmetic and the labels."
+        "Shares of the time of one refined prediction, from a profile. `rest` is cutting and "
+        "blending windows, the diffusion's arithmetic and the labels."
     )
     parts = [part for part in rows[0]["runtimes"]["torch"]["by_part_ms"] if "of which" not in part]
     body = []
@@ -166,11 +166,11 @@ def missed() -> Iterable[str]:
             body.append((NAMES[row["model"]], runtime, *shares))
     yield table(("model", "segmentor in", *parts), body)
     yield (
-        "`vessels` misses its targets, because its windows of 96x96 are small and its refiner is as "
-        "wide as its segmentor: the refiner's work is spread over all parts, and none of them "
-        "stands out. First marks miss theirs by the segmentor, which runs on whole windows. Steps "
-        "with AVX2 miss theirs by the float layers (input and output, a third at width 16) and by "
-        "counting (two thirds at width 32): each count already takes under eight instructions a word."
+        "`vessels` misses its targets: its refiner is as wide as its segmentor, and the refiner's "
+        "work is spread over all parts, of which none stands out. First marks miss theirs by the "
+        "segmentor, which runs on whole windows. Of a step with AVX2, a quarter is the input and "
+        "the output layer, which stay float, and half is 1-bit layers, which count with about "
+        "seven vector instructions a word."
     )
 
 
@@ -181,8 +181,8 @@ def certain() -> Iterable[str]:
     yield "## Windows without doubt"
     yield (
         "Windows whose prior is within a bound of 0 or 1 in every pixel and plane are not refined "
-        "(`prediction.certain`). Time is that with the bound over that without; where no window was "
-        "left out, it shows how exact such a ratio is here."
+        "(`prediction.certain`). Time is that with the bound over that without; where every window "
+        "was refined, it shows how exact such a ratio is here."
     )
     body = [
         (
