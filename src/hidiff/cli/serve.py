@@ -109,7 +109,7 @@ def _serve(
     *,
     browse: bool,
 ) -> None:
-    for package in ("fastapi", "uvicorn", "python_multipart", "blosc2"):
+    for package in ("fastapi", "uvicorn", "python_multipart", "blosc2", "filelock"):
         import_extra(package, "app")
     from hidiff.serve.run import run_server
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
+from hidiff.serve.connections import PatientProtocol
 from hidiff.serve.offered import OfferedModels
 from hidiff.serve.service import Service
 from hidiff.serve.settings import ANY_HOST, ServeSettings
@@ -45,6 +46,7 @@ def run_server(
         set_up_log(verbose)
         config = uvicorn.Config(
             make_app(service),
+            http=PatientProtocol,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -130,6 +130,7 @@ class Service:
         return model.predict(case.files, keep_probability=False).doubt
 
     def _sweep(self) -> None:
+        self.store.private.remove_left_behind()
         while not self._ended.wait(SWEEP_SECONDS):
             self.store.sweep()
             for sweep in self.sweepers:

@@ -3,7 +3,6 @@
 import logging
 import secrets
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hidiff.serve.opened import Opened
+from hidiff.serve.private import PrivateFolder
 from hidiff.serve.refusal import Refusal, one_line
 
 log = logging.getLogger("hidiff.serve")
@@ -85,7 +85,8 @@ class Store:
     def __init__(self, max_sessions: int, idle_minutes: float):
         self.max_sessions = max_sessions
         self.idle_seconds = idle_minutes * 60
-        self.root = Path(tempfile.mkdtemp(prefix="hidiff-serve-"))  # of mode 0700
+        self.private = PrivateFolder()
+        self.root = self.private.path
         self._entries: dict[str, Entry] = {}
         self._lock = threading.Lock()
 
@@ -156,7 +157,7 @@ class Store:
             entries = list(self._entries.values())
         for entry in entries:
             self.close(entry)
-        shutil.rmtree(self.root, ignore_errors=True)
+        self.private.remove()
 
 
 def describe(error: BaseException) -> str:

@@ -38,7 +38,7 @@ const isUnsaved = () => state.session?.can_undo && state.session.saved_revision 
 export async function leave() {
   if (!state.session) return true;
   if (isUnsaved() && !(await question("Leave this image?", "Its corrections are not saved yet.", "Leave it", "Stay"))) return false;
-  api.remove(`/sessions/${state.session.id}`).catch(() => {});
+  await api.remove(`/sessions/${state.session.id}`).catch(() => {});
   update({ session: null });
   history.replaceState(null, "", location.pathname);
   return true;

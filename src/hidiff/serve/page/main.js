@@ -12,6 +12,7 @@ import * as panel from "./panel.js";
 import * as slices from "./slices.js";
 import { listen, state, update } from "./state.js";
 import "./tools.js";
+import * as unfinished from "./unfinished.js";
 import * as view from "./view.js";
 
 const part = (id) => document.getElementById(id);
@@ -101,6 +102,7 @@ async function start() {
   part("where").textContent = status.is_local ? "this machine" : location.host;
   open.showModels((await api.get("/models")).models);
   await cases.setUp();
+  await unfinished.setUp();
   const known = new URLSearchParams(location.search).get("session");
   if (known) await open.openKnown(known);
   else if (status.first_case) await open.openCase(status.first_case, "the image");

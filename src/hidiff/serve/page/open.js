@@ -39,8 +39,8 @@ export async function openCase(id, name) {
   await run(name, (signal) => api.upload("/sessions", form, () => {}, signal));
 }
 
-export async function openKnown(id) {
-  await run("the session", () => api.get(`/sessions/${id}`));
+export async function openKnown(id, name = "the session") {
+  await run(name, () => api.get(`/sessions/${id}`));
 }
 
 async function run(name, start) {
