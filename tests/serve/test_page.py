@@ -152,7 +152,8 @@ def test_clicks_brush_lock_undo_and_candidates_are_the_librarys(visit, live, eye
 
     page.keyboard.press("c")
     page.wait_for_selector("#candidates-list button")
-    page.click("#candidates-list button >> nth=0")
+    assert page.text_content("#candidates-list button >> nth=0") == "as it is"
+    page.click("#candidates-list button >> nth=1")
     wait_revision(page, 11)
     assert theirs.marks[-1]["action"] == "choose"
 
@@ -218,9 +219,27 @@ def test_a_file_that_does_not_read_is_one_line(visit, live, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     page = visit(live().address)
     page.set_input_files("#files", tmp_path / "broken.png")
-    page.wait_for_selector("#toast .bad")
-    assert "broken.png cannot be read" in page.text_content("#toast .bad")
+    page.wait_for_selector("#failure")
+    assert "broken.png cannot be read" in page.text_content("#failure")
     assert page.is_visible("#choose")
+
+
+def test_an_image_that_is_still_open_is_found_again_after_the_browser_was_closed(visit, live, eye):
+    server = live()
+    first = visit(server.address)
+    key = open_files(first, eye)
+    first.mouse.click(*at(first, 20, 40))
+    wait_revision(first, 1)
+    first.context.close()
+    page = visit(server.address)
+    page.click("#unfinished-list button:has-text('eye')")
+    page.wait_for_selector("#viewer[data-shown]")
+    assert page.url.endswith(key) and page.is_enabled("#undo")
+    page = visit(server.address)
+    page.click("button[aria-label='Close eye']")
+    page.click("#ask-yes")
+    page.wait_for_selector("#unfinished", state="hidden")
+    assert not list(server.service.store.root.iterdir())
 
 
 def test_everything_is_done_by_keyboard_alone(visit, live, eye):

@@ -91,9 +91,12 @@ def choose(opened: Opened, place: int) -> None:
 
 
 def _compare(other: UInt8[np.ndarray, "h w"], now: UInt8[np.ndarray, "h w"]) -> str:
-    more = int(((other != 0) & (now == 0)).sum())
-    less = int(((other == 0) & (now != 0)).sum())
-    return f"{more:,} px more, {less:,} px less"
+    counts = {
+        "px more": int(((other != 0) & (now == 0)).sum()),
+        "px less": int(((other == 0) & (now != 0)).sum()),
+        "px of another class": int(((other != now) & (other != 0) & (now != 0)).sum()),
+    }
+    return ", ".join(f"{count:,} {unit}" for unit, count in counts.items() if count)
 
 
 def _check_points(opened: Opened, points: list[list[float]]) -> None:

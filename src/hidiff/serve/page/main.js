@@ -63,12 +63,18 @@ function showSlice() {
 }
 
 function setUpButtons() {
-  const click = { open: actions.leave, undo, redo, candidates: actions.showCandidates, save: actions.saveMasks, keep: actions.saveSession, help: actions.showHelp, carry: carryOn };
+  const click = { open: openAnother, undo, redo, candidates: actions.showCandidates, save: actions.saveMasks, keep: actions.saveSession, help: actions.showHelp, carry: carryOn };
   for (const [id, run] of Object.entries(click)) part(id).onclick = () => run();
   const move = (slice) => update({ slice: Math.min(state.session.shape[0] - 1, Math.max(0, slice)) });
   part("slice").oninput = () => move(part("slice").value - 1);
   part("slice-back").onclick = () => move(state.slice - 1);
   part("slice-on").onclick = () => move(state.slice + 1);
+}
+
+// From an image back to the start; at the start, the choice of files.
+function openAnother() {
+  if (state.session) return actions.leave();
+  part("files").click();
 }
 
 async function connect() {
