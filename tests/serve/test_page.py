@@ -144,7 +144,11 @@ def test_clicks_brush_lock_undo_and_candidates_are_the_librarys(visit, live, eye
     wait_revision(page, 5)
     assert page.get_attribute("button[aria-label='Lock curve']", "aria-pressed") == "true"
 
-    for revision in range(6, 11):
+    page.click("#unlock")
+    wait_revision(page, 6)
+    assert not theirs.locked_area(0).any() and page.is_hidden("#unlock")
+
+    for revision in range(7, 13):
         page.keyboard.press("Control+z")
         wait_revision(page, revision)
     assert (theirs.labels == model.predict(eye).labels).all()
@@ -154,7 +158,7 @@ def test_clicks_brush_lock_undo_and_candidates_are_the_librarys(visit, live, eye
     page.wait_for_selector("#candidates-list button")
     assert page.text_content("#candidates-list button >> nth=0") == "as it is"
     page.click("#candidates-list button >> nth=1")
-    wait_revision(page, 11)
+    wait_revision(page, 13)
     assert theirs.marks[-1]["action"] == "choose"
 
 

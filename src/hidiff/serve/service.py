@@ -92,7 +92,7 @@ class Service:
 
     def _segment_rest(self, entry: Entry) -> None:
         while not self._ended.is_set():
-            with entry.lock:
+            with entry.idle_turn():
                 opened = entry.opened
                 number = None if opened is None else opened.next_unknown(entry.near)
                 if opened is None or number is None:
@@ -101,7 +101,6 @@ class Service:
                     opened.codes(number)
                 except (ValueError, OSError, MemoryError):
                     return  # whoever asks for the slice is told why
-            time.sleep(0.005)  # lets a request have the lock: locks are not fair
 
     def _model(self, entry: Entry) -> Any:
         entry.put(step="Loading the model", progress=None)

@@ -5,7 +5,8 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +44,29 @@ class Entry:
     lock: threading.RLock = field(default_factory=threading.RLock)
     changed: threading.Condition = field(default_factory=threading.Condition)
     closed: bool = False
+    requests: int = 0
+    """requests that hold the lock or wait for it"""
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the lock for a request. Work in the background leaves it to requests."""
+        with self.changed:
+            self.requests += 1
+        try:
+            with self.lock:
+                yield
+        finally:
+            with self.changed:
+                self.requests -= 1
+                self.changed.notify_all()
+
+    @contextmanager
+    def idle_turn(self) -> Iterator[None]:
+        """Hold the lock for work in the background, once no request wants it."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.requests == 0)
+        with self.lock:
+            yield
 
     def put(self, **changes: object) -> None:
         """Change what is said of it, and wake those who wait for news."""

@@ -5,7 +5,7 @@ import * as actions from "./actions.js";
 import * as api from "./api.js";
 import * as cases from "./cases.js";
 import { carryOn, redo, undo } from "./corrections.js";
-import { question, say } from "./dialogs.js";
+import { question, say, whileBusy } from "./dialogs.js";
 import * as keys from "./keys.js";
 import * as open from "./open.js";
 import * as panel from "./panel.js";
@@ -18,6 +18,8 @@ import * as view from "./view.js";
 const part = (id) => document.getElementById(id);
 const guarded = (task) => task().catch((error) => error.name !== "AbortError" && say(error.message, true));
 
+const refresh = () => guarded(() => whileBusy(view.refresh));
+
 function begin(session) {
   slices.forget();
   view.clear();
@@ -27,7 +29,7 @@ function begin(session) {
   document.body.classList.remove("no-session");
   history.replaceState(null, "", `?session=${session.id}`);
   view.fit();
-  guarded(view.refresh);
+  refresh();
   part("viewer").focus({ preventScroll: true });
   guarded(() => follow(session.id));
 }
@@ -55,6 +57,16 @@ async function follow(id) {
     const { segmented, labels } = await api.get(`/sessions/${id}`);
     if (state.session?.id === id) update({ session: { ...state.session, segmented, labels } });
   }
+}
+
+// Another tab may have changed the image while this one was out of sight.
+async function catchUp() {
+  if (!state.session) return;
+  const now = await api.get(`/sessions/${state.session.id}`);
+  if (now.id !== state.session?.id || now.revision === state.session.revision) return;
+  slices.forget("masks");
+  update({ session: { ...state.session, ...now } });
+  await view.refresh();
 }
 
 function showSlice() {
@@ -98,11 +110,12 @@ async function start() {
   open.setUp(begin);
   listen(["session"], showSession);
   listen(["slice", "session"], showSlice);
-  listen(["slice", "uncertainty", "low", "high"], () => guarded(view.refresh));
+  listen(["slice", "uncertainty", "low", "high"], refresh);
   listen(["share"], () => {
     slices.forget("masks");
-    guarded(view.refresh);
+    refresh();
   });
+  document.addEventListener("visibilitychange", () => document.hidden || guarded(catchUp));
   const status = await connect();
   part("version").textContent = `HiDiff ${status.version}`;
   part("where").textContent = status.is_local ? "this machine" : location.host;

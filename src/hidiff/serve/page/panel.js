@@ -1,6 +1,6 @@
 // The panel at the right: classes with their sizes, marks, view, window; and the tools at the left.
 
-import { lockLabel } from "./corrections.js";
+import { lockLabel, unlock } from "./corrections.js";
 import { colourOf, listen, state, update } from "./state.js";
 
 const part = (id) => document.getElementById(id);
@@ -36,13 +36,14 @@ function drawClasses() {
     choose.role = "radio";
     choose.ariaChecked = number === state.label;
     choose.onclick = () => update({ label: number });
-    const lock = element("button", { className: "icon", title: label.locked ? "Locked: corrections leave it as it is. Undo unlocks it." : `Lock ${label.name}: no correction changes it` }, icon(label.locked ? "lock" : "unlocked"));
+    const lock = element("button", { className: "icon", title: label.locked ? "Locked: corrections leave it as it is" : `Lock ${label.name}: no correction changes it` }, icon(label.locked ? "lock" : "unlocked"));
     lock.ariaLabel = `Lock ${label.name}`;
     lock.ariaPressed = label.locked;
     lock.onclick = () => !label.locked && lockLabel(label.name);
     return element("li", { className: number === state.label ? "chosen" : "" }, choose, lock);
   });
   part("classes").replaceChildren(...rows);
+  part("unlock").hidden = !session.locks_pixels && !session.labels.some((label) => label.locked);
 }
 
 function drawNotices() {
@@ -127,6 +128,7 @@ export function setUp() {
     part("undo").disabled = !state.session?.can_undo;
     part("redo").disabled = !state.session?.can_redo;
   });
+  part("unlock").onclick = () => unlock();
   listen(["share"], () => {
     part("share-note").hidden = state.share === 1;
   });
