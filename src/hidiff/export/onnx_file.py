@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hidiff.export.onnx_rewrites import rewrite
 from hidiff.extras import import_extra
 
 OPSET = 18
@@ -57,7 +58,7 @@ def to_onnx(
                 dynamo=False,
             )
             model = onnx.load(_simplified(written))
-            _spread_prelu(model.graph)
+            rewrite(model.graph)
     finally:
         exporter.setLevel(level)
     # The exporter leaves the lines of code that made each node, with the paths of their files.
@@ -87,28 +88,6 @@ def _simplified(model: Path) -> Path:
     options.optimized_model_filepath = str(simple)
     onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return simple
-
-
-def _spread_prelu(graph: Any) -> None:
-    """Write PRelu as the larger of x and slope * x, where no slope is above 1.
-
-    Its numbers are the same, bit for bit, and ONNX Runtime takes a quarter of the time for them.
-    """
-    onnx = import_extra("onnx", "onnx")
-    known = {number.name: number for number in graph.initializer}
-    nodes = []
-    for node in graph.node:
-        slope = known.get(node.input[1]) if node.op_type == "PRelu" else None
-        if slope is None or onnx.numpy_helper.to_array(slope).max() > 1:
-            nodes.append(node)
-            continue
-        product = f"{node.output[0]}_product"
-        nodes += [
-            onnx.helper.make_node("Mul", node.input, [product], f"{node.name}_mul"),
-            onnx.helper.make_node("Max", [node.input[0], product], node.output, f"{node.name}_max"),
-        ]
-    del graph.node[:]
-    graph.node.extend(nodes)
 
 
 def check(model: Any, module: nn.Module, inputs: Mapping[str, Tensor]) -> None:

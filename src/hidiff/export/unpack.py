@@ -71,10 +71,10 @@ def plain_refiner(
 
 
 def _settle(refiner: Refiner) -> None:
-    """Let 1-bit layers multiply half signs by doubled weights, and attentions compare whole numbers.
+    """Let attentions compare whole numbers, and 1-bit layers multiply half signs by 2 * weight.
 
-    The products are the same, and engines compute half a sign faster: a comparison, a cast and a
-    subtraction, where a choice between two numbers reads and writes three times as much.
+    The products are the same, and engines make half a sign faster (a comparison, a cast and a
+    subtraction) than they choose between two numbers.
     """
     for layer in _modules(refiner, Conv2d) + _modules(refiner, Linear):
         layer.precision = HALVED
