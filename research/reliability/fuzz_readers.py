@@ -84,7 +84,8 @@ def main() -> None:
         ),
         "crashes_hangs_and_memory": len(ended_by),
     }
-    from timing import machine, write
+    sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+    from research.timing import machine, write
 
     write({**add_up(folder, result), **machine()}, __file__, "fuzz")
 
