@@ -77,7 +77,7 @@ def find_prior(folder: Path, name: str, kind: str) -> PriorFiles:
     In the folder of a model that nnU-Net trained, the folds hold them. Raises DataError for a case
     without one, and for one in two folds.
     """
-    folds = sorted(folder.glob(FOLDS))
+    folds = _folds_of(folder, folder.stat().st_mtime_ns) if folder.is_dir() else ()
     found = {
         place: prior
         for place in (folds or [folder])
@@ -119,6 +119,12 @@ def _find_in(folder: Path, name: str, kind: str) -> PriorFiles | None:
             if (folder / f"{case}{ending}").is_file():
                 return folder / f"{case}{ending}"
     return next((folder / case for case in stems if (folder / case).is_dir()), None)
+
+
+@lru_cache(maxsize=8)
+def _folds_of(folder: Path, changed: int) -> tuple[Path, ...]:
+    """Return the folders of nnU-Net's folds; a folder is listed once, until it has `changed`."""
+    return tuple(sorted(folder.glob(FOLDS)))
 
 
 @lru_cache(maxsize=8)
