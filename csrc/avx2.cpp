@@ -67,6 +67,11 @@ struct Isa {
         }
         return word;
     }
+    static HIDIFF_INLINE uint32_t signs8(const float* x, const float* bias) {
+        const __m256 sum = _mm256_add_ps(_mm256_loadu_ps(x), _mm256_loadu_ps(bias));
+        const __m256 set = _mm256_cmp_ps(sum, _mm256_setzero_ps(), _CMP_GE_OQ);
+        return static_cast<uint32_t>(_mm256_movemask_ps(set));
+    }
 };
 
 bool supported() { return __builtin_cpu_supports("avx2"); }

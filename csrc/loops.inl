@@ -10,6 +10,7 @@
 //   byte_counts, add_bytes, times2, times4, times8_counts
 //   kPixels, kVecs          the block of results that the registers hold
 //   signs(x, bias)          the signs of 32 floats, as a word
+//   signs8(x, bias)         the signs of 8 floats
 #include "kernels.h"
 
 namespace hidiff {
@@ -158,11 +159,47 @@ HIDIFF_INLINE void count_carry_save(const uint32_t* x, int64_t pixel_stride, con
     }
 }
 
+// The same for nine words, a 3x3 kernel on up to 32 channels: three threes are added up into three
+// words and three carries, and these again, so that four words of different weight are counted.
+template <class I, class Op, int P>
+HIDIFF_INLINE void count_nine(const uint32_t* x, int64_t pixel_stride, const int32_t* taps,
+                              const uint32_t* blocks, int64_t vec, int32_t* counts, int64_t row) {
+    using Vec = typename I::Vec;
+    const uint32_t* w = weights_of<I>(blocks, 9, vec);
+    HIDIFF_UNROLL
+    for (int p = 0; p < P; ++p) {
+        const uint32_t* xp = x + p * pixel_stride;
+        Vec sum[3], carry[3];
+        HIDIFF_UNROLL
+        for (int j = 0; j < 3; ++j) {
+            Vec v[3];
+            HIDIFF_UNROLL
+            for (int i = 0; i < 3; ++i)
+                v[i] = Op::template of<I>(I::broadcast(xp[taps[3 * j + i]]),
+                                          I::load(w + (3 * j + i) * kBlock));
+            carry[j] = I::add_bits(v[0], v[1], v[2]);
+            sum[j] = v[0];
+        }
+        const Vec two = I::add_bits(sum[0], sum[1], sum[2]);
+        const Vec four = I::add_bits(carry[0], carry[1], carry[2]);
+        // a byte holds 8 * (1 + 2 + 2 + 4)
+        Vec bytes = I::add_bytes(I::byte_counts(carry[0]), I::byte_counts(two));
+        bytes = I::add_bytes(bytes, I::times2(I::byte_counts(four)));
+        bytes = I::add_bytes(I::times2(bytes), I::byte_counts(sum[0]));
+        I::store(counts + p * row + vec * I::kLanes, I::counts(bytes));
+    }
+}
+
 template <class I, class Op, int P>
 void count_vecs(const uint32_t* x, int64_t pixel_stride, const int32_t* taps, int64_t num_k,
                 const uint32_t* blocks, int64_t vec, int64_t num_vecs, int32_t* counts,
                 int64_t row) {
     if constexpr (I::kCarrySave) {
+        if (num_k == 9) {
+            for (int64_t v = 0; v < num_vecs; ++v)
+                count_nine<I, Op, P>(x, pixel_stride, taps, blocks, vec + v, counts, row);
+            return;
+        }
         for (int64_t v = 0; v < num_vecs; ++v)
             count_carry_save<I, Op, P>(x, pixel_stride, taps, num_k, blocks, vec + v, counts, row);
     } else {
@@ -238,6 +275,13 @@ Pixels pixels_under(const Source& s, int64_t image, int64_t y, int64_t x) {
             4};
 }
 
+// Means of pairs of neighbouring channels.
+template <int N>
+HIDIFF_INLINE void halve(const float* __restrict from, int64_t channels, float* __restrict to) {
+    const int64_t n = N ? N : channels / 2;
+    for (int64_t o = 0; o < n; ++o) to[o] = (from[2 * o] + from[2 * o + 1]) * 0.5f;
+}
+
 // The shortcut of one output pixel: as it is, repeated, or means of neighbouring channels.
 const float* shortcut_of(const Conv& c, int64_t image, int64_t y, int64_t x, float* row) {
     const Epilogue& e = *c.epilogue;
@@ -260,10 +304,15 @@ const float* shortcut_of(const Conv& c, int64_t image, int64_t y, int64_t x, flo
             continue;
         }
         const int64_t group = channels / c.out_channels;
-        if (group == 2 && under.count == 1)
-            for (int64_t o = 0; o < n / 2; ++o)
-                to[o] = (under.at[0][2 * o] + under.at[0][2 * o + 1]) * 0.5f;
-        else
+        if (group == 2 && under.count == 1) {
+            // the lengths of narrow networks are known when this is compiled
+            if (n == 16)
+                halve<8>(under.at[0], n, to);
+            else if (n == 32)
+                halve<16>(under.at[0], n, to);
+            else
+                halve<0>(under.at[0], n, to);
+        } else
             for (int64_t o = 0; o < n / group; ++o) {
                 float sum = under(o * group);
                 for (int64_t j = 1; j < group; ++j) sum += under(o * group + j);
@@ -280,17 +329,19 @@ template <class I>
 HIDIFF_INLINE uint32_t signs_of(const float* x, const float* bias, int64_t channels) {
     if (channels >= kWord) return I::signs(x, bias);
     uint32_t word = 0;
-    for (int64_t c = 0; c < channels; ++c)
-        word |= static_cast<uint32_t>(x[c] + bias[c] >= 0.0f) << c;
+    int64_t c = 0;
+    for (; c + 8 <= channels; c += 8) word |= I::signs8(x + c, bias + c) << c;
+    for (; c < channels; ++c) word |= static_cast<uint32_t>(x[c] + bias[c] >= 0.0f) << c;
     return word;
 }
 
-template <class I>
+// `N` is the number of output channels, where it is known when this is compiled; else 0.
+template <class I, int N>
 HIDIFF_INLINE void finish_pixel(const Conv& c, const int32_t* __restrict counts,
                                 const int32_t* __restrict offsets,
                                 const float* __restrict shortcut, int64_t pixel) {
     const Epilogue& e = *c.epilogue;
-    const int64_t n = c.out_channels;
+    const int64_t n = N ? N : c.out_channels;
     const float* __restrict scale = e.scale;
     const float* __restrict offset = e.offset;
     const float* __restrict slope = e.slope;
@@ -316,6 +367,23 @@ HIDIFF_INLINE int sides_of(const Conv& c, int64_t y, int64_t x) {
     const int64_t pad = c.kernel / 2;
     return (y * c.stride < pad) | (y * c.stride + pad >= c.height) << 1 |
            (x * c.stride < pad) << 2 | (x * c.stride + pad >= c.width) << 3;
+}
+
+// Finish some pixels of a row: the sums, the shortcut and the signs.
+template <class I, int N>
+void finish_row(const Conv& c, const int32_t* counts, int64_t ld, int64_t image, int64_t y,
+                int64_t x0, int64_t width, float* row) {
+    const Epilogue& e = *c.epilogue;
+    const Source& first = e.sources[0];
+    const int64_t pixel = (image * c.out_height + y) * c.out_width + x0;
+    const bool straight = e.num_sources == 1 && first.zoom == Zoom::kNone &&
+                          first.channels == c.out_channels;
+    for (int64_t p = 0; p < width; ++p) {
+        const float* shortcut = straight ? first.data + (pixel + p) * c.out_channels
+                                         : shortcut_of(c, image, y, x0 + p, row);
+        finish_pixel<I, N>(c, counts + p * ld, c.offsets + sides_of(c, y, x0 + p) * ld, shortcut,
+                           pixel + p);
+    }
 }
 
 // Where each word of each tap lies, from the first word under a pixel, in rows `pitch` words apart.
@@ -356,14 +424,20 @@ void conv(const Conv& c, int64_t begin, int64_t end, int32_t* scratch) {
         }
         count_row<I, Xor>(x, c.stride * c.words, taps, num_k, c.blocks, c.out_channels, width,
                           counts);
+        if (c.epilogue) {
+            if (c.out_channels == 16)
+                finish_row<I, 16>(c, counts, ld, image, y, x0, width, row);
+            else if (c.out_channels == 32)
+                finish_row<I, 32>(c, counts, ld, image, y, x0, width, row);
+            else
+                finish_row<I, 0>(c, counts, ld, image, y, x0, width, row);
+            continue;
+        }
         for (int64_t p = 0; p < width; ++p) {
             const int64_t pixel = (image * c.out_height + y) * c.out_width + x0 + p;
             const int32_t* offsets = c.offsets + sides_of(c, y, x0 + p) * ld;
             const int32_t* count = counts + p * ld;
-            if (c.epilogue) {
-                const float* shortcut = shortcut_of(c, image, y, x0 + p, row);
-                finish_pixel<I>(c, count, offsets, shortcut, pixel);
-            } else if (c.sums32) {
+            if (c.sums32) {
                 int32_t* __restrict out = c.sums32 + pixel * c.out_channels;
                 for (int64_t o = 0; o < c.out_channels; ++o) out[o] = offsets[o] - 2 * count[o];
             } else {

@@ -19,7 +19,7 @@ from hidiff.loading.resize import resize_image, resize_nearest
 from hidiff.marks import Drawn, Mark, draw_marks
 from hidiff.prediction import decide, entropy_bits
 from hidiff.prediction.prediction import normalise_planes
-from hidiff.prediction.windows import Guidance
+from hidiff.prediction.reach import Guidance
 
 Size = tuple[int, int]
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hidiff.export.kept import KeptExport
 from hidiff.extras import import_extra
 from hidiff.segmentors import Segmentor, SegmentorOutput
 
@@ -41,12 +42,15 @@ class ExportedSegmentor(nn.Module):
         return SegmentorOutput(logits, tuple(features))
 
 
-def export_segmentor(segmentor: Segmentor, size: tuple[int, int], runtime: str) -> Any:
-    """The same segmentor in `runtime`, a key of RUNTIMES, for images of `size` alone; for TORCH,
-    itself. An nn.Module that is a Segmentor: Python has no type for both.
+def export_segmentor(
+    segmentor: Segmentor, size: tuple[int, int], runtime: str, kept: KeptExport | None = None
+) -> Any:
+    """Return the same segmentor in `runtime`, a key of RUNTIMES, for images of `size` alone.
 
-    Takes some seconds to a minute, each time: nothing is kept on the disk. It runs on as many
-    threads as torch has now. Raises ValueError for one that cannot be exported.
+    For TORCH, return it as it is. The result is an nn.Module that is a Segmentor: Python has no
+    type for both. An export takes some seconds to a minute, and is read from `kept` where it was
+    written before. It runs on as many threads as torch has now. Raises ValueError for a segmentor
+    that cannot be exported.
     """
     if runtime == TORCH:
         return segmentor
@@ -54,10 +58,23 @@ def export_segmentor(segmentor: Segmentor, size: tuple[int, int], runtime: str) 
         known = ", ".join((TORCH, *RUNTIMES))
         raise ValueError(f"segmentor_runtime is {runtime!r}, but must be one of {known}")
     name, start = RUNTIMES[runtime]
+    library = import_extra(name, runtime)
+    former = None if kept is None else kept.read()
+    if former is not None:
+        try:
+            return ExportedSegmentor(segmentor, size, start(library, former))
+        except Exception as error:  # the runtime's own, of a damaged file
+            warnings.warn(
+                f"{kept.path if kept else ''} does not load ({str(error).strip().splitlines()[0]}),"
+                " so the segmentor is exported again.",
+                stacklevel=2,
+            )
     for needed in ("onnx", "onnxscript"):
         import_extra(needed, runtime)
-    library = import_extra(name, runtime)
-    return ExportedSegmentor(segmentor, size, start(library, to_onnx(segmentor, size)))
+    model = to_onnx(segmentor, size)
+    if kept is not None:
+        kept.write(model)
+    return ExportedSegmentor(segmentor, size, start(library, model))
 
 
 def to_onnx(segmentor: Segmentor, size: tuple[int, int]) -> bytes:

@@ -28,10 +28,11 @@ from hidiff.prediction.prediction import (
     decide,
     entropy_bits,
 )
+from hidiff.prediction.reach import Guidance, refine_reach
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
 from hidiff.prediction.slices import OpenedImage, open_slices, read_given_prior
-from hidiff.prediction.windows import Guidance, read_trace, refine_reach, refine_windows
+from hidiff.prediction.windows import read_trace, refine_windows
 from hidiff.segmentors import input_size
 
 
@@ -211,7 +212,7 @@ class Predictor:
         guidance: Guidance,
         keep: SeenWindows,
     ) -> tuple[slice, slice, Float[Tensor, "k rows columns"]]:
-        """Refine what is within reach of marks again, see `prediction.windows.refine_reach`."""
+        """Refine what is within reach of marks again, see `prediction.reach.refine_reach`."""
         return refine_reach(
             self.hybrid,
             seen,
