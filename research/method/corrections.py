@@ -53,6 +53,7 @@ from research.method.corrections_rivals import (
     Ritm,
     RitmAnswers,
     Threshold,
+    Walked,
     grid,
     load_ritm,
     train_ritm,
@@ -67,9 +68,12 @@ TUNED_ON = 40  # validation images that the rivals' settings are chosen on
 OURS, PAINT_PRIOR, PAINT_REFINED = "refiner", "paint on the prior", "paint on the refined mask"
 SAME_MARKS = "the refiner's marks, painted on the refined mask"
 MESSY, MESSY_PAINT = "refiner, messy person", "paint on the refined mask, messy person"
-TUNED = ("blend", "random walker")  # methods with settings
+# Methods with settings; the last is the refiner with a step after it.
+TUNED = ("blend", "random walker", "refiner, then random walker")
 KEYS = ("data", "prior", "arm", "seed")
 WRONG = "refiner, one mark in a wrong place"
+FIVE_STEPS = "refiner, five steps"
+THRESHOLDS = (0.2, 0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True)
@@ -148,9 +152,14 @@ def main() -> None:
     facts = dict(zip(("data", "prior", "arm", "seed"), key, strict=True)) | cost
     done = {row["method"] for row in rows() if all(row[name] == facts[name] for name in KEYS)}
     evaluate(methods, subjects, facts, done, args.cases is None)
-    if args.rivals and args.arm != RITM and not all(any(n in m for m in done) for n in TUNED):
+    if args.rivals and args.arm != RITM:
+        for method in CANDIDATES.keys() - done:
+            chosen = [choice(subject, CANDIDATES[method]) for subject in subjects]
+            keep({**facts, "method": method}, chosen, 0, args.cases is None)
+    wanted = [name for name in TUNED if not any(method.startswith(name) for method in done)]
+    if args.rivals and args.arm != RITM and wanted:
         held_out = experiment.list_cases(recipe, "validation")[:TUNED_ON]
-        methods = tuned(load_subjects(model, recipe, held_out), args.data)
+        methods = tuned(load_subjects(model, recipe, held_out), args.data, wanted)
         evaluate(methods, subjects, facts, done, args.cases is None)
 
 
@@ -218,6 +227,7 @@ def own_methods(rivals: bool) -> dict[str, Callable[[Subject], Answer]]:
             MESSY: lambda subject: subject.refining,
             MESSY_PAINT: on_refined,
             WRONG: lambda subject: subject.refining,
+            FIVE_STEPS: lambda subject: subject.refining.with_steps(5),
         }
     return methods
 
@@ -226,16 +236,19 @@ def ritm_answers(subject: Subject, network: Ritm) -> Answer:
     return RitmAnswers(network, subject.refining)
 
 
-def tuned(held_out: list[Subject], data: str) -> dict[str, Callable[[Subject], Answer]]:
+def tuned(
+    held_out: list[Subject], data: str, wanted: Sequence[str] = TUNED
+) -> dict[str, Callable[[Subject], Answer]]:
     """Return the rivals with settings, at their best on validation images after 3 marks."""
     makers: dict[str, Callable[..., Answer]] = {
         "blend": lambda s, **given: Blend(s.refining.probability([]), s.labels, **given),
         "random walker": lambda s, **given: RandomWalker(
             s.refining.cropped(s.refining.image), s.refining.probability([]), s.labels, **given
         ),
+        "refiner, then random walker": lambda s, **given: Walked(s.refining, **given),
     }
     methods: dict[str, Callable[[Subject], Answer]] = {}
-    for name, make in makers.items():
+    for name, make in ((name, makers[name]) for name in wanted):
         scores = {}
         for given in grid(name):
             courses = [
@@ -288,6 +301,34 @@ def course(subject: Subject, answer: Answer, person: Person, most: int) -> Cours
         if len(found.marks) >= max(SHOWN) and found.iou[-1] >= max(GOALS):
             break
     return found
+
+
+def thresholds(refining: Refining) -> list[np.ndarray]:
+    """Return maps whose masks are the refined probability cut at several thresholds."""
+    maps = []
+    for cut in THRESHOLDS:
+        shifted = refining.probability([])
+        shifted[refining.hybrid.labels.class_planes] += 0.5 - cut
+        maps.append(shifted)
+    return maps
+
+
+# Without a mark: several masks, of which a person would choose the best.
+CANDIDATES: dict[str, Callable[[Refining], Sequence[np.ndarray]]] = {
+    "best of 4 draws": lambda refining: refining.samples(4),
+    "best of 4 thresholds": thresholds,
+}
+
+
+def choice(subject: Subject, candidates: Callable[[Refining], Sequence[np.ndarray]]) -> Course:
+    """Return the score of the best of several masks."""
+    best = Course(subject.name, subject.group)
+    for each in candidates(subject.refining):
+        found = Course(subject.name, subject.group)
+        bits = subject.labels.bits(each)
+        found.add(Corrected(np.where(subject.inside, bits, subject.y0)), subject)
+        best = max(best, found, key=lambda course: course.dice or [-1.0])
+    return best
 
 
 def replay(subject: Subject, made: Course) -> Course:

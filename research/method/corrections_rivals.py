@@ -137,6 +137,25 @@ class RandomWalker:
         return paint(self.labels.bits(walked), marks, self.labels)
 
 
+@dataclass
+class Walked:
+    """The refiner's answer, spread from its marks by a random walker."""
+
+    refining: Refining
+    edge: float
+    faith: float
+
+    def __post_init__(self) -> None:
+        image = self.refining.cropped(self.refining.image)
+        self.walker = RandomWalker(
+            image, self.refining.prior, self.refining.hybrid.labels, self.edge, self.faith
+        )
+
+    def __call__(self, marks: Sequence[Mark]) -> Bits:
+        self.walker.probability = self.refining.probability(marks)
+        return self.walker(marks)
+
+
 # RITM's recipe (Sofiiuk et al., arXiv 2102.06583): a plain network on image, mask and marks.
 
 
@@ -255,3 +274,7 @@ def grid(name: str) -> Iterator[dict[str, float]]:
         yield from ({"reach": reach} for reach in (0.5, 1.0, 2.0))
     if name == "random walker":
         yield from ({"edge": edge, "faith": faith} for edge in (30, 300) for faith in (0.1, 1.0))
+    if name == "refiner, then random walker":
+        yield from (
+            {"edge": edge, "faith": faith} for edge in (30, 300) for faith in (0.1, 1.0, 10.0)
+        )
