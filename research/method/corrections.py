@@ -52,8 +52,8 @@ from research.method.corrections_rivals import (
     RandomWalker,
     Ritm,
     RitmAnswers,
+    Spreading,
     Threshold,
-    Walked,
     grid,
     load_ritm,
     train_ritm,
@@ -69,7 +69,7 @@ OURS, PAINT_PRIOR, PAINT_REFINED = "refiner", "paint on the prior", "paint on th
 SAME_MARKS = "the refiner's marks, painted on the refined mask"
 MESSY, MESSY_PAINT = "refiner, messy person", "paint on the refined mask, messy person"
 # Methods with settings; the last is the refiner with a step after it.
-TUNED = ("blend", "random walker", "refiner, then random walker")
+TUNED = ("blend", "random walker", "refiner, marks spread")
 KEYS = ("data", "prior", "arm", "seed")
 WRONG = "refiner, one mark in a wrong place"
 FIVE_STEPS = "refiner, five steps"
@@ -245,7 +245,7 @@ def tuned(
         "random walker": lambda s, **given: RandomWalker(
             s.refining.cropped(s.refining.image), s.refining.probability([]), s.labels, **given
         ),
-        "refiner, then random walker": lambda s, **given: Walked(s.refining, **given),
+        "refiner, marks spread": lambda s, **given: Spreading(s.refining, **given),
     }
     methods: dict[str, Callable[[Subject], Answer]] = {}
     for name, make in ((name, makers[name]) for name in wanted):

@@ -22,7 +22,8 @@ from hidiff.experiment import Experiment
 from hidiff.experiment.cases import batches, load_cases
 from hidiff.hybrid import HybridSegmentor, Look, segmentor_loss
 from hidiff.labels import Labels
-from hidiff.marks import Mark, draw_marks
+from hidiff.marks import Mark, draw_marks, spread_marks
+from hidiff.marks.spread import EDGE
 from hidiff.recipe import Recipe
 from hidiff.segmentors.unet import BasicUNet
 from hidiff.training import EMA, Batch
@@ -138,22 +139,23 @@ class RandomWalker:
 
 
 @dataclass
-class Walked:
-    """The refiner's answer, spread from its marks by a random walker."""
+class Spreading:
+    """The refiner's answer, spread from its marks where the image is alike."""
 
     refining: Refining
-    edge: float
-    faith: float
-
-    def __post_init__(self) -> None:
-        image = self.refining.cropped(self.refining.image)
-        self.walker = RandomWalker(
-            image, self.refining.prior, self.refining.hybrid.labels, self.edge, self.faith
-        )
+    spread: float
+    edge: float = EDGE
 
     def __call__(self, marks: Sequence[Mark]) -> Bits:
-        self.walker.probability = self.refining.probability(marks)
-        return self.walker(marks)
+        refining, labels = self.refining, self.refining.hybrid.labels
+        probability = refining.probability(marks)
+        _, evidence = refining.planes(marks)
+        if evidence is not None:
+            image, known, y0 = (
+                refining.cropped(each) for each in (refining.image, evidence.known, evidence.y0)
+            )
+            probability = spread_marks(image, probability, known, y0, self.spread, self.edge)
+        return paint(labels.bits(probability), marks, labels)
 
 
 # RITM's recipe (Sofiiuk et al., arXiv 2102.06583): a plain network on image, mask and marks.
@@ -274,7 +276,5 @@ def grid(name: str) -> Iterator[dict[str, float]]:
         yield from ({"reach": reach} for reach in (0.5, 1.0, 2.0))
     if name == "random walker":
         yield from ({"edge": edge, "faith": faith} for edge in (30, 300) for faith in (0.1, 1.0))
-    if name == "refiner, then random walker":
-        yield from (
-            {"edge": edge, "faith": faith} for edge in (30, 300) for faith in (0.1, 1.0, 10.0)
-        )
+    if name == "refiner, marks spread":
+        yield from ({"spread": spread} for spread in (0.3, 1.0, 3.0, 10.0))
