@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from hidiff import experiment
+from hidiff.correction import CorrectionSettings
 from hidiff.datasets import Case
 from hidiff.evaluation.corrections import (
     Answer,
@@ -50,7 +51,6 @@ from research.method.corrections_arms import ARMS, DATA, RITM, arm_recipe, train
 from research.method.corrections_rivals import (
     Blend,
     RandomWalker,
-    Ritm,
     RitmAnswers,
     Spreading,
     Threshold,
@@ -65,13 +65,17 @@ GOALS = (0.85, 0.90)  # of IoU
 HARM = 0.005  # Dice that a mark may cost
 BRUSH = 4.0  # pixels, the radius of the fixed brush
 TUNED_ON = 40  # validation images that the rivals' settings are chosen on
-OURS, PAINT_PRIOR, PAINT_REFINED = "refiner", "paint on the prior", "paint on the refined mask"
+OURS, SPREAD = "refiner", "refiner, marks spread"
+PAINT_PRIOR, PAINT_REFINED = "paint on the prior", "paint on the refined mask"
 SAME_MARKS = "the refiner's marks, painted on the refined mask"
 MESSY, MESSY_PAINT = "refiner, messy person", "paint on the refined mask, messy person"
-# Methods with settings; the last is the refiner with a step after it.
-TUNED = ("blend", "random walker", "refiner, marks spread")
+TUNED = ("blend", "random walker")  # methods with settings
 KEYS = ("data", "prior", "arm", "seed")
+RITM_SPREAD = f"{RITM}, marks spread"
+SPREADING = CorrectionSettings().spread
+MESSY_SPREAD = f"{SPREAD}, messy person"
 WRONG = "refiner, one mark in a wrong place"
+WRONG_SPREAD = f"{SPREAD}, one mark in a wrong place"
 FIVE_STEPS = "refiner, five steps"
 THRESHOLDS = (0.2, 0.4, 0.6, 0.8)
 
@@ -142,7 +146,13 @@ def main() -> None:
     if args.arm == RITM:
         file, cost = train_ritm(recipe, args.runs / f"{recipe.name}_ritm")
         model = experiment.load_hybrid(experiment.open_model(Path(str(recipe.segmentor.weights))))
-        methods = {RITM: partial(ritm_answers, network=load_ritm(file, model))}
+        network = load_ritm(file, model)
+        methods = {
+            RITM: lambda subject: RitmAnswers(network, subject.refining),
+            RITM_SPREAD: lambda subject: Spreading(
+                subject.refining, SPREADING, network=RitmAnswers(network, subject.refining)
+            ),
+        }
     else:
         file, cost = train_arm(args.data, args.prior, args.arm, args.seed, args.runs)
         model = experiment.load_hybrid(experiment.open_model(file))
@@ -187,7 +197,7 @@ def evaluate(
 
 def most_of(method: str) -> int:
     """Return the most marks of a method; slow ones and those of messy people end early."""
-    early = {WRONG: 1, MESSY: 5, MESSY_PAINT: 5}
+    early = {WRONG: 1, WRONG_SPREAD: 1, MESSY: 5, MESSY_SPREAD: 5, MESSY_PAINT: 5}
     return early.get(method, 5 if method.startswith(TUNED) else 20)
 
 
@@ -216,6 +226,7 @@ def own_methods(rivals: bool) -> dict[str, Callable[[Subject], Answer]]:
 
     methods: dict[str, Callable[[Subject], Answer]] = {
         OURS: lambda subject: subject.refining,
+        SPREAD: lambda subject: Spreading(subject.refining, SPREADING),
         PAINT_REFINED: on_refined,
     }
     if rivals:
@@ -225,15 +236,13 @@ def own_methods(rivals: bool) -> dict[str, Callable[[Subject], Answer]]:
             f"{PAINT_REFINED}, 8 px": on_refined,
             "threshold": lambda s: Threshold(s.refining.probability([]), s.labels),
             MESSY: lambda subject: subject.refining,
+            MESSY_SPREAD: lambda subject: Spreading(subject.refining, SPREADING),
             MESSY_PAINT: on_refined,
             WRONG: lambda subject: subject.refining,
+            WRONG_SPREAD: lambda subject: Spreading(subject.refining, SPREADING),
             FIVE_STEPS: lambda subject: subject.refining.with_steps(5),
         }
     return methods
-
-
-def ritm_answers(subject: Subject, network: Ritm) -> Answer:
-    return RitmAnswers(network, subject.refining)
 
 
 def tuned(
@@ -245,7 +254,6 @@ def tuned(
         "random walker": lambda s, **given: RandomWalker(
             s.refining.cropped(s.refining.image), s.refining.probability([]), s.labels, **given
         ),
-        "refiner, marks spread": lambda s, **given: Spreading(s.refining, **given),
     }
     methods: dict[str, Callable[[Subject], Answer]] = {}
     for name, make in ((name, makers[name]) for name in wanted):
@@ -266,8 +274,9 @@ def tuned(
 def person_of(method: str, data: str, subject: Subject) -> Person:
     """Return who corrects: see the head of this file."""
     exclusive = subject.labels.kind == "exclusive"
-    if method in (MESSY, MESSY_PAINT, WRONG):
-        person = MessyPerson(wrong=1, inside=0) if method == WRONG else MessyPerson()
+    if method in (MESSY, MESSY_SPREAD, MESSY_PAINT, WRONG, WRONG_SPREAD):
+        alone = method in (WRONG, WRONG_SPREAD)
+        person = MessyPerson(wrong=1, inside=0) if alone else MessyPerson()
         draws = seeded(0, "messy", subject.name)
         return lambda predicted, y0: person.click(predicted, y0, draws, exclusive=exclusive)
     if DATA[data].strokes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import cg
 from torch import Tensor, nn
@@ -140,15 +140,17 @@ class RandomWalker:
 
 @dataclass
 class Spreading:
-    """The refiner's answer, spread from its marks where the image is alike."""
+    """A network's answer, spread from its marks where the image is alike."""
 
     refining: Refining
     spread: float
     edge: float = EDGE
+    network: "RitmAnswers | None" = None
+    """whose answer it is; None: the refiner's"""
 
     def __call__(self, marks: Sequence[Mark]) -> Bits:
         refining, labels = self.refining, self.refining.hybrid.labels
-        probability = refining.probability(marks)
+        probability = (self.network or refining).probability(marks)
         _, evidence = refining.planes(marks)
         if evidence is not None:
             image, known, y0 = (
@@ -248,14 +250,17 @@ class RitmAnswers:
         self.network, self.refining = network, refining
         self.last = _bits(refining.look.prior, refining.hybrid.labels)
 
+    def __call__(self, marks: Sequence[Mark]) -> Bits:
+        return self.refining.hybrid.labels.bits(self.probability(marks))
+
     @torch.no_grad()
-    def __call__(self, marks: Sequence[Mark]) -> Bool[np.ndarray, "k h w"]:
+    def probability(self, marks: Sequence[Mark]) -> Map:
         labels = self.refining.hybrid.labels
         marked = Marked(*self.refining.planes(marks)) if marks else UNMARKED
         logits = self.network(self.refining.image, self.refining.look.prior, self.last, marked)
         probability = clamp_evidence(labels.activate(logits), marked.evidence)
         self.last = _bits(probability, labels)
-        return labels.bits(self.refining.cropped(probability))
+        return self.refining.cropped(probability)
 
 
 def load_ritm(file: Path, hybrid: HybridSegmentor) -> Ritm:
@@ -276,5 +281,3 @@ def grid(name: str) -> Iterator[dict[str, float]]:
         yield from ({"reach": reach} for reach in (0.5, 1.0, 2.0))
     if name == "random walker":
         yield from ({"edge": edge, "faith": faith} for edge in (30, 300) for faith in (0.1, 1.0))
-    if name == "refiner, marks spread":
-        yield from ({"spread": spread} for spread in (0.3, 1.0, 3.0, 10.0))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 # Times the difference of two neighbours in units of the image's variance.
-EDGE = 100.0
+EDGE = 10.0
 LEAST_STEP = 1e-4  # of a walker across the sharpest edge, against 1 where nothing differs
 TOLERANCE = 1e-5
 MAX_ROUNDS = 200
