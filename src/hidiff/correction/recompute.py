@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
 
 from hidiff.correction.history import Patch
 from hidiff.correction.maps import SessionMaps
+from hidiff.correction.reach import box_around, dilate, touched_by
 from hidiff.correction.record import Locks
 from hidiff.correction.settings import CorrectionSettings
 from hidiff.diffusion import Evidence
@@ -16,7 +18,7 @@ from hidiff.hybrid import know
 from hidiff.images import find_view
 from hidiff.labels import Labels
 from hidiff.loading.resize import resize_image, resize_nearest
-from hidiff.marks import Drawn, Mark, draw_marks
+from hidiff.marks import Drawn, Mark, draw_marks, spread_marks
 from hidiff.prediction import decide, entropy_bits
 from hidiff.prediction.prediction import normalise_planes
 from hidiff.prediction.reach import Guidance
@@ -77,9 +79,9 @@ def recompute(
     image_size = maps.opened.opened.geometry.size
     seen_size = maps.opened.seen_size
     latest = placed.marks[len(placed.marks) - placed.latest :]
-    touched = _touched(latest, image_size, image_size)
+    touched = touched_by(latest, image_size, image_size)
     if maps.refine:
-        near = _dilate(_touched(latest, seen_size, image_size), settings.reach_px)
+        near = dilate(touched_by(latest, seen_size, image_size), settings.reach_px)
         probability = _refine(maps, placed, near, settings, drawn)
         reach = resize_nearest(torch.from_numpy(near), image_size).numpy()
         # a mark that shrinks to nothing between resized pixels is within reach of itself
@@ -89,13 +91,13 @@ def recompute(
             # change without the mark stays
             without = _refine(maps, placed.before, near, settings)
             reach &= _differ(probability, without, maps) | touched
-        rows, columns = _box(reach)
+        rows, columns = box_around(reach)
         probability = probability[:, rows, columns]
         if odds != 1:
             probability = scale_odds(probability, odds, maps.predictor.labels)
     else:
         reach = touched
-        rows, columns = _box(reach)
+        rows, columns = box_around(reach)
         there = maps.arrays["probability"][:, placed.number, rows, columns]
         probability = there.astype(np.float32)
     allowed = (reach & ~locks.area(placed.number, image_size))[rows, columns]
@@ -149,6 +151,8 @@ def _refine(
         Guidance(drawn.hints, drawn.exact, belief),
         maps.keep,
     )
+    if settings.spread:
+        mean = _spread(maps, number, rows, columns, mean, drawn, settings.spread)
     former = torch.from_numpy(maps.arrays["probability"][:, number].astype(np.float32))
     whole = resize_image(former, seen_size).clone()
     inside = torch.from_numpy(reach)[rows, columns]
@@ -162,6 +166,23 @@ def _refine(
         if labels.kind == "exclusive":
             probability[0][~view] = 1
     return probability
+
+
+def _spread(
+    maps: SessionMaps,
+    number: int,
+    rows: slice,
+    columns: slice,
+    mean: Float[Tensor, "k rows columns"],
+    drawn: Drawn,
+    spread: float,
+) -> Float[Tensor, "k rows columns"]:
+    """Return a box's probabilities with its marks spread where the image is alike."""
+    channels = maps.predictor.hybrid.segmentor.image_channels
+    image = maps.opened.seen(number)[0, :channels, rows, columns]
+    here = (slice(None), rows, columns)
+    known, y0 = drawn.exact[here].numpy(), drawn.y0[here].numpy()
+    return torch.from_numpy(spread_marks(image.numpy(), mean.numpy(), known, y0, spread))
 
 
 def _merge(
@@ -245,38 +266,3 @@ def breaks_lock(
         else:
             broken |= former != decided
     return broken
-
-
-def _touched(marks: Sequence[Mark], size: Size, image_size: Size) -> Bool[np.ndarray, "h w"]:
-    """Return the pixels that marks touch."""
-    touched = np.zeros(size, dtype=bool)
-    for mark in marks:
-        footprint = mark.footprint(size, image_size)
-        touched[footprint.box] |= footprint.mask
-    return touched
-
-
-def _dilate(touched: Bool[np.ndarray, "h w"], distance: int) -> Bool[np.ndarray, "h w"]:
-    """Return the pixels up to a distance along rows and along columns from any that is touched."""
-    from scipy import ndimage  # deferred: a prediction starts without SciPy
-
-    if distance == 0:
-        return touched
-    rows, columns = _box(touched)
-    height, width = touched.shape
-    top, left = max(rows.start - distance, 0), max(columns.start - distance, 0)
-    around = (slice(top, min(rows.stop + distance, height)),
-              slice(left, min(columns.stop + distance, width)))  # fmt: skip
-    reach = np.zeros_like(touched)
-    part = touched[around].view(np.uint8)
-    reach[around] = ndimage.maximum_filter(part, 2 * distance + 1, mode="constant") > 0
-    return reach
-
-
-def _box(mask: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
-    """Return the rows and columns of the smallest box around a mask."""
-    spans = []
-    for axis in (1, 0):
-        places = np.flatnonzero(mask.any(axis=axis))
-        spans.append(slice(int(places[0]), int(places[-1]) + 1))
-    return spans[0], spans[1]
