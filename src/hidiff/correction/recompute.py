@@ -15,10 +15,10 @@ from hidiff.diffusion import Evidence
 from hidiff.hybrid import know
 from hidiff.images import find_view
 from hidiff.labels import Labels
-from hidiff.loading.resize import resize_image, resize_nearest
 from hidiff.marks import Drawn, Mark, draw_marks
 from hidiff.prediction import decide, entropy_bits
 from hidiff.prediction.prediction import normalise_planes
+from hidiff.prediction.slices import OpenedImage
 from hidiff.prediction.windows import Guidance
 
 Size = tuple[int, int]
@@ -74,14 +74,15 @@ def recompute(
     `drawn` are all marks of the slice at the image's own size.
     """
     maps.need(placed.number)
-    image_size = maps.opened.opened.geometry.size
-    seen_size = maps.opened.seen_size
+    opened, number = maps.opened, placed.number
+    image_size = opened.opened.geometry.size
     latest = placed.marks[len(placed.marks) - placed.latest :]
     touched = _touched(latest, image_size, image_size)
-    if maps.refine:
-        near = _dilate(_touched(latest, seen_size, image_size), settings.reach_px)
+    seen = _touched_as_seen(latest, touched, opened)
+    if maps.refine and opened.sees(number) and seen.any():
+        near = _dilate(seen, settings.reach_px)
         probability = _refine(maps, placed, near, settings, drawn)
-        reach = resize_nearest(torch.from_numpy(near), image_size).numpy()
+        reach = opened.from_seen(torch.from_numpy(near), nearest=True).numpy()
         # a mark that shrinks to nothing between resized pixels is within reach of itself
         reach |= touched
         if maps.mask is not None:
@@ -136,27 +137,32 @@ def _refine(
     predictor, opened, number = maps.predictor, maps.opened, placed.number
     image_size, seen_size = opened.opened.geometry.size, opened.seen_size
     labels = predictor.labels
-    if drawn is None or seen_size != image_size:
-        drawn = placed.draw(seen_size, image_size, labels)
+    if opened.crop is not None:
+        whole = placed.draw(image_size, image_size, labels) if drawn is None else drawn
+        hints, exact = (opened.to_seen(each, nearest=True) for each in (whole.hints, whole.exact))
+    else:
+        if drawn is None or seen_size != image_size:
+            drawn = placed.draw(seen_size, image_size, labels)
+        hints, exact = drawn.hints, drawn.exact
     belief = placed.belief(image_size, labels, settings.carry_log_odds)
     if belief is not None:
-        belief = resize_image(torch.from_numpy(belief), seen_size)
+        belief = opened.to_seen(torch.from_numpy(belief))
     rows, columns, mean = predictor.refine_reach(
         opened.seen(number),
         opened.key(number),
         maps.settings,
         torch.from_numpy(reach),
-        Guidance(drawn.hints, drawn.exact, belief),
+        Guidance(hints, exact, belief),
         maps.keep,
     )
     former = torch.from_numpy(maps.arrays["probability"][:, number].astype(np.float32))
-    whole = resize_image(former, seen_size).clone()
+    seen = opened.to_seen(former).clone()
     inside = torch.from_numpy(reach)[rows, columns]
-    whole[:, rows, columns] = torch.where(inside, mean, whole[:, rows, columns])
-    probability = resize_image(whole, image_size).numpy().clip(0, 1)
+    seen[:, rows, columns] = torch.where(inside, mean, seen[:, rows, columns])
+    probability = opened.from_seen(seen).numpy().clip(0, 1)
     if labels.kind == "exclusive":
         probability = normalise_planes(probability)
-    if maps.settings.lit_view:
+    if maps.settings.lit_view and opened.crop is None:
         view = find_view(opened.image[:, number].numpy())
         probability = probability * view
         if labels.kind == "exclusive":
@@ -254,6 +260,15 @@ def _touched(marks: Sequence[Mark], size: Size, image_size: Size) -> Bool[np.nda
         footprint = mark.footprint(size, image_size)
         touched[footprint.box] |= footprint.mask
     return touched
+
+
+def _touched_as_seen(
+    marks: Sequence[Mark], touched: Bool[np.ndarray, "h w"], opened: OpenedImage
+) -> Bool[np.ndarray, "seen_h seen_w"]:
+    """Return the pixels of the networks' view that marks touch; `touched` are the image's."""
+    if opened.crop is None:
+        return _touched(marks, opened.seen_size, opened.opened.geometry.size)
+    return opened.to_seen(torch.from_numpy(touched), nearest=True).numpy()
 
 
 def _dilate(touched: Bool[np.ndarray, "h w"], distance: int) -> Bool[np.ndarray, "h w"]:
