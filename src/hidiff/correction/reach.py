@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Bool
 
 from hidiff.marks import Mark, Size
+from hidiff.prediction.slices import OpenedImage
 
 
 def touched_by(marks: Sequence[Mark], size: Size, image_size: Size) -> Bool[np.ndarray, "h w"]:
@@ -15,6 +17,15 @@ def touched_by(marks: Sequence[Mark], size: Size, image_size: Size) -> Bool[np.n
         footprint = mark.footprint(size, image_size)
         touched[footprint.box] |= footprint.mask
     return touched
+
+
+def touched_as_seen(
+    marks: Sequence[Mark], touched: Bool[np.ndarray, "h w"], opened: OpenedImage
+) -> Bool[np.ndarray, "seen_h seen_w"]:
+    """Return the pixels of the networks' view that marks touch; `touched` are the image's."""
+    if opened.crop is None:
+        return touched_by(marks, opened.seen_size, opened.opened.geometry.size)
+    return opened.to_seen(torch.from_numpy(touched), nearest=True).numpy()
 
 
 def dilate(touched: Bool[np.ndarray, "h w"], distance: int) -> Bool[np.ndarray, "h w"]:

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
-from torch import Tensor
 
 from hidiff.correction.history import Patch
 from hidiff.correction.maps import SessionMaps
-from hidiff.correction.reach import box_around, dilate, touched_by
+from hidiff.correction.reach import box_around, dilate, touched_as_seen, touched_by
 from hidiff.correction.record import Locks
 from hidiff.correction.settings import CorrectionSettings
 from hidiff.diffusion import Evidence
 from hidiff.hybrid import know
 from hidiff.images import find_view
 from hidiff.labels import Labels
-from hidiff.loading.resize import resize_image, resize_nearest
 from hidiff.marks import Drawn, Mark, draw_marks, spread_marks
 from hidiff.prediction import decide, entropy_bits
 from hidiff.prediction.prediction import normalise_planes
@@ -76,14 +74,15 @@ def recompute(
     `drawn` are all marks of the slice at the image's own size.
     """
     maps.need(placed.number)
-    image_size = maps.opened.opened.geometry.size
-    seen_size = maps.opened.seen_size
+    opened, number = maps.opened, placed.number
+    image_size = opened.opened.geometry.size
     latest = placed.marks[len(placed.marks) - placed.latest :]
     touched = touched_by(latest, image_size, image_size)
-    if maps.refine:
-        near = dilate(touched_by(latest, seen_size, image_size), settings.reach_px)
+    seen = touched_as_seen(latest, touched, opened)
+    if maps.refine and opened.sees(number) and seen.any():
+        near = dilate(seen, settings.reach_px)
         probability = _refine(maps, placed, near, settings, drawn)
-        reach = resize_nearest(torch.from_numpy(near), image_size).numpy()
+        reach = opened.from_seen(torch.from_numpy(near), nearest=True).numpy()
         # a mark that shrinks to nothing between resized pixels is within reach of itself
         reach |= touched
         if maps.mask is not None:
@@ -138,51 +137,46 @@ def _refine(
     predictor, opened, number = maps.predictor, maps.opened, placed.number
     image_size, seen_size = opened.opened.geometry.size, opened.seen_size
     labels = predictor.labels
-    if drawn is None or seen_size != image_size:
-        drawn = placed.draw(seen_size, image_size, labels)
+    if opened.crop is not None:
+        whole = placed.draw(image_size, image_size, labels) if drawn is None else drawn
+        hints, exact = (opened.to_seen(each, nearest=True) for each in (whole.hints, whole.exact))
+    else:
+        if drawn is None or seen_size != image_size:
+            drawn = placed.draw(seen_size, image_size, labels)
+        hints, exact = drawn.hints, drawn.exact
     belief = placed.belief(image_size, labels, settings.carry_log_odds)
     if belief is not None:
-        belief = resize_image(torch.from_numpy(belief), seen_size)
+        belief = opened.to_seen(torch.from_numpy(belief))
     rows, columns, mean = predictor.refine_reach(
         opened.seen(number),
         opened.key(number),
         maps.settings,
         torch.from_numpy(reach),
-        Guidance(drawn.hints, drawn.exact, belief),
+        Guidance(hints, exact, belief),
         maps.keep,
     )
     if settings.spread:
-        mean = _spread(maps, number, rows, columns, mean, drawn, settings.spread)
+        here = (slice(None), rows, columns)
+        image = opened.seen(number)[0, : predictor.hybrid.segmentor.image_channels, rows, columns]
+        y0 = (hints[here] > 0).float()
+        mean = torch.from_numpy(
+            spread_marks(
+                image.numpy(), mean.numpy(), exact[here].numpy(), y0.numpy(), settings.spread
+            )
+        )
     former = torch.from_numpy(maps.arrays["probability"][:, number].astype(np.float32))
-    whole = resize_image(former, seen_size).clone()
+    seen = opened.to_seen(former).clone()
     inside = torch.from_numpy(reach)[rows, columns]
-    whole[:, rows, columns] = torch.where(inside, mean, whole[:, rows, columns])
-    probability = resize_image(whole, image_size).numpy().clip(0, 1)
+    seen[:, rows, columns] = torch.where(inside, mean, seen[:, rows, columns])
+    probability = opened.from_seen(seen).numpy().clip(0, 1)
     if labels.kind == "exclusive":
         probability = normalise_planes(probability)
-    if maps.settings.lit_view:
+    if maps.settings.lit_view and opened.crop is None:
         view = find_view(opened.image[:, number].numpy())
         probability = probability * view
         if labels.kind == "exclusive":
             probability[0][~view] = 1
     return probability
-
-
-def _spread(
-    maps: SessionMaps,
-    number: int,
-    rows: slice,
-    columns: slice,
-    mean: Float[Tensor, "k rows columns"],
-    drawn: Drawn,
-    spread: float,
-) -> Float[Tensor, "k rows columns"]:
-    """Return a box's probabilities with its marks spread where the image is alike."""
-    channels = maps.predictor.hybrid.segmentor.image_channels
-    image = maps.opened.seen(number)[0, :channels, rows, columns]
-    here = (slice(None), rows, columns)
-    known, y0 = drawn.exact[here].numpy(), drawn.y0[here].numpy()
-    return torch.from_numpy(spread_marks(image.numpy(), mean.numpy(), known, y0, spread))
 
 
 def _merge(

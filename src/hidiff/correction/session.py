@@ -141,6 +141,8 @@ class Session(SessionView):
         """
         if self.num_slices == 1:
             raise ValueError("carry_on is for volumes, but the image has one slice only.")
+        if self._maps.opened.crop is not None:
+            raise ValueError("carry_on needs neighbouring slices, but this model sees one crop.")
         if not self._maps.refine:
             raise ValueError("carry_on needs a refiner, but this model has no trained one.")
 
