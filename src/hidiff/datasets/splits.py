@@ -118,7 +118,9 @@ class Splitting(BaseModel):
 
 
 def hold_out(cases: Sequence[Case], num_cases: int, seed: int) -> tuple[list[Case], list[Case]]:
-    """(kept, held out): whole groups, drawn by the seed, until `num_cases` or more are out."""
+    """Return (kept, held out). Whole groups are held out until that is `num_cases` or more.
+
+    The seed decides the order in which groups are drawn."""
     held: set[str] = set()
     count = 0  # of the cases in `held`
     for group in _shuffled_groups(cases, seed):
@@ -161,7 +163,9 @@ def split_by_group(
 
 
 def fold_of(cases: Sequence[Case], folds: int, fold: int, seed: int) -> dict[Split, list[Case]]:
-    """Cross-validation: the groups in `folds` parts, drawn by the seed; one of them validates."""
+    """Return the split of one fold of a cross-validation.
+
+    The seed deals the groups into `folds` parts; one part validates, the others train."""
     groups = _shuffled_groups(cases, seed)
     if len(groups) < folds:
         raise DataError(

@@ -131,9 +131,9 @@ class Published:
 
 
 def read_published(path: str | Path) -> Published:
-    """Read a checkpoint of the paper's code; pickled code in it is refused.
+    """Read a checkpoint of the paper's code, and refuse pickled code in it.
 
-    Raises ValueError, naming the file, where it is not one or a tensor is missing.
+    Raises ValueError, which names the file, if it is no such checkpoint or lacks a tensor.
     """
     tensors = weights.load_foreign(path)
     try:

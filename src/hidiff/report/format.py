@@ -119,8 +119,8 @@ def format_number(name: str, value: float, *, signed: bool = False) -> str:
 def judge(entry: Entry) -> str:
     """Return the verdict on a difference: "better", "worse", "unclear", "few" or "".
 
-    "unclear": the interval includes zero, or the test is not significant; "few": there are too few
-    groups for a verdict; "": there is no interval.
+    "unclear" means that the interval includes zero or that the test is not significant. "few" means
+    that there are too few groups for a verdict. "" means that there is no interval.
     """
     difference = entry.difference
     if difference is None or difference.low is None or difference.high is None:

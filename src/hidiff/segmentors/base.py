@@ -30,7 +30,7 @@ class TrainedOn(NamedTuple):
 
 @runtime_checkable
 class Segmentor(Protocol):
-    """Any nn.Module with these; `hooks.wrap` makes one of a module that lacks them.
+    """Any nn.Module with these members; `hooks.wrap` adds them to a module that lacks them.
 
     It may also have `input_size`, see the function of that name.
     """

@@ -57,7 +57,7 @@ def efficientnet_lite0_fpn(
 
 
 class LiteMaps(nn.Module):
-    """The stem and stages of a classifier -> their last maps at the given strides, finest first."""
+    """The stem and stages of a classifier. Returns the last map at each stride, finest first."""
 
     def __init__(self, classifier: EfficientNetLite0, image_channels: int, strides: Sequence[int]):
         super().__init__()

@@ -52,7 +52,7 @@ def write_synapse(source: Path, folder: Path) -> None:
 
 
 def read_slice(file: Path) -> tuple[Float[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]:
-    """Image and label of a training slice."""
+    """Return image and label of a training slice."""
     try:
         with np.load(file, allow_pickle=False) as archive:
             image, label = archive["image"], archive["label"]
