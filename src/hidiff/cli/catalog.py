@@ -96,7 +96,7 @@ def prepare(
 
 
 def facts(name: str, entry: "CatalogEntry") -> dict[str, Any]:
-    """All that is known of a data set, in plain words and numbers."""
+    """Return all that is known of a data set, in plain words and numbers."""
     from dataclasses import asdict
 
     from hidiff.datasets import PREPARERS

@@ -27,7 +27,7 @@ so do `hidiff evaluate --folds` and `hidiff.load` of several paths.
 
 
 def catalog_page() -> str:
-    """The whole page."""
+    """Return the page docs/data.md."""
     lines = ["| name | what | classes | cases | recipe |", "|---|---|---|---|---|"]
     for name, entry in CATALOG.items():
         cases = str(entry.holds.cases) if entry.holds else ""
@@ -40,7 +40,7 @@ def catalog_page() -> str:
 
 
 def section(name: str, entry: CatalogEntry) -> str:
-    """A data set in words."""
+    """Describe one data set in Markdown."""
     rows = {
         "modality": entry.modality,
         "layout": entry.layout,

@@ -27,6 +27,6 @@ def models() -> None:
 
 
 def format_dice(test: dict) -> str:
-    """Refined, with its interval."""
+    """Return the refined Dice with its interval."""
     dice = test["metrics"]["dice"]["refined"]
     return f"{dice['mean']:.3f} [{dice['low']:.3f}, {dice['high']:.3f}]"

@@ -107,7 +107,7 @@ class Splitting(BaseModel):
         return chosen
 
     def group_of(self, stem: str) -> str:
-        """The patient whom a file's stem names."""
+        """Return the patient that a file's stem names."""
         found = re.search(self.group, stem)
         if found is None or found.group(1) is None:
             raise DataError(
@@ -142,7 +142,7 @@ def hold_out(cases: Sequence[Case], num_cases: int, seed: int) -> tuple[list[Cas
 def split_by_group(
     cases: Sequence[Case], fractions: tuple[float, float, float], seed: int
 ) -> dict[Split, list[Case]]:
-    """Shares of the groups, drawn by the seed; every share above 0 gets one group or more."""
+    """Draw shares of the groups by the seed; each share above 0 gets a group or more."""
     groups = _shuffled_groups(cases, seed)
     needed = sum(fraction > 0 for fraction in fractions)
     if len(groups) < needed:
@@ -180,7 +180,7 @@ def fold_of(cases: Sequence[Case], folds: int, fold: int, seed: int) -> dict[Spl
 
 
 def read_lists(folder: Path, cases: Sequence[Case]) -> dict[Split, list[Case]] | None:
-    """The splits as train.txt, validation.txt and test.txt list them, a stem a line.
+    """Read the splits from train.txt, validation.txt and test.txt, one stem per line.
 
     None where no list lies in the folder. Blank lines and lines that begin with # are skipped; a
     split without a list is empty.

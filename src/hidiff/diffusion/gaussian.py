@@ -34,7 +34,7 @@ def q_sample(
     noise: Float[Tensor, "b k h w"],
     alpha_bar: Float[Tensor, "b 1 1 1"],
 ) -> Float[Tensor, "b k h w"]:
-    """yt, given the clean mask and the `normal` noise: from the signal to the noise itself."""
+    """Return yt, given the clean mask and the `normal` noise."""
     return alpha_bar.sqrt() * signal(y0) + (1 - alpha_bar).sqrt() * noise
 
 

@@ -42,8 +42,10 @@ class ExportedSegmentor(nn.Module):
 
 
 def export_segmentor(segmentor: Segmentor, size: tuple[int, int], runtime: str) -> Any:
-    """The same segmentor in `runtime`, a key of RUNTIMES, for images of `size` alone; for TORCH,
-    itself. An nn.Module that is a Segmentor: Python has no type for both.
+    """Return the same segmentor in `runtime`, a key of RUNTIMES, for images of `size` alone.
+
+    For TORCH that is the segmentor itself. The result is an nn.Module and a Segmentor, for which
+    Python has no common type.
 
     Takes some seconds to a minute, each time: nothing is kept on the disk. It runs on as many
     threads as torch has now. Raises ValueError for one that cannot be exported.
@@ -61,7 +63,7 @@ def export_segmentor(segmentor: Segmentor, size: tuple[int, int], runtime: str) 
 
 
 def to_onnx(segmentor: Segmentor, size: tuple[int, int]) -> bytes:
-    """An ONNX model: images of `size`, any number of them -> logits, and the features if any."""
+    """Return an ONNX model that turns images of `size` into logits and features."""
     bare = _Bare(segmentor).eval()
     image = torch.zeros(EXAMPLES, segmentor.image_channels, *size)
     exporter = logging.getLogger("torch.onnx")

@@ -44,5 +44,5 @@ class Segmentor(Protocol):
 
 
 def input_size(segmentor: object) -> tuple[int, int] | None:
-    """The only (height, width) that a segmentor takes; None, or left out, if it takes any."""
+    """Return the only (height, width) that a segmentor takes; None if it takes any."""
     return getattr(segmentor, "input_size", None)
