@@ -287,7 +287,7 @@ def _networks(machine: Machine, pixels: int) -> dict[str, Any]:
         found = {"refiner": 64, "segmentor": 32, "why": f"a GPU of {machine.gpu_gib:.0f} GiB"}
     else:
         batch = 8 if pixels <= 96**2 else 4
-        why = f"no GPU, {machine.cores} cores"
+        why = f"no GPU, {machine.cores} core{'' if machine.cores == 1 else 's'}"
         found = {"refiner": 16, "segmentor": 16, "why": why}
     return {**found, "batch": batch, "fine": found["refiner"] <= 32}
 
