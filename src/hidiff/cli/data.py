@@ -25,13 +25,15 @@ MOST_VALUES = 12  # of masks
 STYLES = {"stop": "bold red", "warning": "yellow", "note": ""}
 
 data = typer.Typer(
-    name="data", help="Inspect data sets before training on them.", no_args_is_help=True
+    name="data",
+    help="Check images and masks before training; list and prepare known data sets.",
+    no_args_is_help=True,
 )
 
 
 @data.callback()
 def group() -> None:
-    """Inspect data sets before training on them."""
+    """Check images and masks before training; list and prepare known data sets."""
 
 
 data.command("list")(list_sets)

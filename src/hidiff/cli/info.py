@@ -49,7 +49,7 @@ def info(
         ),
     ] = None,
 ) -> None:
-    """Show versions, devices and extras; for a model its recipe and its training.
+    """Show versions, devices and extras, or the recipe and the training of a model.
 
     [dim]hidiff info
     hidiff info runs/drive

@@ -6,7 +6,7 @@ from hidiff.cli.say import console, say
 
 
 def models() -> None:
-    """List the trained models that come with HiDiff; a name works wherever a model is wanted.
+    """List the trained models that come with HiDiff; their names work wherever a model is wanted.
 
     [dim]hidiff models
     hidiff predict vessels eye.jpg --output masks
