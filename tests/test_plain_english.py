@@ -63,7 +63,7 @@ def descriptions() -> Iterator[tuple[str, str]]:
 
 
 def pages() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("folder", ["src", "tests", "research"])

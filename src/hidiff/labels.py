@@ -117,7 +117,7 @@ class Labels(BaseModel):
         return slice(1, None) if self.kind == "exclusive" else slice(0, None)
 
     def activate(self, logits: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
-        """The prior: the segmentor's logits as probabilities."""
+        """Turn the segmentor's logits into probabilities: the prior."""
         return logits.softmax(dim=1) if self.kind == "exclusive" else logits.sigmoid()
 
     def encode(
@@ -216,7 +216,7 @@ class Labels(BaseModel):
     def decode(
         self, planes: Shaped[np.ndarray, "k *space"]
     ) -> UInt8[np.ndarray, "*space"] | UInt8[np.ndarray, "k *space"]:
-        """Bits or probabilities -> a label map.
+        """Turn bits or probabilities into a label map.
 
         one_class: 0 and 1, cut at 0.5. exclusive: 0 is the background, then the classes in their
         order (argmax). regions: a bit a plane, cut at 0.5.
@@ -235,14 +235,14 @@ class Labels(BaseModel):
         return planes >= 0.5
 
     def class_masks(self, label_map: Integer[np.ndarray, "*any"]) -> dict[str, np.ndarray]:
-        """A label map of `decode` -> a boolean mask a class, background left out."""
+        """Turn a label map of `decode` into one boolean mask per class, without the background."""
         if self.kind == "regions":
             return {name: label_map[i] > 0 for i, name in enumerate(self.class_names)}
         return {name: label_map == i for i, name in enumerate(self.class_names, start=1)}
 
     @property
     def written_values(self) -> tuple[int, ...] | None:
-        """The value that each class has in a mask file; of several the first.
+        """Return the value that each class has in a mask file; of several the first.
 
         Regions that lie in each other each have a value that no smaller one has, and a file is
         painted with them, the largest first. None for regions that overlap in another way.
@@ -257,7 +257,7 @@ class Labels(BaseModel):
         return tuple(min(each) for each in own) if all(own) else None
 
     def to_file(self, label_map: Integer[np.ndarray, "*any"]) -> Integer[np.ndarray, "*space"]:
-        """A label map of `decode` -> what `encode` reads, in the smallest integers.
+        """Turn a label map of `decode` into the values that `encode` reads, as small integers.
 
         Only where there are `written_values`.
         """

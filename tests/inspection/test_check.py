@@ -168,7 +168,7 @@ def test_0_255_beside_0_1_is_read_right_and_said(folder):
         ([0, 255], "255 one class: kind: one_class, classes: {object: [255]}"),
         ([0, 1, 2], "kind: exclusive, classes: {class_1: [1], class_2: [2]}"),
         (range(100), "class_98: [98], class_99: [99]"),
-        ([0] * 40 + [1, 2, 3, 252, 253, 254] + [255] * 9, "as JPEG leaves them: kind: one_class"),
+        ([0] * 40 + [1, 2, 3, 252, 253, 254] + [255] * 9, "the noise of JPEG: kind: one_class"),
     ],
 )
 def test_of_unknown_classes_it_proposes_what_to_write(folder, values, said):

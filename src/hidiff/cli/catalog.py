@@ -19,7 +19,7 @@ def list_sets(
     ] = False,
     page: Annotated[bool, typer.Option("--markdown", help="Write docs/data.md.")] = False,
 ) -> None:
-    """The data sets known by name: what they hold, how they are split, under what terms.
+    """List the data sets that HiDiff knows by name, with content, splits and terms of use.
 
     [dim]hidiff data list[/dim]
     """
@@ -96,7 +96,7 @@ def prepare(
 
 
 def facts(name: str, entry: "CatalogEntry") -> dict[str, Any]:
-    """All that is known of a data set, in plain words and numbers."""
+    """Return all that is known of a data set, in plain words and numbers."""
     from dataclasses import asdict
 
     from hidiff.datasets import PREPARERS

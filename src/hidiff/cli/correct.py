@@ -83,7 +83,7 @@ def correct(
     corrections: SettingChanges,
     changes: SettingChanges,
 ) -> None:
-    """Correct the mask of an image by marks: clicks, strokes, painted masks and locks.
+    """Correct a mask by the marks in a file: clicks, strokes, painted masks and locks.
 
     What is written is what hidiff predict writes. docs/correction.md says how marks act.
 

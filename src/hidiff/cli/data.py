@@ -25,13 +25,15 @@ MOST_VALUES = 12  # of masks
 STYLES = {"stop": "bold red", "warning": "yellow", "note": ""}
 
 data = typer.Typer(
-    name="data", help="Inspect data sets before training on them.", no_args_is_help=True
+    name="data",
+    help="Check images and masks before training; list and prepare known data sets.",
+    no_args_is_help=True,
 )
 
 
 @data.callback()
 def group() -> None:
-    """Inspect data sets before training on them."""
+    """Check images and masks before training; list and prepare known data sets."""
 
 
 data.command("list")(list_sets)
@@ -78,7 +80,7 @@ def check(
 
 
 def look_at(target: Path, changes: list[str]) -> "DataReport":
-    """The report on a folder, or on the data of a recipe."""
+    """Return the report on a folder, or on the data of a recipe."""
     from hidiff.cli.errors import Mistake
     from hidiff.datasets.patients import EACH_FILE
     from hidiff.inspection.check import check_cases
@@ -152,7 +154,7 @@ def share_out_unknown(
 def share_out(
     source: str, root: Path, splitting: "Splitting"
 ) -> "tuple[dict[str, list[Case]], list[Finding]]":
-    """The splits of a known data set, and what is in the way."""
+    """Return the splits of a known data set, and the reasons why it cannot be split."""
     from hidiff.datasets import MissingSplit, load_split
     from hidiff.datasets.catalog import CATALOG
     from hidiff.datasets.listing import WRITERS
@@ -237,7 +239,7 @@ def value_table(values: "list[MaskValue]") -> Table:
 
 
 def counted(counts: Mapping[Any, int]) -> str:
-    """ "96x96 (29), 80x96 (1)"."""
+    """Count equal words: "96x96 (29), 80x96 (1)"."""
     shown = [f"{name} ({count})" for name, count in list(counts.items())[:MOST_FILES]]
     more = len(counts) - MOST_FILES
     return ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])]) or "none"

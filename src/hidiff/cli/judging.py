@@ -215,7 +215,7 @@ def judge_into(
 
 
 def results_table(summary: Summary, metrics: Sequence[str] = ("dice", "hd95")) -> Table:
-    """Prior and refined side by side, with the difference and its interval."""
+    """Return a table of prior, refined, and their difference with its interval."""
     unit = "images" if summary.num_groups == summary.num_cases else "groups"
     caption = f"mean over {summary.num_groups} {unit}, measured per {summary.per}"
     if summary.num_groups < FEW:

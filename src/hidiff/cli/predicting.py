@@ -82,7 +82,7 @@ class Batch:
 
     @cached_property
     def unfinished(self) -> list[Input]:
-        """The images that are not finished yet, or that --overwrite does again."""
+        """Return the images that are unfinished, or that --overwrite does again."""
         if self.choices.overwrite:
             return self.images
         names = file_names(self.choices.output)

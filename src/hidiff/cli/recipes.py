@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with HiDiff, by name: of a wheel, or of a checkout."""
+    """Return the recipes that come with HiDiff, by name; of a wheel, or of a checkout."""
     package = Path(__file__).parents[1]
     for folder in (package / "recipes", package.parents[1] / "recipes"):
         if folder.is_dir():
@@ -13,7 +13,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def find_recipe(name: Path) -> Path:
-    """The file of that path, or the recipe of that name that comes with HiDiff."""
+    """Return the recipe file with this path, or the recipe of this name that comes with HiDiff."""
     shipped = shipped_recipes()
     if name.is_file():
         return name

@@ -73,7 +73,7 @@ def serve(
     *,
     settings: ServeSettings,
 ) -> None:
-    """Serve the page, a JSON API and nnInteractive's protocol (3D Slicer, napari).
+    """Serve masks and corrections to your own viewer (JSON), to 3D Slicer or to napari.
 
     Only this machine reaches it, unless --host and --token say otherwise. Needs the extra app.
     docs/viewers.md tells more.

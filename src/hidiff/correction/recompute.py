@@ -37,7 +37,7 @@ class SliceMarks:
 
     @property
     def before(self) -> "SliceMarks":
-        """The marks without those of the latest entry."""
+        """Return the marks without those of the latest entry."""
         earlier = len(self.marks) - self.latest
         return SliceMarks(self.number, self.marks[:earlier], 0, self.is_carried[:earlier])
 

@@ -81,7 +81,7 @@ class Journal:
     def read(self) -> list[Findings]:
         """Return the findings in the file, if there is one.
 
-        Raises ValueError, which names what differs, for findings of something else.
+        Raises ValueError if they belong to another evaluation; the error names the difference.
         """
         if not self.file.is_file():
             return []

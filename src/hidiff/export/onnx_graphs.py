@@ -57,7 +57,7 @@ class SegmentorGraph(nn.Module):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Two planes, then the maps that each condition block makes of the image."""
+        """Return two planes, then the maps that each condition block makes of the image."""
         return ("prior", "chance", *condition_names(self.refiner))
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:

@@ -23,7 +23,7 @@ EPSILON = nn.BatchNorm2d(1).eps
 
 
 class StepCodes(nn.Module):
-    """Takes the time embedding's place: t in 1..T -> one row, 1 at the step's own place.
+    """Replaces the time embedding: turns t in 1..T into a row that is 1 at the place of the step.
 
     So every time layer is a table of numbers, a column a step. All images of a batch are at the
     same step. The row of a step that the model was not packed for is NaN, and so is its answer.
@@ -95,7 +95,7 @@ HALVED: Precision = replace(SETTLED, activation=half_sign)
 
 
 class _ExactAttention:
-    """`above_threshold` for scores that are whole numbers divided by sqrt(head_dim)."""
+    """The attention of `above_threshold`, for scores that are whole numbers over sqrt(head_dim)."""
 
     def __init__(self, head_dim: int):
         self.head_dim = head_dim

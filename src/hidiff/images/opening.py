@@ -85,7 +85,7 @@ def open_image(
 
 
 def name_of(image: GivenImage) -> str:
-    """Return the name without its ending of the file that an image comes from; "" without one."""
+    """Return the file name of an image, without its ending; "" if it comes from no file."""
     if isinstance(image, Image):
         return "" if image.path is None else image_stem(image.path)
     if isinstance(image, str | Path | tuple):

@@ -92,7 +92,7 @@ def read_picture_mask(path: Path | str) -> Num[np.ndarray, "h w"]:
 
 
 def _read_picture(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
-    """Row, column (, channel); the first frame of an animation."""
+    """Return (row, column) or (row, column, channel); the first frame of an animation."""
     _check_exists(path)
     try:
         with warnings.catch_warnings():
@@ -170,7 +170,7 @@ def _expand_palette(image: Image.Image) -> Image.Image:
 
 
 def _grey_if_equal(image: Image.Image) -> Image.Image:
-    """A palette of greys (common in GIF) is a grey picture."""
+    """Return a palette of greys (common in GIF) as a grey picture."""
     red, green, blue = (np.asarray(plane) for plane in image.split())
     same = np.array_equal(red, green) and np.array_equal(green, blue)
     return image.convert("L") if same else image
@@ -247,7 +247,7 @@ def _check_bytes(path: Path, count: int) -> None:
 
 
 def _drop_alpha(pixels: np.ndarray) -> np.ndarray:
-    """h w 2 -> h w 1 (grey and alpha), h w 4 -> h w 3."""
+    """Drop the alpha channel: h w 2 becomes h w 1, and h w 4 becomes h w 3."""
     return pixels[..., :-1] if pixels.shape[-1] in (2, 4) else pixels
 
 

@@ -225,7 +225,7 @@ class Predictor:
         )
 
     def _has_prior(self, images: Float[Tensor, "b channels h w"]) -> bool:
-        """Return whether a prior that replaces the segmentor's lies behind the image's channels."""
+        """Return whether the input holds a prior of another model after the image's channels."""
         return images.shape[1] > self.hybrid.segmentor.image_channels
 
     def change_settings(self, changes: dict[str, Any]) -> PredictionSettings:

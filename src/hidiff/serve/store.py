@@ -81,7 +81,7 @@ class Entry:
             self.changed.wait_for(lambda: self.state != OPENING, seconds)
 
     def ready(self) -> Opened:
-        """Return the session itself. Raises Refusal while it is not there."""
+        """Return the session. Raises Refusal if it is opening, closed or failed."""
         if self.closed:
             raise Refusal(404, "there is no such session: it is closed.")
         if self.state == FAILED:

@@ -115,9 +115,10 @@ def mark_hybrid(
     words: tuple[int | str, ...] = (),
     first: int = 0,
 ) -> Marked:
-    """Mark errors of the prior and of the hybrid's own masks; without marks in the settings, none.
+    """Simulate marks at errors of the prior and of the hybrid's own masks.
 
-    The refiner predicts as it does for a person: in eval mode, in one step at temperature 0.
+    Without marks in the settings there are none. The refiner predicts as it does for a person: in
+    eval mode, in one step at temperature 0.
     """
     if not settings.marks:
         return UNMARKED
