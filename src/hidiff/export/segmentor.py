@@ -50,8 +50,9 @@ def export_segmentor(
     For TORCH that is the segmentor itself. The result is an nn.Module and a Segmentor, for which
     Python has no common type.
 
-    An export takes some seconds to a minute, and is read from `kept` where it was written before. It runs on as many threads as torch has now. Raises ValueError for a segmentor
-    that cannot be exported.
+    An export takes some seconds to a minute, and is read from `kept` where it was written before.
+    It runs on as many threads as torch has now. Raises ValueError for a segmentor that cannot be
+    exported.
     """
     if runtime == TORCH:
         return segmentor
