@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MB = 2**20  # bytes
+
 
 class CorrectionSettings(BaseModel):
     """Settings of a session: the reach of marks, carrying on, and memory for speed."""
