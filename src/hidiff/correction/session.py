@@ -26,7 +26,7 @@ from hidiff.correction.remarks import (
     remark_on_model,
 )
 from hidiff.correction.session_file import save_session
-from hidiff.correction.settings import CorrectionSettings
+from hidiff.correction.settings import MB, CorrectionSettings
 from hidiff.correction.view import SessionView, locked
 from hidiff.prediction import Prediction
 from hidiff.prediction.writers import write_prediction
@@ -231,6 +231,11 @@ class Session(SessionView):
         return save_session(
             Path(path), self._maps, self._history, self.settings, self.origin, self.revision
         )
+
+    @locked
+    def limit_cache(self, megabytes: int) -> None:
+        """Change the most memory for what the networks made of windows (`settings.cache_mb`)."""
+        self._maps.keep.most_bytes = megabytes * MB
 
     # How
 

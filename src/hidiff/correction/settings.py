@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MB = 2**20  # bytes
+
 
 class CorrectionSettings(BaseModel):
     """Settings of a session: how far marks reach and spread, carrying on, memory for speed."""

@@ -1,6 +1,6 @@
 """An image that is open: its correction session, slice by slice as viewers show it."""
 
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from hidiff.images import ImageFiles, visible_files
 from hidiff.serve.archive import SESSION, bundle, zip_of
 from hidiff.serve.refusal import Refusal, one_line
+from hidiff.serve.remarks import caught_warnings
 from hidiff.serve.slices import View, share_to_bytes, view_of
 
 if TYPE_CHECKING:
@@ -217,26 +218,27 @@ def count(codes: UInt8[np.ndarray, "h w"], num_classes: int, kind: str) -> Int[n
     return np.bincount(codes.ravel(), minlength=num_classes + 1)[1:]
 
 
-def open_files(entry: "Entry", model: "Model", image: ImageFiles) -> Opened:
+def open_files(entry: "Entry", model: "Model", image: ImageFiles, cache_mb: int) -> Opened:
     """Read an image and segment the slice that is shown first."""
     entry.put(step="Reading the image", progress=None)
-    return _start(entry, model, lambda: model.correct(image))
+    return _start(entry, model, cache_mb, lambda: model.correct(image))
 
 
-def open_saved(entry: "Entry", model: "Model", saved: Path, image: ImageFiles) -> Opened:
+def open_saved(
+    entry: "Entry", model: "Model", saved: Path, image: ImageFiles, cache_mb: int
+) -> Opened:
     """Go on with a saved session; the image that its file names is on no account opened."""
     from hidiff.experiment import open_session
 
     entry.put(step="Reading the session", progress=None)
-    return _start(entry, model, lambda: open_session(saved, model=model, image=image))
+    return _start(entry, model, cache_mb, lambda: open_session(saved, model=model, image=image))
 
 
-def _start(entry: "Entry", model: "Model", start: Any) -> Opened:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+def _start(entry: "Entry", model: "Model", cache_mb: int, start: Callable[[], "Session"]) -> Opened:
+    with caught_warnings() as caught:
         session = start()
-        remarks = [one_line(str(each.message), entry.folder) for each in caught]
-        opened = Opened(session, model, list(dict.fromkeys(remarks)))
+        session.limit_cache(cache_mb)
+        opened = Opened(session, model, [one_line(line, entry.folder) for line in caught])
         entry.put(step="Segmenting", progress=None, name=session.name or entry.name)
         entry.near = opened.geometry.shape[0] // 2
         opened.codes(entry.near)

@@ -12,6 +12,7 @@ from hidiff.serve.api.access import owner_of
 from hidiff.serve.nninteractive.answers import META
 from hidiff.serve.nninteractive.leases import Lease, Leases
 from hidiff.serve.refusal import Refusal, one_line
+from hidiff.serve.remarks import caught_warnings
 from hidiff.serve.service import Service
 
 M = TypeVar("M", bound=BaseModel)
@@ -39,7 +40,7 @@ class Clients:
         lease = self.find(request, token)
 
         def run() -> Response:
-            with lease.lock:
+            with lease.lock, caught_warnings():
                 try:
                     return task(lease)
                 except (ValueError, OSError) as error:

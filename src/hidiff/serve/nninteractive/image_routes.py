@@ -15,6 +15,7 @@ def image_routes(clients: Clients) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
     offered = clients.service.offered
+    cache_mb = clients.service.settings.cache_mb_each
 
     @router.post("/set_image")
     async def set_image(request: Request, token: Token = None) -> Response:
@@ -27,7 +28,7 @@ def image_routes(clients: Clients) -> APIRouter:
             if array.ndim != 4:
                 raise Refusal(400, f"the image has {array.ndim} axes, but (c, x, y, z) is wanted.")
             model, spacing = offered.get(offered.default), meta.image_properties.spacing
-            lease.volume = ClientVolume(model, array, spacing, clients.label())
+            lease.volume = ClientVolume(model, array, spacing, clients.label(), cache_mb)
             return facts(original_image_shape=list(array.shape))
 
         return await clients.act(request, token, task)

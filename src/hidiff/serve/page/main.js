@@ -45,7 +45,7 @@ function showSession() {
   part("slices").hidden = depth < 2;
   part("slice").max = depth;
   part("carry").hidden = depth < 2;
-  part("segmented").hidden = session.segmented >= depth;
+  part("segmenting").hidden = session.segmented >= depth;
   part("segmented").value = session.segmented / depth;
 }
 

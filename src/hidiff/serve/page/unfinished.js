@@ -2,18 +2,12 @@
 
 import * as api from "./api.js";
 import { question, say } from "./dialogs.js";
+import { element, icon } from "./elements.js";
 import { openKnown } from "./open.js";
-import { icon } from "./panel.js";
 import { listen, state } from "./state.js";
 
 const part = document.getElementById("unfinished");
 const list = document.getElementById("unfinished-list");
-
-function element(tag, properties, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
 
 async function close(session) {
   if (session.can_undo && !(await question(`Close ${session.name}?`, "Corrections that were not saved are lost.", "Close it", "Keep it"))) return;
