@@ -177,11 +177,28 @@ def build(steps: Steps) -> Path:
         venv.create(tools, with_pip=True)
     steps.once("install the tools", python, "-m", "pip", "install", "-q", *BUILD)
     options = ("--no-deps", "--no-build-isolation", "-q")
-    steps.once("build the wheel", python, "-m", "pip", "wheel", ROOT, *options, "-w", built)
+    source = copy_context(steps.folder / "source")
+    steps.once("build the wheel", python, "-m", "pip", "wheel", source, *options, "-w", built)
     (wheel,) = built.glob("*.whl")
     steps.once("repair it", tools / "bin/auditwheel", "repair", wheel, "-w", repaired)
     (mended,) = repaired.glob("*.whl")
     return mended
+
+
+def copy_context(folder: Path) -> Path:
+    """Copy what .dockerignore lets into a container, and return the folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for line in (ROOT / ".dockerignore").read_text().splitlines():
+        if not line.startswith("!"):
+            continue
+        path = ROOT / line[1:]
+        if path.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "*.so")
+            shutil.copytree(path, folder / path.name, ignore=ignored)
+        else:
+            shutil.copy(path, folder)
+    return folder
 
 
 def add_extra(steps: Steps, extra: str, needs: tuple, clean: Path, where: Path) -> None:

@@ -31,6 +31,8 @@ def rewritten(model, x):
     before = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
     rewrite(model.graph)
     onnx.checker.check_model(model)
+    used = {name for node in model.graph.node for name in node.input}
+    assert {each.name for each in model.graph.initializer} <= used
     after = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0]
     assert before.dtype == after.dtype and np.array_equal(before, after)
     assert len(np.unique(before)) > 1

@@ -18,6 +18,10 @@ def rewrite(graph: Any) -> None:
     nodes = _spread_prelu(onnx, _compare_with_bias(onnx, graph, known), known)
     del graph.node[:]
     graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    numbers = [each for each in graph.initializer if each.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(numbers)
 
 
 def _compare_with_bias(onnx: Any, graph: Any, known: dict[str, np.ndarray]) -> list:
