@@ -244,7 +244,8 @@ def make_readers(place: Path) -> dict[str, Reader]:
     )
     from hidiff.images import pictures as reading
     from hidiff.images.grid import PLANES
-    from hidiff.images.pictures import read_picture_mask, read_planes, read_size
+    from hidiff.images.picture_masks import read_picture_mask
+    from hidiff.images.pictures import read_planes, read_size
     from hidiff.recipe import RecipeError, read_recipe
     from hidiff.training.state import read_progress
 
