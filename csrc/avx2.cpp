@@ -56,6 +56,12 @@ struct Isa {
         return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
     }
 
+    static HIDIFF_INLINE void halves(Vec bytes, Vec& low, Vec& high) {
+        const Vec pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1));
+        low = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff));
+        high = _mm256_srli_epi32(pairs, 16);
+    }
+
     static HIDIFF_INLINE uint32_t signs(const float* x, const float* bias) {
         uint32_t word = 0;
         HIDIFF_UNROLL

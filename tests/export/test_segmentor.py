@@ -139,6 +139,8 @@ def test_the_packages_own_models_keep_theirs_in_the_users_folder(saved, tmp_path
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_missing_extra_is_told_in_a_line(runtime, saved, monkeypatch):
+    for kept in saved[0].parent.glob("*.onnx"):
+        kept.unlink()
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ValueError, match=rf"onnx is not installed.*hidiff\[{runtime}\]"):
         experiment.load_predictor(saved[0], segmentor_runtime=runtime)

@@ -60,23 +60,30 @@ def export_segmentor(
         known = ", ".join((TORCH, *RUNTIMES))
         raise ValueError(f"segmentor_runtime is {runtime!r}, but must be one of {known}")
     name, start = RUNTIMES[runtime]
-    library = import_extra(name, runtime)
     former = None if kept is None else kept.read()
-    if former is not None:
+    if former is None:
+        _import_exporter(runtime)
+    library = import_extra(name, runtime)
+    if kept is not None and former is not None:
         try:
             return ExportedSegmentor(segmentor, size, start(library, former))
         except Exception as error:  # the runtime's own, of a damaged file
+            problem = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(
-                f"{kept.path if kept else ''} does not load ({str(error).strip().splitlines()[0]}),"
-                " so the segmentor is exported again.",
+                f"{kept.path} does not load ({problem}), so the segmentor is exported again.",
                 stacklevel=2,
             )
-    for needed in ("onnx", "onnxscript"):
-        import_extra(needed, runtime)
+        _import_exporter(runtime)
     model = to_onnx(segmentor, size)
     if kept is not None:
         kept.write(model)
     return ExportedSegmentor(segmentor, size, start(library, model))
+
+
+def _import_exporter(runtime: str) -> None:
+    """Raise ValueError, naming the extra, if the libraries that make an export are missing."""
+    for needed in ("onnx", "onnxscript"):
+        import_extra(needed, runtime)
 
 
 def to_onnx(segmentor: Segmentor, size: tuple[int, int]) -> bytes:
