@@ -98,9 +98,7 @@ def marks_to(row: dict[str, Any]) -> list[str]:
 def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]:
     """Return a line for each target: met or missed, with the numbers."""
     lines = []
-    ours = [row for row in here if row["arm"] == "chosen" and row["method"] in (OURS, SPREAD)]
-    # the marks of a session spread, so those rows are judged where there are any
-    ours = [row for row in ours if row["method"] == SPREAD or not find(here, row, SPREAD)]
+    ours = judged(here, ("chosen",))
     for row in ours:
         seed = f" (seed {row['seed']})" if len(ours) > 1 else ""
         ratio = ratio_of(row, find(here, row, PAINT_REFINED))
@@ -135,6 +133,12 @@ def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]
                 f"beside it, median {share:.2f} of it{seed}"
             )
     return lines
+
+
+def judged(here: Sequence[dict[str, Any]], arms: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows that stand for the arms: with spread marks, as in a session, if there are."""
+    ours = [row for row in here if row["arm"] in arms and row["method"] in (OURS, SPREAD)]
+    return [row for row in ours if row["method"] == SPREAD or not find(here, row, SPREAD)]
 
 
 def best_cheap(here: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
