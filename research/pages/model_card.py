@@ -19,6 +19,10 @@ SPLIT_NAMES = {
     "validation": "to choose the checkpoint by",
     "test": "held back to judge by",
 }
+CUTS = {
+    "half": "both cut at 0.5",
+    "expected_dice": "both cut where the map itself expects the best Dice (rule expected_dice)",
+}
 Facts = dict[str, Any]
 
 
@@ -43,6 +47,7 @@ def write_card(made: ShippedModel, words: Facts, recipe: Recipe) -> None:
             result_words(test, each.get("groups"), each["words"])
             for test, each in zip(facts["tests"], words["tests"], strict=True)
         ).rstrip(),
+        cut=CUTS[recipe.prediction.rule],
         packing=packing_words(facts),
         limits=string.Template(limits).substitute(size=f"{size[0]}x{size[1]}"),
     )

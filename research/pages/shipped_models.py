@@ -32,7 +32,7 @@ from hidiff.diffusion import subset
 from hidiff.evaluation import judge, read_truth
 from hidiff.metrics import summarise
 from hidiff.metrics.table import MEAN
-from hidiff.prediction import Predictor
+from hidiff.prediction import PredictionSettings, Predictor
 from hidiff.recipe import change_recipe
 from hidiff.training.log import METRICS_FILE
 from hidiff.training.stages import STAGE1, stage2_of
@@ -62,6 +62,12 @@ def main() -> None:
         type=Path,
         help="the run of the same segmentor alone, trained from the same stage 1 for equal FLOPs",
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        help="change of a setting of the run's recipe, such as prediction.rule=expected_dice",
+    )
     parser.add_argument("--output", type=Path, default=models.FOLDER)
     parser.add_argument("--condition-storage", choices=list(export.STORAGES), default="half")
     parser.add_argument("--segmentor-storage", choices=list(export.STORAGES), default="half")
@@ -86,6 +92,7 @@ def main() -> None:
 def make(args: argparse.Namespace, words: Facts, folder: Path) -> None:
     """Write packed file, facts and card to `folder`."""
     model = experiment.open_model(args.run)
+    model = model._replace(recipe=change_recipe(model.recipe, args.set))
     check_packable(model)
     storages = {
         "condition_storage": args.condition_storage,
@@ -97,6 +104,8 @@ def make(args: argparse.Namespace, words: Facts, folder: Path) -> None:
         "packed": experiment.load_predictor(file),
         "float": experiment.load_predictor(model.path),
     }
+    settings = loaded["packed"].settings  # those of --set, for all
+    loaded["float"].settings = settings
     splits = json.loads((args.run / SPLITS_FILE).read_text(encoding="utf-8"))["splits"]
     facts: Facts = {
         "name": args.name,
@@ -124,7 +133,7 @@ def make(args: argparse.Namespace, words: Facts, folder: Path) -> None:
         cases = experiment.list_cases(recipe, "test")[: args.cases]
         check_unseen(cases, splits, same_set=recipe.data.source == model.recipe.data.source)
         judged = judge_models(loaded, cases)
-        judged["rivals"] = judge_rivals(rivals, cases, judged["dice"])
+        judged["rivals"] = judge_rivals(rivals, cases, judged["dice"], settings)
         if "marks" in test:
             judged["marks"] = measure_marks(loaded["packed"], cases, test["marks"], test["size"])
         if "scales" in test:
@@ -141,12 +150,16 @@ def trains_segmentor(model: experiment.ModelFile) -> bool:
 
 
 def judge_rivals(
-    rivals: Mapping[str, Path], cases: Sequence[Case], refined: Mapping[str, float]
+    rivals: Mapping[str, Path],
+    cases: Sequence[Case],
+    refined: Mapping[str, float],
+    settings: PredictionSettings,
 ) -> Facts:
     """Return the Dice of segmentors without a refiner, and by how much the refined masks differ."""
     judged = {}
     for name, path in rivals.items():
         predictor = experiment.load_predictor(path)
+        predictor.settings = settings
         dice = []
         for case in cases:
             made = predictor.predict(case.image, name=case.name, refine=False)

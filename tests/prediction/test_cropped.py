@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
 from hidiff.correction import read_session, restore_session
-from hidiff.images import Intensity, VolumeGeometry
-from hidiff.loading import Slicing
+from hidiff.images import Intensity, VolumeGeometry, read_image
+from hidiff.images.grid import same_place
+from hidiff.loading import Slicing, place_crop
 from hidiff.prediction import PredictionSettings
+from hidiff.prediction.writers import write_prediction
 from tests.correction.models import make_kind, read_maps, same, start
 from tests.dicom_series import make_slices, write_slices
-from tests.volumes import Echo, make_grid, write_nifti
+from tests.volumes import Echo, make_grid, read_grid, write_nifti
 
 GRID = make_grid(90, 80, 6)  # 2 mm within a slice, 3 mm between slices
 BALL = (52, 31, 3)  # row, column and slice of the ball's centre
@@ -97,7 +100,7 @@ def test_a_correction_at_a_place_changes_the_series_there_and_survives_its_file(
     after = session.image.geometry.from_native(session.labels)
     assert not after[3, 51:54, 32:35].any()
     # beyond the crop a mark paints, and nothing else
-    assert after[0].sum() == before[0].sum() + 5
+    assert after[0].sum() == before[0].sum() + 9
     rest = np.ones(after.shape, dtype=bool)
     rest[[0, 3]] = False
     np.testing.assert_array_equal(after[rest], before[rest])
@@ -114,3 +117,30 @@ def test_corrections_of_a_crop_are_not_carried_on(tmp_path):
     session = start(predictor, values, affine=GRID.affine, at=BALL)
     with pytest.raises(ValueError, match="sees one crop"):
         session.carry_on()
+
+
+@pytest.mark.parametrize("name", ["example_ct.nii.gz", "example_ct_dicom"])
+def test_on_a_real_ct_the_mask_lies_where_the_tissue_lies(data_root, name, tmp_path):
+    """Geometry alone: the model marks what is brighter than the middle of the crop's own range."""
+    path = data_root / "CT_TotalSegmentator_example" / name
+    if not path.exists():
+        pytest.skip("needs CT_TotalSegmentator_example in HIDIFF_DATA")
+    raw = read_image(path, 1)
+    depth, height, _ = raw.geometry.shape
+    number = depth // 2
+    # at the rim of the body, where tissue and air meet
+    row = height // 2
+    column = int(np.flatnonzero(raw.values[0, number, row] > -200)[0])
+    crop = place_crop((row, column, number), raw.geometry, (64, 64), 0.7)
+    seen = crop.cut(torch.from_numpy(raw.values[:, number].astype(np.float32)))
+    middle = float(seen.min() + seen.max()) / 2
+    bright = raw.values[0, number] > middle
+
+    result = Bright(0.7).predict(path, at=(row, column, number))
+    labels = result.geometry.from_native(result.labels) > 0
+    inside = crop.inside.numpy()
+    assert not labels[:, ~inside].any()
+    assert 0.1 < bright[inside].mean() < 0.9
+    assert (labels[number] == bright)[inside].mean() > 0.95
+    written = write_prediction(result, tmp_path, formats=("nifti",))
+    assert raw.grid is not None and same_place(read_grid(written[0]), raw.grid)
