@@ -90,8 +90,8 @@ def look_at(target: Path, changes: list[str]) -> "DataReport":
     if target.is_dir():
         if any(not change.startswith(("labels.", "data.splitting.")) for change in changes):
             raise Mistake(
-                "--set changes a recipe, and this is a folder: only labels and data.splitting can be "
-                "set for it. Leave the others out."
+                "--set changes a recipe, and this is a folder: only labels and data.splitting can "
+                "be set for it. Leave the others out."
             )
         root = target
         splits, findings, known = share_out_unknown(target, changes)

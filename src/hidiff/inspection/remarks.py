@@ -31,7 +31,7 @@ class Remarks:
         """Return a warning for each choice."""
         return [
             Finding(
-                "warning", f"{remark} ({len(files)} files). Check that this is intended.", files
+                "warning", f"{remark} ({len(files)} files). Check that it is meant.", files
             )
             for remark, files in ((text, tuple(names)) for text, names in self.files.items())
         ]
