@@ -42,8 +42,8 @@ class Labels(BaseModel):
     threshold: float | None = Field(
         default=None,
         description="one_class only: a mask value above it is foreground. Without it, masks of 0/1 "
-        "and 0/255 are both read right, those with JPEG noise are cut at half of white, and any "
-        "other value that is not declared is an error",
+        "and of 0/255 are read in the same way, those with JPEG noise are cut at half of white, "
+        "and any other value that is not declared is an error",
     )
     ignore: tuple[int, ...] = Field(
         default=(),

@@ -130,8 +130,8 @@ def recognise(root: Path) -> Layout:
     if (root / "images").is_dir() and (root / "masks").is_dir():
         return Layout("folder", None, ())
     raise DataError(
-        f"{root} is laid out in no way that is known. Wanted are images/ and masks/ with files of "
-        "the same names; or nnU-Net's dataset.json, imagesTr/ and labelsTr/; or the Decathlon's "
+        f"{root} has no layout that HiDiff knows. Make images/ and masks/ with files of the same "
+        "names; or nnU-Net's dataset.json, imagesTr/ and labelsTr/; or the Decathlon's "
         "dataset.json."
     )
 
@@ -207,8 +207,8 @@ def propose(
     sizes = _networks(machine, math.prod(data["patch_size"]))
     say("refiner.width", sizes["refiner"], sizes["why"])
     if sizes["fine"]:
-        say("refiner.fine", True, "a narrow refiner mends more where it sees the image itself")
-        say("training.segmentor", "joint", "as good as in turns for the same compute, or better")
+        say("refiner.fine", True, "a narrow refiner gains more if it sees the image itself")
+        say("training.segmentor", "joint", "scores as well as in turns at equal compute, or better")
     say("segmentor.options.width", sizes["segmentor"], sizes["why"])
     say("training.batch_size", sizes["batch"], sizes["why"])
     stage1, stage2, reason = _length(found, machine)

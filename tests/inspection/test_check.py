@@ -156,7 +156,7 @@ def paint(folder, masks):
 def test_0_255_beside_0_1_is_read_right_and_said(folder):
     bits = np.eye(32)
     paint(folder, [255 * bits] * 4)
-    assert "masks of 0/1 and of 0/255 are both read right" in check(folder).reading
+    assert "masks of 0/1 and of 0/255 are read in the same way" in check(folder).reading
     known = check(folder, labels=CURVE)
     assert known.reading == "6 masks at their word: 1 is curve; 4 masks cut: above 127.5 is curve"
     assert known.go

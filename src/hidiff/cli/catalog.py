@@ -89,7 +89,7 @@ def prepare(
     if not prepared.missing and CATALOG[name].holds is not None:
         say("All that the data set should hold is there.", "green")
     if not prepared.written:
-        say("Nothing was written: it is there already, or read as it is.")
+        say("Nothing was written: the folder is there already, or is read as it comes.")
     recipe = CATALOG[name].recipe
     if recipe:
         say(f"Train: hidiff train {recipe} --set data.path={prepared.folder.absolute()}")

@@ -90,8 +90,8 @@ def look_at(target: Path, changes: list[str]) -> "DataReport":
     if target.is_dir():
         if any(not change.startswith(("labels.", "data.splitting.")) for change in changes):
             raise Mistake(
-                "--set is for recipes, and this is a folder: of it only labels and data.splitting "
-                "can be set. Leave the others out."
+                "--set changes a recipe, and this is a folder: only labels and data.splitting can "
+                "be set for it. Leave the others out."
             )
         root = target
         splits, findings, known = share_out_unknown(target, changes)
@@ -226,7 +226,7 @@ def show(report: "DataReport") -> None:
         doubts = ", but look at the warning above first" if warnings == 1 else doubts
         say(f"go{doubts}", "bold yellow" if warnings else "bold green")
     else:
-        say(f"no go: {stops} thing{'' if stops == 1 else 's'} to mend first", "bold red")
+        say(f"no go: {stops} thing{'' if stops == 1 else 's'} to correct first", "bold red")
 
 
 def value_table(values: "list[MaskValue]") -> Table:

@@ -20,6 +20,6 @@ def find_recipe(name: Path) -> Path:
     if str(name) in shipped:
         return shipped[str(name)]
     raise FileNotFoundError(
-        f"no recipe at {name}. Give the path of a YAML file, or the name of one that comes with "
-        f"HiDiff: {', '.join(shipped) or 'none is installed'}."
+        f"there is no folder and no recipe {name}. Give a folder with images/ and masks/, a recipe "
+        f"(a YAML file), or the name of a recipe: {', '.join(shipped) or 'none is installed'}."
     )

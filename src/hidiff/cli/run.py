@@ -71,7 +71,7 @@ def say_what_is_next(experiment: Experiment) -> None:
     models = [name for name in MODELS if (folder / name).is_file()]
     say(f"Models: {folder}: {', '.join(models)}")
     run = shlex.quote(str(folder))
-    say(f"Judge:  hidiff evaluate {run}")
+    say(f"Test:   hidiff evaluate {run}")
     case = next(case for split in reversed(SPLITS) for case in experiment.splits[split])
     images = shlex.quote(str(first_file(case.image).parent))
     if experiment.recipe.segmentor.name == FILES and case.prior is not None:

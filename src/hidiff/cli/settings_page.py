@@ -21,7 +21,7 @@ def settings_page() -> str:
     """Return the page docs/recipe.md."""
     sections = [INTRODUCTION]
     for name, model in groups(Recipe):
-        lines = [f"## `{name}`\n" if name else "## Outermost\n"]
+        lines = [f"## `{name}`\n" if name else "## Top level\n"]
         lines.append(f"{summary_of(model)}\n")
         rows = [row(name, each, field) for each, field in model.model_fields.items()]
         lines += ["| setting | default | meaning |", "|---|---|---|", *filter(None, rows)]

@@ -19,11 +19,11 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class Splitting(BaseModel):
-    """The rule that shares out cases where the data set itself has none."""
+    """The rule that splits cases if the data set has no split of its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(default=0, description="seed of the shuffle of the groups")
+    seed: int = Field(default=0, description="seed of the random split")
     validation_cases: int | None = Field(
         default=None,
         ge=0,
@@ -32,9 +32,9 @@ class Splitting(BaseModel):
     )
     redraw: bool = Field(
         default=False,
-        description="draw the split by `fractions` and `seed` also where the data set has lists or "
-        "a split of its own: more test patients, or another draw. [0, 0, 1] makes all of it a test "
-        "of models trained elsewhere",
+        description="draw a new split by `fractions` and `seed`, even if the data set has its own: "
+        "for more test patients, or another draw. [0, 0, 1] makes all cases a test set for models "
+        "that were trained elsewhere",
     )
     fractions: tuple[float, float, float] = Field(
         default=(0.7, 0.1, 0.2),

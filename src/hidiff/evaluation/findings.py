@@ -143,7 +143,7 @@ class _JudgeStages(Stages[Case, tuple[Truth, OpenedImage], tuple[Truth, Predicti
     tolerance: float
     changes: Mapping[str, Any]
     found: dict[str, Findings] = field(default_factory=dict)
-    """findings of cases that are judged and not ended yet"""
+    """findings of cases that are evaluated and not ended yet"""
 
     def weigh(self, item: Case) -> int:
         # whatever is wrong with the file, reading it will tell

@@ -19,7 +19,7 @@ MOST_CLASSES = 32
 UNDECIDED = (255, 65535)
 # Share of masks whose border is all foreground, from which on they seem inverted.
 MOST_FRAMED = 0.9
-BOTH_WAYS = "masks of 0/1 and of 0/255 are both read right"
+BOTH_WAYS = "masks of 0/1 and of 0/255 are read in the same way"
 
 
 @dataclass

@@ -16,7 +16,7 @@ from hidiff.training.steps import UNMARKED, Batch, Marked
 
 
 class SimulatedMarks(BaseModel):
-    """The marks that stage 2 simulates at the errors of its masks; with none it stays as it is."""
+    """The marks that stage 2 simulates at the errors of its masks; by default there are none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,8 +40,8 @@ class SimulatedMarks(BaseModel):
         default=0.5,
         ge=0,
         le=1,
-        description="share of rough ones among the strokes, which may lie beside what they mean: "
-        "they are hints alone, the others are certain",
+        description="share of the strokes that are rough: they may lie a little beside the error "
+        "and are only hints; the others are certain",
     )
     radius: PositiveFloat | None = Field(
         default=None,
