@@ -40,7 +40,7 @@ def read_all(clock: Clock, size: int, pause: float, count: int) -> Body:
         return {"type": "http.request", "body": b"0" * size, "more_body": more}
 
     async def read() -> Body:
-        body = Body(receive, most_bytes=2**30, seconds=30)
+        body = Body(receive, most_bytes=2**30, seconds=30.0)
         while True:
             message = await body.receive()
             if message["type"] == "http.disconnect" or not message["more_body"]:
