@@ -113,7 +113,7 @@ def open_image(client: TestClient, *paths: Path, model: str = "one_class", **hea
 
 def wait_ready(client: TestClient, key: str, **headers: str) -> dict:
     """Return a session that is opened, or has failed to."""
-    for _ in range(20):
+    for _ in range(60):
         session = client.get(f"/api/v1/sessions/{key}?wait=10", headers=headers).json()
         if session["state"] != "opening":
             return session
@@ -136,7 +136,7 @@ class LiveServer:
 
     def start(self) -> "LiveServer":
         self.thread.start()
-        for _ in range(300):
+        for _ in range(6000):  # a busy machine is slow
             if self.server.started:
                 return self
             time.sleep(0.05)

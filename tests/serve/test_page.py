@@ -19,7 +19,7 @@ from tests.volumes import make_grid
 
 REQUIRED = "HIDIFF_REQUIRE_BROWSER"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE = 60_000  # milliseconds; a busy machine is slow
+PATIENCE = 300_000  # milliseconds; a busy machine is slow
 
 
 def skip(reason: str) -> None:

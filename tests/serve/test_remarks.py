@@ -1,4 +1,4 @@
-"""What the library warns of reaches the person whose image it is about, and nobody else."""
+"""A warning of the library reaches the person whose image it is about, and nobody else."""
 
 import threading
 import warnings

@@ -43,12 +43,13 @@ class Opened:
         self._codes = np.zeros(self.geometry.shape, np.uint8)
         self._counts = np.zeros((depth, len(self.classes.class_names)), np.int64)
         self._known = np.zeros(depth, bool)
+        self._now = self._describe_masks()
 
     def describe(self) -> dict[str, Any]:
-        """Return everything that a viewer needs to show it."""
+        """Return everything that a viewer needs to show it; waits for nobody."""
         view = self.view
         return {
-            **self.masks_now(),
+            **self._now,
             "kind": self.classes.kind,
             "shape": self.geometry.shape,
             "spacing_mm": self.geometry.spacing_mm,
@@ -67,7 +68,11 @@ class Opened:
         }
 
     def masks_now(self) -> dict[str, Any]:
-        """Return what changes with every correction."""
+        """Return what changes with every correction, and keep it for `describe`."""
+        self._now = self._describe_masks()
+        return self._now
+
+    def _describe_masks(self) -> dict[str, Any]:
         spacing = self.geometry.spacing_mm
         pixel_ml = None if spacing is None else float(np.prod(spacing)) / ML
         locked, locks_pixels = self.locks()
@@ -171,6 +176,7 @@ class Opened:
         self._codes[number] = codes
         self._counts[number] = count(codes, self._counts.shape[1], self.classes.kind)
         self._known[number] = True
+        self.masks_now()
 
     def _blend(self, number: int, share: float) -> Float[np.ndarray, "k h w"]:
         maps = self.session.slice_maps(number)

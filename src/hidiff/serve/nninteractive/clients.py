@@ -1,4 +1,4 @@
-"""What all routes of the protocol share: the server's model and class, leases, work in threads."""
+"""Shared by all routes of the protocol: the server's model and class, leases, work in threads."""
 
 from collections.abc import Callable
 from typing import Annotated, TypeVar

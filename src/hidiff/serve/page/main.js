@@ -121,7 +121,7 @@ async function start() {
   part("where").textContent = status.is_local ? "this machine" : location.host;
   open.showModels((await api.get("/models")).models);
   await cases.setUp();
-  await unfinished.setUp();
+  guarded(unfinished.setUp);
   const known = new URLSearchParams(location.search).get("session");
   if (known) await open.openKnown(known);
   else if (status.first_case) await open.openCase(status.first_case, "the image");
