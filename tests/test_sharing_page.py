@@ -87,8 +87,9 @@ def test_the_hub_s_commands_push_and_fetch(saved, tmp_path, monkeypatch):
         said = run_lines("".join(others), monkeypatch)
         assert "tiny" in said
         exec(python, {})
-    written = np.asarray(Image.open("masks/eye_labels.png"))
-    assert np.array_equal(written, hidiff.load("runs/drive").predict("eyes/eye.png").labels)
+    written = np.asarray(Image.open("masks/eye_labels.png")) > 0
+    truth = hidiff.load("runs/drive").predict("eyes/eye.png").labels
+    assert 0 < truth.mean() < 1 and np.array_equal(written, truth > 0)
     assert len(list(Path("folder").iterdir())) == 3
 
 
