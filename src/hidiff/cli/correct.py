@@ -99,7 +99,7 @@ def correct(
     written = None if marks is None else read_marks(marks, head.recipe.get("labels", {}))
     if written is None and session is None:
         raise Mistake("there is nothing to do: give --marks, or a --session to write.")
-    given = find_inputs([image], head.channels or 1)
+    given = find_inputs([image], head.channels or 1, head.source)
     if len(given) != 1:
         raise Mistake(f"{image} holds {len(given)} images, but one is corrected at a time.")
     given[0].check_whole(head.channels or 1)

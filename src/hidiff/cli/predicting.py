@@ -198,7 +198,7 @@ def prepare_batch(head: ModelHead, inputs: Sequence[Path], choices: Choices) -> 
     """
     channels = head.channels or 1
     check_output(choices.output)
-    images = find_inputs(inputs, channels)
+    images = find_inputs(inputs, channels, head.source)
     if choices.share is not None:
         images = choices.share.choose(images, lambda image: image.stem)
     if choices.at is not None and len(images) != 1:

@@ -99,6 +99,12 @@ def find_prior(folder: Path, name: str, kind: str) -> PriorFiles:
     )
 
 
+def prior_folder(prior: PriorFiles) -> Path:
+    """Return the folder in which `find_prior` finds a prior, and those of the other cases."""
+    folder = first_file(prior).parent
+    return folder.parents[1] if folder.match(FOLDS) else folder
+
+
 def _endings(kind: str) -> tuple[str, ...]:
     masks = (*PICTURES, *VOLUMES)
     return (*ARRAYS, *masks) if kind == "probability" else (*masks, *ARRAYS)
