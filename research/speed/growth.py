@@ -8,7 +8,8 @@ refined, and only the slices' series is a volume. `seconds` are the processor's,
 memory of the prediction beyond what the process held before.
 
 `slope` is that of a straight line through the logarithms of the last three points: 1 means twice
-as much for twice as many. The side counts as pixels. Writes results/growth.json and its figure.
+as much for twice as many. The side counts as pixels. Writes results/growth.json, and the figure
+docs/images/growth.png.
 """
 
 import argparse
@@ -172,7 +173,7 @@ def main() -> None:
         if not args.quick:
             file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if not args.quick:
-        draw_figure(result, RESULTS / "growth.png")
+        draw_figure(result, Path(__file__).parents[2] / "docs" / "images" / "growth.png")
     print(json.dumps(result, indent=1))
 
 

@@ -36,10 +36,11 @@ class ByBrightness(nn.Module):
 
     def forward(self, image):
         output = self.segmentor(image)
+        is_bright = image[:, 0] > 0
         logits = torch.full_like(output.logits, -7.0)
         if self.exclusive:
-            logits[:, 0] = 7.0
-        logits[:, -1] = torch.where(image[:, 0] > 0, 0.5, logits[:, -1])
+            logits[:, 0] = torch.where(is_bright, 0.0, 7.0)
+        logits[:, -1] = torch.where(is_bright, 0.5, logits[:, -1])
         return output._replace(logits=logits)
 
 

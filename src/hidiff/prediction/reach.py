@@ -166,6 +166,7 @@ def _refine_marked(
 ) -> Float[Tensor, "b k h w"]:
     """Return the mean of windows with marks; those that are not open keep the prior."""
     mean = torch.cat([window.prior for window in windows])
+    height, width = mean.shape[2:]
     # windows with the same part to refine are refined together
     groups: dict[Crop, list[int]] = {}
     for number, crop in enumerate(crops_around(marks.reach)):
@@ -176,7 +177,7 @@ def _refine_marked(
         part = marks.choose(numbers, crop)
         if part.belief is not None:
             seen = seen._replace(prior=believe(seen.prior, part.belief, hybrid.labels))
-        corners = [crop.place(places[number], mean.shape[2:], mirror) for number in numbers]
+        corners = [crop.place(places[number], (height, width), mirror) for number in numbers]
         maps = refine_seen(
             hybrid, seen, mirror, corners, settings, False, part.hints, part.evidence
         )
