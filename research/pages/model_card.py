@@ -1,5 +1,6 @@
 """Write the card of a model that comes with HiDiff, from cards/card.md and NAME.yaml."""
 
+import re
 import string
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def write_card(made: ShippedModel, words: Facts, recipe: Recipe) -> None:
         limits=string.Template(limits).substitute(size=f"{size[0]}x{size[1]}"),
     )
     with atomic_write(made.card) as temporary:
-        temporary.write_text(card, encoding="utf-8")
+        temporary.write_text(re.sub(r"\n{3,}", "\n\n", card), encoding="utf-8")
     print(card)
 
 
