@@ -67,7 +67,7 @@ def _mirrored(
     with_prior: bool,
     keep: SeenWindows | None,
 ) -> dict[str, Float[Tensor, "b _ h w"]]:
-    """Segmentor once, refiner for each sample and step, on windows turned round and back."""
+    """Run the segmentor once, and the refiner for each sample and step, on mirrored windows."""
     image, prior = _turned(hybrid, tiles, mirror, with_prior)
     if not refine:
         found = hybrid.look(image).prior if prior is None else prior
