@@ -53,6 +53,7 @@ docs: setup  ## Make every page and number again that comes from the code or fro
 	$(BIN)/python research/pages/evidence.py
 	$(BIN)/python research/pages/why_page.py
 	$(BIN)/python research/pages/packed_page.py
+	$(BIN)/python research/pages/speed_page.py
 	$(BIN)/python research/pages/organs_page.py
 
 site: setup  ## Build the documentation site into site/, and check every link.

@@ -23,6 +23,8 @@ BACKGROUND = "background"
 # what result rows call the mean over the classes
 MEAN = "mean"
 WHITES = (1, 255, 65535)
+# JPEG changes values by several: a mask in it can only be one class, whose values are above this.
+LEAST_LOSSY = 127
 
 
 class Labels(BaseModel):
@@ -136,6 +138,7 @@ class Labels(BaseModel):
         """Encode as `encode` does, with a byte a bit: for volumes."""
         if self.kind == "one_class":
             return self._foreground(mask, lossy)[None]
+        self._check_kept(mask, lossy)
         self._check_declared(mask)
         planes = np.stack([np.isin(mask, values) for values in self.classes.values()])
         if self.kind == "exclusive":
@@ -151,6 +154,7 @@ class Labels(BaseModel):
         if self.kind == "one_class":
             self.cut(mask, lossy=lossy)
         else:
+            self._check_kept(mask, lossy)
             self._check_declared(mask)
 
     def _check_declared(self, mask: Num[np.ndarray, "*space"]) -> None:
@@ -164,6 +168,16 @@ class Labels(BaseModel):
             f"the mask holds the values {few(unknown)}, but only {sorted(declared)} are declared "
             f"({dict(self.classes)}{ignored}). Add them to labels.classes, or to labels.ignore if "
             "they mark pixels that shall not count; or mend the mask."
+        )
+
+    def _check_kept(self, mask: Num[np.ndarray, "*space"], lossy: bool) -> None:
+        """Raise ValueError if lossy compression may have turned one class into another."""
+        largest = mask.max(initial=0) if lossy else 0
+        if largest == 0 or (self.kind == "one_class" and largest > LEAST_LOSSY):
+            return
+        raise ValueError(
+            f"the mask is a JPEG, which changes values by several, and holds values up to {largest}"
+            ", so nobody can tell its classes. Export it again as PNG."
         )
 
     def _foreground(
@@ -185,6 +199,7 @@ class Labels(BaseModel):
         """
         if self.threshold is not None:
             return self.threshold
+        self._check_kept(mask, lossy)
         (values,) = self.classes.values()
         if np.isin(mask, [0, *values, *self.ignore]).all():
             return None
@@ -197,8 +212,7 @@ class Labels(BaseModel):
             return float(largest) / 2
         if found[0] >= 0:
             for white in WHITES[1:]:
-                near = white / 2 < largest <= white
-                if near and (lossy or is_noise(found, counts, white)):
+                if is_noise(found, counts, white, lossy=lossy):
                     return white / 2
         if found[0] < 0 or largest in (*values, *WHITES[1:]):
             raise ValueError(

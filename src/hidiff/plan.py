@@ -20,6 +20,7 @@ from hidiff.datasets.sets.msd import is_msd, read_msd_channels, read_msd_labels
 from hidiff.datasets.sets.nnunet import is_nnunet, read_dataset
 from hidiff.datasets.splits import SPLITS, has_lists
 from hidiff.images import DataError
+from hidiff.images.voxels import Nan
 from hidiff.inspection.choices import (
     choose_augmentation,
     choose_channels,
@@ -83,21 +84,20 @@ def look_at(
     begin: Callable[[int], Callable[[], object]] = lambda _: lambda: None,
     *,
     known: Mapping[str, Any] | None = None,
+    nan: Nan = "refused",
 ) -> Plan:
     """Return the plan for a data folder on this machine. Raises DataError, naming the file.
 
-    `begin` gets the number of cases, and what it returns is called after each. `known` are settings
-    of the labels that a person gave, such as ignore.
+    `begin` gets the number of cases; what it returns is called after each. `known` are settings of
+    the labels that a person gave, such as ignore.
     """
     layout = recognise(root)
     cases = list_all(root, layout, splitting)
     labels, ignore = known_labels(layout.labels, known or {})
-    layout = replace(layout, labels=labels)
-    found = take_fingerprint(cases, begin(len(cases)), labels=layout.labels, ignore=ignore)
+    found = take_fingerprint(cases, begin(len(cases)), labels=labels, ignore=ignore, nan=nan)
     splitting, reason = choose_splitting(root, cases, splitting, found)
-    return propose(
-        root, layout, found, this_machine(), ignore=ignore, splitting=splitting, grouping=reason
-    )
+    chosen = {"ignore": ignore, "splitting": splitting, "grouping": reason}
+    return propose(root, replace(layout, labels=labels), found, this_machine(), **chosen)
 
 
 def choose_splitting(

@@ -1,6 +1,7 @@
 """`hidiff data list` and `prepare`: the data sets known by name, and their downloads made ready."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,7 +93,8 @@ def prepare(
         say("Nothing was written: the folder is there already, or is read as it comes.")
     recipe = CATALOG[name].recipe
     if recipe:
-        say(f"Train: hidiff train {recipe} --set data.path={prepared.folder.absolute()}")
+        change = shlex.quote(f"data.path={prepared.folder.absolute()}")
+        say(f"Train: hidiff train {recipe} --set {change}")
 
 
 def facts(name: str, entry: "CatalogEntry") -> dict[str, Any]:

@@ -88,10 +88,11 @@ def look_at(target: Path, changes: list[str]) -> "DataReport":
 
     recipe = None
     if target.is_dir():
-        if any(not change.startswith(("labels.", "data.splitting.")) for change in changes):
+        settable = ("labels.", "data.splitting.", "data.nan=")
+        if any(not change.startswith(settable) for change in changes):
             raise Mistake(
-                "--set changes a recipe, and this is a folder: only labels and data.splitting can "
-                "be set for it. Leave the others out."
+                "--set changes a recipe, and this is a folder: only labels, data.splitting and "
+                "data.nan can be set for it. Leave the others out."
             )
         root = target
         splits, findings, known = share_out_unknown(target, changes)
@@ -130,7 +131,7 @@ def share_out_unknown(
     from hidiff.inspection.share_out import group_by_names
     from hidiff.plan import recognise
 
-    splitting, settings = given_settings(changes)
+    splitting, settings, nan = given_settings(changes)
     try:
         layout = recognise(root)
         labels, ignore = known_labels(layout.labels, settings)
@@ -140,6 +141,7 @@ def share_out_unknown(
         "labels": labels,
         "channels": len(layout.channel_names) or None,
         "ignore": ignore,
+        "nan": nan,
         "grouped": "group" in splitting.model_fields_set,
     }
     splits, findings = share_out(layout.source, root, splitting)

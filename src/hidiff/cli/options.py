@@ -1,5 +1,6 @@
 """Options that several commands share, and the device and threads that they choose."""
 
+import math
 import time
 from collections.abc import Sequence
 from enum import StrEnum
@@ -155,6 +156,33 @@ Classes = Annotated[
         help="Write these classes only, such as --classes liver,spleen; all others are background.",
     ),
 ]
+
+
+Place = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="ROW,COLUMN,SLICE",
+        help="A place in a volume, counted from 0, for a model of crops such as nodules: it "
+        "outlines what lies there. Rows go to the back, columns to the left, slices up.",
+    ),
+]
+
+
+def read_place(at: str | None) -> tuple[float, float, int] | None:
+    """Return the place that --at names. Raises Mistake for one that is not three numbers."""
+    if at is None:
+        return None
+    try:
+        row, column, number = (float(each) for each in at.split(","))
+        if not math.isfinite(row + column) or number != int(number):
+            raise ValueError
+        return row, column, int(number)
+    except (ValueError, OverflowError):
+        # any part that is no number, and any other count of them
+        raise Mistake(
+            f"--at {at}: wants row,column,slice of a volume, counted from 0, such as 212,143,87."
+        ) from None
 
 
 def choose_classes(classes: str | None, known: Sequence[str]) -> tuple[str, ...]:

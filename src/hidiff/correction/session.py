@@ -26,7 +26,7 @@ from hidiff.correction.remarks import (
     remark_on_model,
 )
 from hidiff.correction.session_file import save_session
-from hidiff.correction.settings import CorrectionSettings
+from hidiff.correction.settings import MB, CorrectionSettings
 from hidiff.correction.view import SessionView, locked
 from hidiff.prediction import Prediction
 from hidiff.prediction.writers import write_prediction
@@ -146,6 +146,8 @@ class Session(SessionView):
         """
         if self.num_slices == 1:
             raise ValueError("carry_on is for volumes, but the image has one slice only.")
+        if self._maps.opened.crop is not None:
+            raise ValueError("carry_on needs neighbouring slices, but this model sees one crop.")
         if not self._maps.refine:
             raise ValueError("carry_on needs a refiner, but this model has no trained one.")
 
@@ -229,6 +231,11 @@ class Session(SessionView):
         return save_session(
             Path(path), self._maps, self._history, self.settings, self.origin, self.revision
         )
+
+    @locked
+    def limit_cache(self, megabytes: int) -> None:
+        """Change the most memory for what the networks made of windows (`settings.cache_mb`)."""
+        self._maps.keep.most_bytes = megabytes * MB
 
     # How
 

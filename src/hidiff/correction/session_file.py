@@ -82,6 +82,7 @@ class SavedSession:
             None if came["spacing_mm"] is None else tuple(came["spacing_mm"]),
             None if affine is None else tuple(tuple(row) for row in affine),
             None if came["value_range"] is None else tuple(came["value_range"]),
+            None if came.get("at") is None else tuple(came["at"]),
         )
 
     @property

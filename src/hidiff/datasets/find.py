@@ -35,7 +35,7 @@ def find_images(folder: Path) -> dict[str, Path]:
     """
     files = [file for file in _seen(folder) if find_format(file) is not None]
     arrays = [file for file in files if file.suffix.lower() in ARRAYS]
-    others = [file for file in files if file not in arrays]
+    others = [file for file in files if file.suffix.lower() not in ARRAYS]
     mixture = find_mixture(others)
     if mixture is not None:
         first, second = mixture

@@ -24,6 +24,7 @@ from hidiff.datasets.sets.nnunet import list_nnunet
 from hidiff.datasets.sets.synapse import SYNAPSE_PATIENT
 from hidiff.datasets.splits import Split, Splitting, hold_out, read_lists, split_by_group
 from hidiff.images.files import DataError
+from hidiff.images.sequences import BRATS, BRATS_2023, MS_LESIONS
 
 LGG_PATIENT = r"^(TCGA_[A-Z]+_\w+?)_\d{8}_\d+$"
 Layout = Callable[[Path, Split, Splitting], list[Case]]
@@ -179,8 +180,7 @@ def list_brats(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     for place in find_folders(root, r"BraTS.*\d"):
         later = re.fullmatch(r"(BraTS-\w+-\d+)-\d+", place.name)
         patient = later.group(1) if later else place.name
-        names = [f"-{name}" for name in _BRATS_2023] if later else [f"_{name}" for name in _BRATS]
-        stems = [place.name + name for name in names]
+        stems = [place.name + ending for ending in (BRATS_2023 if later else BRATS)]
         cases.append(_case_of(place, stems, place.name, patient))
     return _share_out(root, cases, splitting)[split]
 
@@ -191,21 +191,16 @@ def list_brats_slices(root: Path, split: Split, splitting: Splitting) -> list[Ca
     for place in find_folders(root / "training", r"\d+") if split == "train" else ():
         parts = [stem.split("_") for stem in find_images(place)]
         patient, number = (parts[0][2], parts[0][4]) if len(parts[0]) == 6 else ("", "")
-        stems = [f"brats_train_{patient}_{name}_{number}_w" for name in _BRATS]
+        stems = [f"brats_train_{patient}{name}_{number}_w" for name in BRATS]
         cases.append(_case_of(place, stems, f"{patient}_{number}", patient))
     return cases
 
 
 def list_ms_lesions(root: Path, split: Split, splitting: Splitting) -> list[Case]:
     """List patient07/t1.nii.gz and so on: one folder for each patient."""
-    stems = ("t1", "t1post", "t2", "flair", "lesions")
     places = find_folders(root, r"patient\d+")
-    cases = [_case_of(place, stems, place.name, place.name) for place in places]
+    cases = [_case_of(place, MS_LESIONS, place.name, place.name) for place in places]
     return _share_out(root, cases, splitting)[split]
-
-
-_BRATS = ("t1", "t1ce", "t2", "flair", "seg")
-_BRATS_2023 = ("t1n", "t1c", "t2w", "t2f", "seg")
 
 
 def _case_of(place: Path, stems: Sequence[str], name: str, group: str) -> Case:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -120,14 +121,16 @@ class Splitting(BaseModel):
 def hold_out(cases: Sequence[Case], num_cases: int, seed: int) -> tuple[list[Case], list[Case]]:
     """Return (kept, held out). Whole groups are held out until that is `num_cases` or more.
 
-    The seed decides the order in which groups are drawn."""
+    The seed decides the order in which groups are drawn.
+    """
+    sizes = Counter(case.group for case in cases)
     held: set[str] = set()
     count = 0  # of the cases in `held`
     for group in _shuffled_groups(cases, seed):
         if count >= num_cases:
             break
         held.add(group)
-        count += sum(case.group == group for case in cases)
+        count += sizes[group]
     if count and count == len(cases):
         raise DataError(
             f"{num_cases} cases are to be held out of {len(cases)}, which leaves none to train on. "

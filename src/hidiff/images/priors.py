@@ -77,7 +77,7 @@ def find_prior(folder: Path, name: str, kind: str) -> PriorFiles:
     In the folder of a model that nnU-Net trained, the folds hold them. Raises DataError for a case
     without one, and for one in two folds.
     """
-    folds = sorted(folder.glob(FOLDS))
+    folds = _folds_of(folder, folder.stat().st_mtime_ns) if folder.is_dir() else ()
     found = {
         place: prior
         for place in (folds or [folder])
@@ -97,6 +97,12 @@ def find_prior(folder: Path, name: str, kind: str) -> PriorFiles:
         f"{folder} holds no prior of {name}: {stem}.npz or another of {endings} is "
         "wanted. Write it there, or name another folder (data.priors.folder, --prior)."
     )
+
+
+def prior_folder(prior: PriorFiles) -> Path:
+    """Return the folder in which `find_prior` finds a prior, and those of the other cases."""
+    folder = first_file(prior).parent
+    return folder.parents[1] if folder.match(FOLDS) else folder
 
 
 def _endings(kind: str) -> tuple[str, ...]:
@@ -119,6 +125,12 @@ def _find_in(folder: Path, name: str, kind: str) -> PriorFiles | None:
             if (folder / f"{case}{ending}").is_file():
                 return folder / f"{case}{ending}"
     return next((folder / case for case in stems if (folder / case).is_dir()), None)
+
+
+@lru_cache(maxsize=8)
+def _folds_of(folder: Path, changed: int) -> tuple[Path, ...]:
+    """Return the folders of nnU-Net's folds; a folder is listed once, until it has `changed`."""
+    return tuple(sorted(folder.glob(FOLDS)))
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Num
 
 from hidiff.images import PictureTraits, find_format, picture_traits, read_class_names
-from hidiff.labels import BACKGROUND, MEAN, WHITES, Labels
+from hidiff.labels import BACKGROUND, LEAST_LOSSY, MEAN, WHITES, Labels
 from hidiff.noise import few, is_noise
 
 # More values than that in grey pictures may be brightness instead of classes.
@@ -150,6 +150,8 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
         return Proposal(None, f"values {shown}", question)
     if question := _undecided(above, values.single):
         return Proposal(None, f"values {shown}", question)
+    if values.lossy and above[-1] <= LEAST_LOSSY:
+        return Proposal(None, f"values {shown}", _of_lossy(values, shown))
     if len(above) == 1 or (values.single and set(above) <= set(WHITES)):
         [name] = values.class_names(above[:1]) if values.names else ["object"]
         reading = f"0 is background, {shown} one class: {_one_class(above, name)}{ignored}"
@@ -170,11 +172,7 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
         )
         return Proposal(_one(255, ()), reading, warning=warning)
     if values.lossy:
-        question = (
-            f"{len(values.lossy)} masks are JPEG, which changes values, but they hold more than "
-            f"black and white ({shown}). Export them again as PNG: no one can tell the classes."
-        )
-        return Proposal(None, f"values {shown}", question)
+        return Proposal(None, f"values {shown}", _of_lossy(values, shown))
     if _may_be_grey(above, values.labelled):
         question = (
             f"masks are grey pictures of {len(above)} values ({shown}): classes, or brightness? If "
@@ -193,6 +191,14 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
         else ""
     )
     return Proposal(labels, reading + ignored, warning=warning)
+
+
+def _of_lossy(values: MaskValues, shown: str) -> str:
+    """Return the question about classes in files that change their values."""
+    return (
+        f"{len(values.lossy)} masks are JPEG, which changes values, but they hold more than "
+        f"black and white ({shown}). Export them again as PNG: no one can tell the classes."
+    )
 
 
 def _can_be_cut(mask: Num[np.ndarray, "*space"], lossy: bool) -> bool:

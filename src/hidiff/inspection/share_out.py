@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hidiff.datasets.case import Case
+from hidiff.datasets.channels import join_channels
 from hidiff.datasets.find import find_images, find_masks, rater_folders
 from hidiff.datasets.patients import propose_patients
 from hidiff.datasets.splits import Splitting, has_lists, read_lists, split_by_group
@@ -28,6 +29,10 @@ def share_out_folder(
     except DataError as error:
         return {}, [Finding("stop", str(error))]
     findings = _passed_over(root)
+    try:
+        images = join_channels(images, masks)
+    except DataError as error:
+        findings.append(Finding("stop", str(error)))
     for name, kind, others in (
         ("images", images, masks),
         ("masks", masks, images),

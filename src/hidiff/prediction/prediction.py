@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Shaped, UInt8
 
-from hidiff.images import Geometry, ImageFiles, PictureGeometry
+from hidiff.images import Geometry, ImageFiles, PictureGeometry, find_view
 from hidiff.labels import Labels
 from hidiff.metrics import Doubt, dice_threshold
 
@@ -197,6 +197,11 @@ def cut_outside(maps: SliceMaps, inside: Bool[np.ndarray, "h w"], labels: Labels
         prior_labels=maps.prior_labels * inside,
         variance=None if variance is None else variance * inside,
     )
+
+
+def cut_to_view(maps: SliceMaps, image: Float[np.ndarray, "c h w"], labels: Labels) -> SliceMaps:
+    """Make everything outside the lit view of a slice background without a doubt."""
+    return cut_outside(maps, find_view(image), labels)
 
 
 def normalise_planes(probability: Float[np.ndarray, "k h w"]) -> Float[np.ndarray, "k h w"]:

@@ -43,6 +43,8 @@ def read_dataset(root: Path) -> NnunetDataset:
         ending = content["file_ending"]
         names = tuple(str(channels[str(number)]) for number in range(len(channels)))
         labels = dict(labels)
+        if labels and all(str(key).isdigit() and isinstance(labels[key], str) for key in labels):
+            labels = {name: int(number) for number, name in labels.items()}  # as of version 1
     except OSError as error:
         raise DataError(
             f"{file} cannot be read ({error}). nnU-Net's raw layout has it beside imagesTr/."
