@@ -43,8 +43,8 @@ class Priors(BaseModel):
     kind: Literal["probability", "mask"] = Field(
         default="probability",
         description="probability: maps (npz and npy of planes, rows, columns, such as nnU-Net's; "
-        "NIfTI of several channels or a file per class; of one plane also pictures of 8 or 16 bits); "
-        "mask: hard masks, whose edges are softened",
+        "NIfTI of several channels or a file per class; of one plane also pictures of 8 or 16 "
+        "bits); mask: hard masks, whose edges are softened",
     )
     softness_px: float = Field(
         default=2.0,
