@@ -135,7 +135,7 @@ class Labels(BaseModel):
     def encode_bool(
         self, mask: Num[np.ndarray, "*space"], *, lossy: bool = False
     ) -> Bool[np.ndarray, "k *space"]:
-        """Encode as `encode` does, with a byte a bit: for volumes."""
+        """Encode as `encode` does, with a byte per bit: for volumes."""
         if self.kind == "one_class":
             return self._foreground(mask, lossy)[None]
         self._check_kept(mask, lossy)
@@ -233,7 +233,7 @@ class Labels(BaseModel):
         """Turn bits or probabilities into a label map.
 
         one_class: 0 and 1, cut at 0.5. exclusive: 0 is the background, then the classes in their
-        order (argmax). regions: a bit a plane, cut at 0.5.
+        order (argmax). regions: a bit per plane, cut at 0.5.
         """
         if self.kind == "exclusive":
             return planes.argmax(axis=0).astype(np.uint8)

@@ -101,7 +101,7 @@ def find_folders(root: Path, pattern: str) -> list[Path]:
 def find_masks(folder: Path) -> dict[str, MaskFiles]:
     """Find the masks of a folder by stem; a folder that holds only folders has one for each rater.
 
-    A folder a rater, rather than a name's ending: a mask is then called as its image, whatever
+    A folder per rater, rather than a name's ending: a mask is then called as its image, whatever
     that is, and a rater is added or left out as a whole.
     """
     raters = rater_folders(folder)

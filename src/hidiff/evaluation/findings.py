@@ -1,4 +1,4 @@
-"""All that an evaluation keeps of each case, and a journal of it: a line a case.
+"""All that an evaluation keeps of each case, and a journal of it: a line per case.
 
 A journal lets an evaluation go on after it was killed, and lets several machines share one. Its
 numbers are exact, and sums over cases are made in the order of the cases, so results do not depend

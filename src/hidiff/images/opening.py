@@ -22,7 +22,7 @@ from hidiff.images.image import Image
 from hidiff.images.in_memory import COLOUR, image_of_array, image_of_nibabel, image_of_picture
 from hidiff.images.voxels import Nan
 
-# Files (a tuple: a file a channel), an array or tensor, bytes, an open file, a picture of Pillow,
+# Files (a tuple: a file per channel), an array or tensor, bytes, an open file, a picture of Pillow,
 # an image of nibabel, or an Image. Any, as neither torch nor nibabel is imported here.
 GivenImage = Any
 

@@ -65,7 +65,7 @@ class Review:
             return f"{words} There is no error to catch."
         return (
             f"{words} They hold {self.caught:.0%} of the error (1 - Dice, summed over cases). "
-            f"{count} random cases would hold {count / total:.0%}; the {count} worst cases hold "
+            f"A random choice of {count} would hold {count / total:.0%}, the best choice "
             f"{self.at_best:.0%}."
         )
 
