@@ -71,7 +71,7 @@ def say_what_is_next(experiment: Experiment) -> None:
     models = [name for name in MODELS if (folder / name).is_file()]
     say(f"Models: {folder}: {', '.join(models)}")
     run = shlex.quote(str(folder))
-    split = next(split for split in reversed(SPLITS) if experiment.splits[split])
+    split = next(split for split in SPLITS[::-1] if experiment.splits[split])
     say(f"Test:   hidiff evaluate {run}{'' if split == 'test' else f' --split {split}'}")
     case = experiment.splits[split][0]
     image = first_file(case.image)
