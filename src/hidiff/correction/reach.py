@@ -1,4 +1,4 @@
-"""Which pixels marks touch, and which lie within their reach."""
+"""The pixels that marks touch, and those within their reach."""
 
 from collections.abc import Sequence
 
