@@ -99,6 +99,7 @@ def when_text(
                 "dice", Interval(**test["metrics"]["dice"]["difference"]), signed=True
             )
             for name, test in _tests()
+            if name == "vessels"
         ),
     }
     parts = ["## When to use it, and when not", "Differences in Dice. Use it if:"]

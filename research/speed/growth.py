@@ -150,6 +150,9 @@ def draw_figure(result: dict, path: Path) -> None:
             axis.loglog(
                 series["units"], [first * each for each in series["units"]], ":", color="grey"
             )
+            first_and_last = [series["units"][0], series["units"][-1]]
+            axis.set_xticks(first_and_last, [f"{each:,}" for each in first_and_last])
+            axis.minorticks_off()
             axis.set_title(f"slope {series['slope'][cost]:.2f}", fontsize=10)
             axis.set_ylabel(unit if column == 0 else "")
             axis.set_xlabel(series["axis"] if row else "")
