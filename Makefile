@@ -25,6 +25,7 @@ $(STAMP): pyproject.toml constraints.txt $(wildcard csrc/*)
 
 demo: setup  ## Train, refine and draw a small example from start to end.
 	$(BIN)/hidiff demo --overwrite
+	@echo "To type hidiff instead of $(BIN)/hidiff, type once in this shell:  . $(BIN)/activate"
 
 # Two workers of one thread each are faster than one worker of two.
 test: setup  ## Run all tests of the library.

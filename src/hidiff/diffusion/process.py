@@ -36,7 +36,9 @@ class Process:
 
 
 def bernoulli_process(noise: str, target: str, reverse: str) -> Process:
-    """Bits that flip toward the noise; the names are keys of NOISES, TARGETS and REVERSE.
+    """Return the process in which bits flip toward the noise.
+
+    The names are keys of NOISES, TARGETS and REVERSE.
 
     A temperature sharpens every draw (`at_temperature`) but that of uniform noise itself.
     """

@@ -47,10 +47,12 @@ def export_segmentor(
 ) -> Any:
     """Return the same segmentor in `runtime`, a key of RUNTIMES, for images of `size` alone.
 
-    For TORCH, return it as it is. The result is an nn.Module that is a Segmentor: Python has no
-    type for both. An export takes some seconds to a minute, and is read from `kept` where it was
-    written before. It runs on as many threads as torch has now. Raises ValueError for a segmentor
-    that cannot be exported.
+    For TORCH that is the segmentor itself. The result is an nn.Module and a Segmentor, for which
+    Python has no common type.
+
+    An export takes some seconds to a minute, and is read from `kept` where it was written before.
+    It runs on as many threads as torch has now. Raises ValueError for a segmentor that cannot be
+    exported.
     """
     if runtime == TORCH:
         return segmentor
@@ -85,7 +87,7 @@ def _import_exporter(runtime: str) -> None:
 
 
 def to_onnx(segmentor: Segmentor, size: tuple[int, int]) -> bytes:
-    """An ONNX model: images of `size`, any number of them -> logits, and the features if any."""
+    """Return an ONNX model that turns images of `size` into logits and features."""
     bare = _Bare(segmentor).eval()
     image = torch.zeros(EXAMPLES, segmentor.image_channels, *size)
     exporter = logging.getLogger("torch.onnx")

@@ -107,7 +107,7 @@ class Look(NamedTuple):
     """more logits that the segmentor's own loss takes, see SegmentorOutput"""
 
     def detach(self) -> "Look":
-        """The same without a gradient: for the refiner's half of the training."""
+        """Return the same without a gradient, for the refiner's half of the training."""
         features = tuple(feature.detach() for feature in self.features)
         return Look(self.logits.detach(), self.prior.detach(), features)
 

@@ -34,7 +34,7 @@ def load_kernels() -> tuple[Any, str]:
 
 
 class CompiledEngine(Engine):
-    """Runs the compiled kernel of that name."""
+    """An engine that runs the compiled kernel with this name."""
 
     def __init__(self, name: str):
         module, problem = load_kernels()

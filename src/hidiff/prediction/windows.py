@@ -71,7 +71,7 @@ def _mirrored(
     keep: SeenWindows | None,
     bound: float,
 ) -> dict[str, Float[Tensor, "b _ h w"]]:
-    """Segmentor once, refiner for each sample and step, on windows turned round and back."""
+    """Run the segmentor once, and the refiner for each sample and step, on mirrored windows."""
     image, prior = turn_tiles(hybrid, tiles, mirror, with_prior)
     if not refine:
         found = hybrid.look(image).prior if prior is None else prior
