@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hidiff.prediction.crop import MARGIN, WORTH, Crop, crops_around
+from hidiff.prediction.reach_crop import MARGIN, WORTH, Crop, crops_around
 from hidiff.prediction.seen import Seen
 from tests.correction.models import NEAR, REACH, make_image, make_kind, make_packed, start
 
