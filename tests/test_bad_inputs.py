@@ -6,6 +6,7 @@ every file as it was.
 """
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -46,6 +47,8 @@ class Place:
     """a model of one class and three channels, raw values 0..255"""
     deep: Path
     """the same, for any range of raw values (zscore)"""
+    refiner: Path
+    """a model behind another model's probabilities, of one class and one channel"""
 
     @property
     def out(self) -> Path:
@@ -477,6 +480,95 @@ def theirs_cut_off(there: Foreign) -> list[object]:
     return there.words("--kind", "mask")
 
 
+def theirs_of_too_many_channels(there: Foreign) -> None:
+    for number in range(9):
+        there.write(f"p{number}.nii.gz", np.full((*VOLUME.shape, 4), 0.25, np.float32))
+
+
+def theirs_of_fractions(there: Foreign) -> list[object]:
+    there.write("p3.nii.gz", np.full(VOLUME.shape, 0.4, np.float32))
+    return there.words("--kind", "mask")
+
+
+def theirs_without_a_file(there: Foreign) -> None:
+    """A file per class, of another class."""
+    for number in range(9):
+        (there.priors / f"p{number}.nii.gz").unlink()
+        (there.priors / f"p{number}").mkdir()
+        there.write(f"p{number}/liver.nii.gz", np.full(VOLUME.shape, 0.3, np.float32))
+
+
+def theirs_with_broken_plans(there: Foreign) -> None:
+    theirs_without_plans(there)
+    (there.priors / "plans.json").write_text("{")
+
+
+def theirs_of_regions_without_order(there: Foreign) -> None:
+    theirs_without_plans(there)
+    (there.priors / "plans.json").write_text("{}")
+    content = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, "whole": [1, 2], "core": [2]},
+        "file_ending": ".nii.gz",
+    }
+    (there.priors / "dataset.json").write_text(json.dumps(content))
+
+
+def theirs_of_a_wrong_pattern(there: Foreign) -> list[object]:
+    return there.words("--group", "^(case[0-9]+)_")
+
+
+def refined(*more: object, prior: np.ndarray | None = None) -> Callable:
+    """Refine a volume's prior by a model of one class that takes probabilities."""
+
+    def make(place: Place) -> list[object]:
+        for name in ("images", "priors"):
+            (place.folder / name).mkdir()
+        write_nifti(place.folder / "images/v.nii.gz", np.ones(VOLUME.shape, np.int16), VOLUME)
+        if prior is not None:
+            write_nifti(place.folder / "priors/v.nii.gz", prior, VOLUME)
+        words = ["refine", place.refiner, place.folder / "images", "--output", place.out]
+        return [*words, "--prior", place.folder / "priors", "--steps", 1, *more]
+
+    return make
+
+
+def refined_by_a_whole_model(place: Place) -> list[object]:
+    words = refined(prior=THIRD)(place)
+    return [words[0], place.model, *words[2:]]
+
+
+def refined_from_a_file(place: Place) -> list[object]:
+    words = refined(prior=THIRD)(place)
+    place_of_priors = words.index("--prior") + 1
+    words[place_of_priors] = words[place_of_priors] / "v.nii.gz"
+    return words
+
+
+THIRD = np.full(VOLUME.shape, 1 / 3, np.float32)
+
+
+def shared(*more: object) -> Callable:
+    """Predict a picture, as one of several machines."""
+    return lambda place: [*picture(NOISE)(place), *more]
+
+
+def in_alpha(data: Path) -> None:
+    """A mask as drawing programs save it: white, its shapes in the alpha channel."""
+    shapes = np.zeros((64, 64), np.uint8)
+    shapes[9:30, 9:30] = 255
+    pixels = np.dstack([np.full((64, 64, 3), 255, np.uint8), shapes])
+    Image.fromarray(pixels).save(data / "masks" / "case-000.png")
+
+
+def in_jpeg(data: Path) -> None:
+    """A mask of a class whose value JPEG changes as much as that."""
+    pixels = np.zeros((64, 64), np.uint8)
+    pixels[9:30, 9:30] = 3
+    (data / "masks" / "case-000.png").unlink()
+    Image.fromarray(pixels).save(data / "masks" / "case-000.jpg", quality=80)
+
+
 WORKS = [
     Row("masks of 0/255", masks_of(255)),
     Row("masks of 0/1 and 0/255 in turn", masks_of(1, 255)),
@@ -664,6 +756,50 @@ REFUSED = [
     Row("a case in two folds", foreign(theirs_of_two_folds), ("p0 has a prior in both", "fold_1")),
     Row("a label map cut off", foreign(theirs_cut_off), ("p0.nii.gz cannot be read", "cut off")),
     Row(
+        "probabilities of too many channels",
+        foreign(theirs_of_too_many_channels),
+        ("p0.nii.gz holds 4 channels", "1 are wanted"),
+    ),
+    Row(
+        "a label map of fractions", foreign(theirs_of_fractions), ("p3.nii.gz", "fractions", "0.4")
+    ),
+    Row(
+        "a file per class, of another class",
+        foreign(theirs_without_a_file),
+        ("p0 holds", "liver", "one for each of"),
+    ),
+    Row("plans that are cut off", foreign(theirs_with_broken_plans), ("plans.json", "JSON")),
+    Row(
+        "nnU-Net's regions without their order",
+        foreign(theirs_of_regions_without_order),
+        ("dataset.json has regions", "regions_class_order"),
+    ),
+    Row(
+        "a pattern that finds no patient",
+        foreign(theirs_of_a_wrong_pattern),
+        ("finds no patient", "p0"),
+    ),
+    Row("refining without a prior", refined(), ("holds no prior of v", "v.npz")),
+    Row("refining from a file", refined_from_a_file, ("v.nii.gz is no folder",)),
+    Row(
+        "refining by a model with a segmentor",
+        refined_by_a_whole_model,
+        ("has a segmentor of its own", "hidiff predict"),
+    ),
+    Row(
+        "refining an unknown class",
+        refined("--classes", "liver", prior=THIRD),
+        ("liver", "curve"),
+    ),
+    Row("refining logits", refined(prior=THIRD - 3), ("v.nii.gz", "from -2.6")),
+    Row(
+        "a share that is none",
+        shared("--part", 5, "--parts", 4),
+        ("--part 5 --parts 4: shares are counted from 1 to 4",),
+    ),
+    Row("a mask in the alpha channel", data_with(in_alpha), ("case-000.png", "alpha channel")),
+    Row("a class in JPEG", data_with(in_jpeg), ("case-000.jpg", "JPEG", "as PNG")),
+    Row(
         "a batch that does not split",
         lambda p: p.train("training.batch_size=3", "training.accumulation=2"),
         ("batch_size is 3", "multiple"),
@@ -672,20 +808,27 @@ REFUSED = [
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two models that were never trained, which is all the same to a bad input."""
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """Three models that were never trained, which is all the same to a bad input."""
     folder = tmp_path_factory.mktemp("models")
-    for name, intensity in (("model", {}), ("deep", {"intensity": {"kind": "zscore"}})):
-        recipe = make_tiny(folder, data=intensity)
+    deep = {"data": {"intensity": {"kind": "zscore"}}}
+    others = {
+        "data": {**deep["data"], "channels": 1},
+        "segmentor": {"name": "files", "options": {}},
+        "training": {"segmentor": "frozen"},
+    }
+    kinds: dict[str, dict] = {"model": {}, "deep": deep, "refiner": others}
+    for name, changes in kinds.items():
+        recipe = make_tiny(folder, **changes)
         hybrid = shake(experiment.make_hybrid(recipe))
         metadata = {**experiment.checkpoint_metadata(recipe), "stage": "in_turns", "step": "1"}
         save_model(folder / f"{name}.safetensors", hybrid.segmentor, hybrid.refiner, metadata)
-    return folder / "model.safetensors", folder / "deep.safetensors"
+    return tuple(folder / f"{name}.safetensors" for name in kinds)
 
 
 @pytest.fixture
 def place(
-    tmp_path: Path, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, models: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Place]:
     skip_counting(monkeypatch)
     before = os.environ.pop("HIDIFF_DATA", None)

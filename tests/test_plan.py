@@ -10,12 +10,14 @@ from hypothesis.strategies import booleans, floats, integers, lists, sampled_fro
 from PIL import Image
 
 from hidiff import plan as plans
+from hidiff.cli.data import look_at as look_at_data
 from hidiff.datasets import Splitting, write_synthetic
 from hidiff.images import DataError, Grid
 from hidiff.inspection.fingerprint import Fingerprint
 from hidiff.labels import Labels
 from hidiff.plan import Layout, Machine, list_all, look_at, propose, recognise
 from tests.nnunet_sets import write_nnunet
+from tests.volumes import make_grid, write_nifti
 
 LAPTOP, SERVER = Machine(2, 24.0, 0.0), Machine(16, 128.0, 80.0)
 FOLDER = Layout("folder", None, ())
@@ -240,3 +242,33 @@ def test_names_with_a_side_are_not_mirrored(names):
 def test_bright_is_no_side():
     labels = Labels(kind="exclusive", classes={"bright": (1,), "l": (2,)})
     assert plan(pictures(), layout=Layout("nnunet", labels, ())).data.augmentation == "flip_rotate"
+
+
+@pytest.mark.parametrize("volume", [True, False])
+def test_nan_is_refused_as_training_does_unless_it_is_declared(tmp_path, volume):
+    root = tmp_path / "mine"
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for number in range(4):
+        mask = np.zeros((12, 10, 3) if volume else (12, 10), np.uint8)
+        mask[3:7, 2:6] = 1
+        image = np.where(mask, 90.0 + number, np.nan)
+        if volume:
+            write_nifti(root / f"images/a{number}.nii.gz", image, make_grid(*mask.shape))
+            write_nifti(root / f"masks/a{number}.nii.gz", mask, make_grid(*mask.shape))
+        else:
+            np.save(root / f"images/a{number}.npy", image)
+            np.save(root / f"masks/a{number}.npy", mask)
+    with pytest.raises(DataError, match=r"a0\..* NaN"):
+        look_at(root, Splitting())
+    assert look_at(root, Splitting(), nan="background").recipe.labels.class_names == ("object",)
+    assert not look_at_data(root, []).go
+    assert look_at_data(root, ["data.nan=background"]).go
+
+
+def test_check_and_plan_find_the_partner_of_an_image_with_a_channel_number(tmp_path):
+    root = write_masks(tmp_path / "mine", [np.eye(24, dtype=np.uint8)] * 4, colour=False)
+    for file in (root / "images").iterdir():
+        file.rename(file.with_name(f"{file.stem}_0000{file.suffix}"))
+    assert look_at(root, Splitting()).recipe.labels.class_names == ("object",)
+    assert look_at_data(root, []).go

@@ -8,8 +8,9 @@ readers and in the Python code of the libraries beneath them. The first byte cho
 error other than the reader's own (DataError for images, volumes and lists, ValueError for
 checkpoints, RecipeError for recipes), one that does not name the file, a crash, 30 s of the
 processor and 2 GiB of memory are findings: the first file of each kind is kept below
-FOLDER/findings, and the work goes on. Seconds are those of the clock; what of them the processor
-gave is in the result, in all (the fuzzer's own work too) and inside each reader.
+FOLDER/findings, and the work goes on. `--seconds` are those of the processor, so that a crowded
+machine fuzzes longer by the clock, not less; the result has both, and the seconds inside each
+reader. What is left of the processor's seconds is the fuzzer's own work and its start.
 """
 
 import argparse
@@ -33,6 +34,7 @@ WORK = "HIDIFF_FUZZ_FOLDER"  # set for the process that libFuzzer works in
 # libFuzzer's timeout is by the clock, and on a crowded machine many a file takes long by that.
 LIMITS = ("-timeout=600", "-rss_limit_mb=3500", "-malloc_limit_mb=2048", "-max_len=4096")
 MOST_SECONDS = 30
+LEAST_SECONDS = 120  # of one start of libFuzzer, by the clock: its start alone takes 20
 # In place of the readers' own limits: 80 million pixels, and this machine's memory, take seconds to
 # clear.
 MOST_PIXELS = 2**18
@@ -52,7 +54,9 @@ def main() -> None:
     folder = args.corpus or Path(tempfile.mkdtemp(prefix="fuzz-"))
     (folder / "findings").mkdir(parents=True, exist_ok=True)
     started, runs, ended_by = time.monotonic(), 0, []
-    while (left := args.seconds - int(time.monotonic() - started)) > 0:
+    # libFuzzer counts by the clock. One thread gets at most a second of the processor in a second.
+    while (left := args.seconds - processor_seconds()) > 0:
+        left = max(left, LEAST_SECONDS)
         words = [sys.executable, __file__, str(folder / "files"), f"-max_total_time={left}"]
         words += [*LIMITS, f"-artifact_prefix={folder / 'findings'}/", "-print_final_stats=1"]
         done = subprocess.run(
@@ -80,7 +84,8 @@ def main() -> None:
         ),
         "crashes_hangs_and_memory": len(ended_by),
     }
-    from timing import machine, write
+    sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
+    from research.timing import machine, write
 
     write({**add_up(folder, result), **machine()}, __file__, "fuzz")
 
@@ -239,7 +244,8 @@ def make_readers(place: Path) -> dict[str, Reader]:
     )
     from hidiff.images import pictures as reading
     from hidiff.images.grid import PLANES
-    from hidiff.images.pictures import read_picture_mask, read_planes, read_size
+    from hidiff.images.picture_masks import read_picture_mask
+    from hidiff.images.pictures import read_planes, read_size
     from hidiff.recipe import RecipeError, read_recipe
     from hidiff.training.state import read_progress
 

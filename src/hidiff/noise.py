@@ -23,7 +23,8 @@ def is_noise(
     Then there are some on the dark side and some on the bright side, and few pixels in between. A
     map of classes has no such shape: 0, 1, 255 has no value beside 255, and 200 organs have as many
     pixels in the middle as anywhere. Files of a lossy kind have noise in any case, so for them most
-    pixels near black and white are enough.
+    pixels near black and white are enough. In both, most pixels on the bright side are near white:
+    JPEG of a grey mask (0/127) has as many near black, but its bright ones lie around the grey.
     """
     dark = (values > 0) & (values < white / 2)
     bright = (values > white / 2) & (values < white)
@@ -34,6 +35,8 @@ def is_noise(
         return False
     near = (values <= white * NEAR) | (values >= white * (1 - NEAR))
     above = values > 0
+    if 2 * counts[values >= white * (1 - NEAR)].sum() < counts[values > white / 2].sum():
+        return False
     mostly = 0.5 if lossy else MOSTLY
     return bool(counts[near & above].sum() >= mostly * counts[above].sum())
 

@@ -168,3 +168,19 @@ def test_a_picture_says_that_it_is_lossy_has_a_palette_or_alpha_with_content(tmp
 def test_hidden_and_system_files_are_known(tmp_path, name):
     assert is_hidden(tmp_path / name)
     assert not is_hidden(tmp_path / "p0_0000.nii.gz")
+
+
+@pytest.mark.parametrize("colour", [0, 1, 255])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_mask_drawn_in_the_alpha_channel_alone_is_refused(tmp_path, colour, channels, bits):
+    shapes = np.zeros((6, 5, 1), int)
+    shapes[2:4, 1:3] = 255
+    kind = GREY_ALPHA if channels == 1 else COLOUR_ALPHA
+    drawn = np.concatenate([np.full((6, 5, channels), colour), shapes], axis=-1)
+    write_png(tmp_path / "a.png", drawn, bits, kind)
+    with pytest.raises(DataError, match=r"a\.png is a mask of one colour.*alpha channel"):
+        read(tmp_path / "a.png")
+    drawn[..., -1] = 255  # opaque: a mask without any object
+    write_png(tmp_path / "a.png", drawn, bits, kind)
+    assert (read(tmp_path / "a.png") == colour).all()

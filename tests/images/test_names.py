@@ -1,5 +1,6 @@
 """Names that end in four digits: channels of a case, or cases of their own."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,17 @@ def test_every_file_is_in_one_case_and_channels_are_complete(names, channels):
 def test_files_of_operating_systems_are_no_data(name):
     assert is_hidden(Path(name))
     assert not is_hidden(Path("case.png"))
+
+
+def seconds_of(names) -> float:
+    files = [Path("d") / name for name in names]
+    begun = time.process_time()
+    name_cases(files, 1, stem_of=lambda file: file.name)
+    return time.process_time() - begun
+
+
+@pytest.mark.parametrize("name", ["case{}", "case{}_0000", "case_{:04d}"])
+def test_eight_times_the_files_take_no_more_than_a_linear_time(name):
+    few, many = ([name.format(number) for number in range(n)] for n in (1000, 8000))
+    quickest = min(seconds_of(few) for _ in range(3))
+    assert seconds_of(many) < 24 * quickest  # 64 times would be quadratic

@@ -10,7 +10,7 @@ from PIL import Image
 
 from hidiff.images import DataError, read_field_of_view, read_image
 from hidiff.images import read_mask as read_file_mask
-from hidiff.images.pictures import read_picture_mask as read_mask
+from hidiff.images.picture_masks import read_picture_mask as read_mask
 
 # Rows differ from columns, and no pixel equals another: a transpose or a flip shows.
 GREY = np.arange(15, dtype=np.uint8).reshape(3, 5) * 10

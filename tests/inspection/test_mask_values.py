@@ -13,6 +13,7 @@ from hidiff.cli.data import look_at as check_folder
 from hidiff.datasets import Splitting
 from hidiff.images import DataError
 from hidiff.inspection.mask_values import MaskValues, propose_labels
+from hidiff.labels import Labels
 from hidiff.plan import look_at as plan_folder
 from tests.nnunet_sets import write_nnunet
 from tests.volumes import make_grid, write_nifti
@@ -117,6 +118,12 @@ def disc(value, dtype=np.uint8):
     return (value * ((rows - 15) ** 2 + (columns - 14) ** 2 < 90)).astype(dtype)
 
 
+def two_classes():
+    mask = disc(120)
+    mask[:8] = 200
+    return mask
+
+
 def as_jpeg(mask, path):
     Image.fromarray(mask).save(path, "JPEG", quality=80)
 
@@ -132,12 +139,22 @@ def test_jpeg_masks_are_cut_and_said_to_be(tmp_path):
     assert (labels.encode(mask, lossy=True)[0] == (disc(255) > 0)).mean() > 0.99
 
 
-def test_classes_in_jpeg_are_refused(tmp_path):
-    mask = disc(120)
-    mask[:8] = 200
+@pytest.mark.parametrize("mask", [two_classes(), disc(3), disc(12), disc(127)])
+def test_classes_in_jpeg_are_refused_by_check_plan_and_reading_alike(tmp_path, mask):
+    """Compression turns 1 into 0 to 3, and 127 into values on both sides of the half of white."""
     root = write_folder(tmp_path / "set", [mask] * 6, as_jpeg, ending="jpg")
     report = check_folder(root, [])
     assert not report.go and "Export them again as PNG" in texts(report, "stop")
+    with pytest.raises(DataError, match="Export them again as PNG"):
+        plan_folder(root, Splitting())
+    stored = np.asarray(Image.open(root / "masks" / "c-000.jpg"))
+    top = int(mask.max())
+    for labels in (
+        Labels(kind="one_class", classes={"a": (top,)}),
+        Labels(kind="exclusive", classes={"a": (1, 2), "b": (top,)} if top > 2 else {"a": (1, 2)}),
+    ):
+        with pytest.raises(ValueError, match=r"JPEG|declared"):
+            labels.encode(stored, lossy=True)
     with pytest.raises(DataError, match="PNG"):
         plan_folder(root, Splitting())
 

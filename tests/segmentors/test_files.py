@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import hidiff
 from hidiff import experiment, weights
 from hidiff.images import DataError
-from hidiff.images.pictures import read_picture_mask as read_mask
+from hidiff.images.picture_masks import read_picture_mask as read_mask
 from hidiff.recipe import make_recipe
 from hidiff.segmentors import PriorFromFiles, Segmentor
 from tests.tiny import COSTS, make_tiny

@@ -109,6 +109,7 @@ def _plan(
     collected: "Collected", name: str, folder: Path, held_out: float, changes: Sequence[str]
 ) -> "Recipe":
     """Check all files, write cases.json, and return the recipe."""
+    from hidiff.cli.planning import given_settings
     from hidiff.cli.progress import progress_bar
     from hidiff.datasets.sets.listed import write_listed
     from hidiff.experiment import adapting
@@ -120,16 +121,19 @@ def _plan(
         f"({collected.kind})."
     )
     if collected.patients:
-        say(f"{collected.patients}: if that is wrong, say it with --group.", "dim")
+        say(f"{collected.patients}: if that is wrong, give --group.", "dim")
     if collected.without_prior:
         count, first = len(collected.without_prior), collected.without_prior[0]
         say(f"{count} cases without a prior are left out, {first} among them.")
     with progress_bar() as bar:
         task = bar.add_task("looking at the images", total=len(collected.cases))
-        found, labels = adapting.look_at_cases(collected, lambda: bar.advance(task))
+        _, settings, nan = given_settings(changes)
+        found, labels, ignore = adapting.look_at_cases(
+            collected, lambda: bar.advance(task), settings=settings, nan=nan
+        )
         cases = adapting.with_spacing(collected.cases, found)
         root = folder.absolute()
-        recipe = adapting.plan_refiner(name, root, collected, found, labels)
+        recipe = adapting.plan_refiner(name, root, collected, found, labels, ignore=ignore)
         recipe = change_recipe(recipe, changes)
         task = bar.add_task("checking the priors", total=len(cases))
         adapting.check_priors(cases, adapting.reading_for(recipe), lambda: bar.advance(task))

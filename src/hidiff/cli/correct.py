@@ -83,7 +83,7 @@ def correct(
     corrections: SettingChanges,
     changes: SettingChanges,
 ) -> None:
-    """Correct the mask of an image by marks: clicks, strokes, painted masks and locks.
+    """Correct a mask by the marks in a file: clicks, strokes, painted masks and locks.
 
     What is written is what hidiff predict writes. docs/correction.md says how marks act.
 
@@ -99,7 +99,7 @@ def correct(
     written = None if marks is None else read_marks(marks, head.recipe.get("labels", {}))
     if written is None and session is None:
         raise Mistake("there is nothing to do: give --marks, or a --session to write.")
-    given = find_inputs([image], head.channels or 1)
+    given = find_inputs([image], head.channels or 1, head.source)
     if len(given) != 1:
         raise Mistake(f"{image} holds {len(given)} images, but one is corrected at a time.")
     given[0].check_whole(head.channels or 1)

@@ -42,15 +42,19 @@ class Input:
             )
 
 
-def find_inputs(places: Sequence[Path], channels: int = 1) -> list[Input]:
+def find_inputs(places: Sequence[Path], channels: int = 1, source: str = "") -> list[Input]:
     """Return the images given, and those in the folders given (not deeper), by name.
 
     A folder of DICOM is one volume. What names that end in four digits mean is decided with the
-    number of `channels` that the model takes: see hidiff.images.names.
+    number of `channels` that the model takes: see hidiff.images.names. Names of sequences count for
+    models of a data set that has them (`source`): see hidiff.images.sequences.
     """
     from hidiff.images import format_of, name_images
 
-    cases = name_images(list(dict.fromkeys(_find_files(places))), channels)
+    files = list(dict.fromkeys(_find_files(places)))
+    cases = name_images(files, channels, source)
+    if skipped := len(files) - sum(len(case.files) for case in cases):
+        say(f"{skipped} files are masks of these cases: skipped.", "dim")
     inputs = [
         Input(case.stem, case.image, format_of(case.files[0]), case.missing) for case in cases
     ]

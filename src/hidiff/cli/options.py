@@ -104,16 +104,16 @@ Probability = Annotated[
     bool,
     typer.Option(
         "--probability",
-        help="Write the probability of each class of volumes too, which takes 2 bytes a voxel and "
-        "class; beside a DICOM SEG as NIfTI.",
+        help="Write the probability of each class for volumes, too: 2 bytes per voxel and class. "
+        "Beside a DICOM SEG it is NIfTI.",
     ),
 ]
 Uncertainty = Annotated[
     bool,
     typer.Option(
         "--uncertainty",
-        help="Write the uncertainty of volumes too, which takes 2 bytes a voxel; beside a DICOM "
-        "SEG as NIfTI.",
+        help="Write the uncertainty for volumes, too: 2 bytes per voxel. Beside a DICOM SEG it is "
+        "NIfTI.",
     ),
 ]
 Overlay = Annotated[

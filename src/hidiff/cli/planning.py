@@ -13,6 +13,8 @@ from hidiff.cli.recipes import find_recipe
 from hidiff.cli.say import console, say
 from hidiff.datasets import Splitting
 from hidiff.experiment import RECIPE_FILE
+from hidiff.images.voxels import Nan
+from hidiff.loading import DataSettings
 from hidiff.plan import Choice, Plan, look_at, run_name
 from hidiff.recipe import (
     Recipe,
@@ -27,10 +29,10 @@ from hidiff.recipe import (
 def find_or_plan(
     recipe: Path, changes: Sequence[str], *, begun_in: Path | None, cpu: bool = False
 ) -> Recipe:
-    """The recipe of a file or a name; of a data folder, the one that is proposed for it.
+    """Return the recipe with this name or in this file; for a data folder, propose one.
 
-    A run that was begun below `begun_in` goes on with the plan that was made for it then. `cpu`
-    says that the run does without a GPU.
+    If a run below `begun_in` was started before, its plan is used again. `cpu` means that the run
+    uses no GPU.
     """
     if not recipe.is_dir():
         return read_recipe(find_recipe(recipe), changes)
@@ -42,14 +44,14 @@ def find_or_plan(
 
 def plan_folder(folder: Path, changes: Sequence[str], *, cpu: bool = False) -> Recipe:
     """Print the plan for a data folder; the recipe, with the user's own changes made to it."""
-    splitting, labels = given_settings(changes)
+    splitting, labels, nan = given_settings(changes)
     with progress_bar() as bar:
 
         def begin(count: int) -> Callable[[], object]:
             task = bar.add_task("looking at the data", total=count)
             return lambda: bar.advance(task)
 
-        plan = look_at(folder, splitting, begin, known=labels)
+        plan = look_at(folder, splitting, begin, known=labels, nan=nan)
     recipe = change_recipe(plan.recipe, changes)
     choices = [*changed_choices(plan, recipe, changes), *time_choice(recipe, cpu=cpu)]
     console.print(plan_table(plan, choices))
@@ -73,14 +75,15 @@ def _time(minutes: float) -> str:
     return f"{max(minutes, 1):.0f} min" if minutes < 90 else f"{minutes / 60:.1f} hours"
 
 
-def given_settings(changes: Sequence[str]) -> tuple[Splitting, dict[str, Any]]:
-    """Return what changes say about splitting and labels, which bears on how a folder is read."""
+def given_settings(changes: Sequence[str]) -> tuple[Splitting, dict[str, Any], Nan]:
+    """Return what changes say of splitting, labels and NaN, which bears on how a folder is read."""
     settings = read_changes(changes)
     data = settings.get("data") or {}
     splitting, labels = data.get("splitting") or {}, settings.get("labels") or {}
     if not (isinstance(splitting, dict) and isinstance(labels, dict)):
         raise RecipeError("--set data.splitting and --set labels want a setting, as labels.ignore")
-    return Splitting.model_validate(splitting), labels
+    nan = DataSettings(path=".", nan=data.get("nan", "refused")).nan
+    return Splitting.model_validate(splitting), labels, nan
 
 
 def check_runs(recipe: Recipe) -> None:

@@ -83,7 +83,7 @@ def predict(
     *,
     changes: SettingChanges,
 ) -> None:
-    """Segment images and volumes; write labels, probability and uncertainty on their grid.
+    """Segment images and volumes, and write labels, probability and uncertainty.
 
     An image that fails is named at the end, with exit code 1 (2 if none could be done), and all
     others are done. Two runs into one folder share the images. docs/outputs.md says what each

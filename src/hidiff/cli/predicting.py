@@ -82,7 +82,7 @@ class Batch:
 
     @cached_property
     def unfinished(self) -> list[Input]:
-        """The images that are not finished yet, or that --overwrite does again."""
+        """Return the images that are unfinished, or that --overwrite does again."""
         if self.choices.overwrite:
             return self.images
         names = file_names(self.choices.output)
@@ -198,7 +198,7 @@ def prepare_batch(head: ModelHead, inputs: Sequence[Path], choices: Choices) -> 
     """
     channels = head.channels or 1
     check_output(choices.output)
-    images = find_inputs(inputs, channels)
+    images = find_inputs(inputs, channels, head.source)
     if choices.share is not None:
         images = choices.share.choose(images, lambda image: image.stem)
     if choices.at is not None and len(images) != 1:

@@ -13,9 +13,9 @@ from hidiff.cli.errors import Mistake
 from hidiff.cli.options import Device, choose_device
 from hidiff.cli.say import error_console, say, warn
 from hidiff.cli.stopping import INTERRUPTED, TERMINATED
-from hidiff.datasets.splits import SPLITS
+from hidiff.datasets.splits import SPLITS, Split
 from hidiff.experiment import MODELS, Experiment, train_experiment
-from hidiff.images import first_file
+from hidiff.images import first_file, prior_folder
 from hidiff.recipe import Recipe, make_recipe
 from hidiff.report.files import result_files
 from hidiff.segmentors import FILES
@@ -71,11 +71,14 @@ def say_what_is_next(experiment: Experiment) -> None:
     models = [name for name in MODELS if (folder / name).is_file()]
     say(f"Models: {folder}: {', '.join(models)}")
     run = shlex.quote(str(folder))
-    say(f"Judge:  hidiff evaluate {run}")
-    case = next(case for split in reversed(SPLITS) for case in experiment.splits[split])
-    images = shlex.quote(str(first_file(case.image).parent))
+    split: Split = next(split for split in SPLITS[::-1] if experiment.splits[split])
+    say(f"Test:   hidiff evaluate {run}{'' if split == 'test' else f' --split {split}'}")
+    case = experiment.splits[split][0]
+    image = first_file(case.image)
+    # a folder of DICOM is an image: folders below the one that is named are not searched
+    images = shlex.quote(str(image if image.is_dir() else image.parent))
     if experiment.recipe.segmentor.name == FILES and case.prior is not None:
-        priors = shlex.quote(str(first_file(case.prior).parent))
+        priors = shlex.quote(str(prior_folder(case.prior)))
         say(f"Use:    hidiff refine {run} {images} --prior {priors} --output masks")
     else:
         say(f"Use:    hidiff predict {run} {images} --output masks")

@@ -73,7 +73,7 @@ class SavedSession:
 
     @property
     def origin(self) -> Origin:
-        """The files and options that it was opened with."""
+        """The files and options with which the session was opened."""
         came = self.header["origin"]
         affine = came["affine"]
         return Origin(
@@ -87,7 +87,7 @@ class SavedSession:
 
     @property
     def history(self) -> History:
-        """Every step, undone ones too."""
+        """Every step, undone steps too."""
         steps = [
             Step(
                 _load_entry(step, self.arrays),

@@ -12,15 +12,13 @@ from hidiff.correction.maps import SessionMaps
 from hidiff.correction.origin import hash_image, hash_weights, make_origin
 from hidiff.correction.session import Session
 from hidiff.correction.session_file import SavedSession
-from hidiff.correction.settings import CorrectionSettings
+from hidiff.correction.settings import MB, CorrectionSettings
 from hidiff.images import GivenImage, Image, PriorFiles, Priors, picture_traits, read_mask
 from hidiff.labels import Labels
 from hidiff.loading import At
 from hidiff.prediction import PredictionSettings, Predictor
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.slices import read_given_prior
-
-MB = 2**20
 
 
 def start_session(

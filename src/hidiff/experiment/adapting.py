@@ -1,6 +1,6 @@
 """Another model's results with their images and masks: found, checked, split, and planned for."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from hidiff.datasets.sets.nnunet import DATASET_FILE, read_dataset
 from hidiff.datasets.splits import Split, split_by_group
 from hidiff.images import DataError, PriorFiles, Priors, find_prior, first_file
 from hidiff.images.kind_of_prior import Kind, guess_kind
+from hidiff.images.voxels import Nan
 from hidiff.inspection.choices import known_labels, median_spacing, spacing_is_lost, typical_size
 from hidiff.inspection.fingerprint import Fingerprint, take_fingerprint
 from hidiff.labels import Labels
@@ -72,7 +73,7 @@ def find_three(places: Sequence[Path]) -> Folders:
     for place in places:
         if not place.is_dir():
             raise DataError(
-                f"no folder at {place}. Wanted are three folders, IMAGES MASKS PRIORS, or one that "
+                f"there is no folder {place}. Give three folders, IMAGES MASKS PRIORS, or one that "
                 "holds images/, masks/ and priors/."
             )
     folders = Folders(*places)
@@ -189,15 +190,24 @@ def split_patients(
 
 
 def look_at_cases(
-    collected: Collected, done: Callable[[], object] = lambda: None
-) -> tuple[Fingerprint, Labels | None]:
-    """Return what images and masks are like, and the classes where dataset.json names them."""
+    collected: Collected,
+    done: Callable[[], object] = lambda: None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    nan: Nan = "refused",
+) -> tuple[Fingerprint, Labels | None, tuple[int, ...]]:
+    """Return what images and masks are like, their classes if they are known, what is ignored.
+
+    Classes are known where dataset.json names them, or the `settings` of the labels, which a person
+    gave as those of data.`nan`.
+    """
     labels = None
     for place in (collected.folders.images.parent, collected.folders.priors):
         if labels is None and (place / DATASET_FILE).is_file():
             labels = read_dataset(place).labels
-    known, ignore = known_labels(labels, {})
-    return take_fingerprint(collected.cases, done, labels=known, ignore=ignore), known
+    known, ignore = known_labels(labels, settings or {})
+    found = take_fingerprint(collected.cases, done, labels=known, ignore=ignore, nan=nan)
+    return found, known, ignore
 
 
 def plan_refiner(
@@ -207,6 +217,8 @@ def plan_refiner(
     found: Fingerprint,
     labels: Labels | None,
     machine: Machine | None = None,
+    *,
+    ignore: tuple[int, ...] = (),
 ) -> Recipe:
     """Return a recipe for a refiner alone behind the priors of `root`/cases.json.
 
@@ -214,7 +226,7 @@ def plan_refiner(
     """
     machine = machine or this_machine()
     channels = _channel_names(collected.folders.images)
-    plan = propose(root, Layout("listed", labels, channels), found, machine)
+    plan = propose(root, Layout("listed", labels, channels), found, machine, ignore=ignore)
     content = plan.recipe.model_dump(mode="json", exclude_unset=True)
     data = {key: value for key, value in content["data"].items() if key not in SHRINKING}
     data["patch_size"] = patch_of(typical_size(found, data), machine)

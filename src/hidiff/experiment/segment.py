@@ -1,5 +1,6 @@
 """Load, predict and write in one call."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,13 @@ def _list_images(images: Any, model: str | Path | Model) -> tuple[Any, list[str]
             f"{folder} holds no image and no volume. Folders below it are not searched: name "
             "them too."
         )
-    channels = model.channels if isinstance(model, Model) else read_head(model).channels
-    # A model whose header does not read is refused when it is loaded.
-    cases = name_images(files, channels or 1)
+    if isinstance(model, Model):
+        channels, source = model.channels, model.recipe.data.source
+    else:
+        # A model whose header does not read is refused when it is loaded.
+        head = read_head(model)
+        channels, source = head.channels, head.source
+    cases = name_images(files, channels or 1, source)
     lacking = next((case for case in cases if case.missing), None)
     if lacking is not None:
         raise FileNotFoundError(
@@ -94,7 +99,7 @@ def _name_all(images: Sequence[Any], given: Any) -> list[str]:
     plain = numbers if len(images) > 1 else ["image"]
     own = [name_of(image) or spare for image, spare in zip(images, plain, strict=True)]
     names = own if given is None else list(given)
-    twice = {name for name in names if names.count(name) > 1}
+    twice = {name for name, count in Counter(names).items() if count > 1}
     if twice:
         raise ValueError(
             f"{len(twice)} names stand for several images, {min(twice)} among them, so that masks "

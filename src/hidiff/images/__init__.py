@@ -36,6 +36,7 @@ from hidiff.images.priors import (
     check_prior,
     find_prior,
     prior_files,
+    prior_folder,
     read_prior,
     soften,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "open_nifti",
     "picture_traits",
     "prior_files",
+    "prior_folder",
     "read_class_names",
     "read_field_of_view",
     "read_geometry",

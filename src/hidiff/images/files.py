@@ -14,7 +14,8 @@ class DataError(ValueError):
 
 def first_file(files: ImageFiles | MaskFiles) -> Path:
     """Return the file of an image or mask; for several files that of the first channel or rater."""
-    return Path(files[0] if isinstance(files, tuple) else files)
+    first = files[0] if isinstance(files, tuple) else files
+    return first if isinstance(first, Path) else Path(first)  # parsing a path again takes time
 
 
 # Written by the file managers of Windows and macOS, and by disk stations; compared in lower case.

@@ -19,6 +19,7 @@ from hidiff.images.image import Format, Image
 from hidiff.images.names import NamedFiles, name_cases
 from hidiff.images.picture_format import PICTURE
 from hidiff.images.pictures import ARRAYS, PICTURES, read_planes
+from hidiff.images.sequences import join_sequences
 from hidiff.images.volume_format import ARRAY, DICOM, VOLUMES, find_volume_format
 from hidiff.images.voxels import Nan, fill_nan
 
@@ -115,14 +116,20 @@ def find_mixture(images: Iterable[ImageFiles]) -> tuple[Path, Path] | None:
     return None
 
 
-def name_images(files: Sequence[Path], channels: int) -> list[NamedFiles]:
-    """Return the cases that files of images are, for a model of so many channels: `name_cases`."""
-    return name_cases(
-        files,
+def name_images(files: Sequence[Path], channels: int, source: str = "") -> list[NamedFiles]:
+    """Return the cases that files of images are, for a model of so many channels: `name_cases`.
+
+    `source` is the data set that the model was trained on, whose files may be named by sequence.
+    """
+    joined, others = join_sequences(files, source, image_stem)
+    named = name_cases(
+        others,
         channels,
         stem_of=lambda file: format_of(file).stem(file),
         holds_all=lambda file: _holds_all(file, channels),
     )
+    order = {file: number for number, file in enumerate(files)}
+    return sorted([*joined, *named], key=lambda case: order[case.files[0]]) if joined else named
 
 
 def _holds_all(file: Path, channels: int) -> bool:

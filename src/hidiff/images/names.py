@@ -16,7 +16,7 @@ NUMBERED_FOLDERS = ("imagesTr", "imagesTs", "imagesVal")
 
 @dataclass(frozen=True)
 class NamedFiles:
-    """One case: its name, its files in the order of the channels, and the names that it lacks."""
+    """The name of one case, its files in the order of the channels, and the missing files."""
 
     stem: str
     files: tuple[Path, ...]
@@ -55,6 +55,7 @@ def name_cases(
         else:
             case[number] = file
     cases: dict[Path, NamedFiles] = {file: NamedFiles(stem_of(file), (file,)) for file in alone}
+    of_one_channel = _folders_of_one_channel(numbered, alone)
     for (folder, name), of_case in numbered.items():
         members = [of_case[number] for number in sorted(of_case)]
         lacking = sorted(set(range(channels)) - of_case.keys())
@@ -63,18 +64,26 @@ def name_cases(
             missing = tuple(f"{name}_{number:04d}" for number in lacking)
             cases[members[0]] = NamedFiles(name, tuple(members), missing)
             continue
-        drops = list(of_case) == [0] and _is_numbered(folder, numbered, alone)
+        drops = list(of_case) == [0] and folder in of_one_channel
         for file in members:
             cases[file] = NamedFiles(name if drops else stem_of(file), (file,))
     return [cases[file] for file in files if file in cases]
 
 
-def _is_numbered(
-    folder: Path, numbered: dict[tuple[Path, str], dict[int, Path]], alone: Sequence[Path]
-) -> bool:
-    """Return whether the files of a folder carry nnU-Net's number of the only channel."""
-    if folder.name in NUMBERED_FOLDERS:
-        return True
-    numbers = [set(of_case) for (parent, _), of_case in numbered.items() if parent == folder]
-    beside = any(file.parent == folder for file in alone)
-    return len(numbers) > 1 and all(each == {0} for each in numbers) and not beside
+def _folders_of_one_channel(
+    numbered: dict[tuple[Path, str], dict[int, Path]], alone: Sequence[Path]
+) -> set[Path]:
+    """Return the folders whose files carry nnU-Net's number of the only channel.
+
+    Each file is looked at once, however many there are.
+    """
+    numbers: dict[Path, list[bool]] = {}
+    for (folder, _), of_case in numbered.items():
+        numbers.setdefault(folder, []).append(set(of_case) == {0})
+    others = {file.parent for file in alone}
+    return {
+        folder
+        for folder, only_zero in numbers.items()
+        if folder.name in NUMBERED_FOLDERS
+        or (len(only_zero) > 1 and all(only_zero) and folder not in others)
+    }

@@ -11,12 +11,12 @@ from hidiff.images.geometry import Geometry, PictureGeometry
 from hidiff.images.grid import Plane
 from hidiff.images.image import Format, Image, as_floats, check_size, picture_of
 from hidiff.images.mask_values import picture_traits, whole_numbers
+from hidiff.images.picture_masks import read_picture_mask
 from hidiff.images.pictures import (
     ARRAYS,
     check_finite,
     match_channels,
     read_array,
-    read_picture_mask,
     read_planes,
     read_size,
 )

@@ -20,8 +20,6 @@ MOST_PIXELS = 89_478_485
 MOST_BYTES = 2**30  # of an array
 # modes of 8 bits, which Pillow also gives to files of 16
 CUT_TO_8_BITS = ("RGB", "RGBA", "RGBa", "RGBX", "CMYK", "LA", "La")
-# Pillow stretches greys of few bits to 0..255: the factor of each
-STRETCHED = {"L;2": 85, "L;4": 17}
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as Pillow has it
 
@@ -34,8 +32,8 @@ def read_planes(path: Path | str) -> Num[np.ndarray, "c h w"]:
         planes = planes[None] if planes.ndim == 2 else planes
         wanted = "an array of (h, w) or (c, h, w)"
     else:
-        pixels = _read_picture(path, _expand_palette)
-        planes = pixels[None] if pixels.ndim == 2 else _drop_alpha(pixels).transpose(2, 0, 1)
+        pixels = read_pixels(path, _expand_palette)
+        planes = pixels[None] if pixels.ndim == 2 else drop_alpha(pixels).transpose(2, 0, 1)
         wanted = "a grey or colour picture"
     if planes.ndim != 3:
         raise DataError(f"{path} has the shape {planes.shape}, but {wanted} is wanted. Convert it.")
@@ -46,7 +44,7 @@ def read_open_picture(picture: Image.Image, channels: int) -> Float[np.ndarray, 
     """Read the raw values of a picture that Pillow holds open, as those of a file are read."""
     check_whole_values("the picture", picture)
     pixels = np.asarray(_expand_palette(ImageOps.exif_transpose(picture)))
-    planes = pixels[None] if pixels.ndim == 2 else _drop_alpha(pixels).transpose(2, 0, 1)
+    planes = pixels[None] if pixels.ndim == 2 else drop_alpha(pixels).transpose(2, 0, 1)
     values = np.ascontiguousarray(planes, dtype=np.float32)
     check_finite("the picture", values)
     return match_channels("the picture", values, channels)
@@ -62,37 +60,14 @@ def read_size(path: Path | str) -> tuple[int, int]:
     try:
         with Image.open(path, formats=FORMATS) as picture:
             return picture.height, picture.width
-    except Exception as error:  # see _read_picture
+    except Exception as error:  # see read_pixels
         raise DataError(
             f"{path} cannot be read ({error}). Copy it again, or take it out."
         ) from None
 
 
-def read_picture_mask(path: Path | str) -> Num[np.ndarray, "h w"]:
-    """Read a mask's values as they lie in the file, for `Labels` to read.
-
-    A palette's values are its indices, but those of a GIF in greys are the greys. Greys of 2 and 4
-    bits are 0..3 and 0..15. Alpha is left out.
-    """
-    path = Path(path)
-    if path.suffix.lower() in ARRAYS:
-        values = read_array(path)
-    else:
-        values = _read_picture(path, _keep_palette)
-        values = _drop_alpha(values) if values.ndim == 3 else values
-        if values.ndim == 3:
-            values = _collapse_equal(path, values)
-    if values.ndim != 2:
-        raise DataError(
-            f"{path} has the shape {values.shape}, but a mask is (h, w). "
-            "Write overlapping regions as values of one plane."
-        )
-    check_finite(path, values)
-    return values.astype(np.uint8) if values.dtype == bool else values
-
-
-def _read_picture(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
-    """Row, column (, channel); the first frame of an animation."""
+def read_pixels(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+    """Return (row, column) or (row, column, channel); the first frame of an animation."""
     _check_exists(path)
     try:
         with warnings.catch_warnings():
@@ -170,34 +145,10 @@ def _expand_palette(image: Image.Image) -> Image.Image:
 
 
 def _grey_if_equal(image: Image.Image) -> Image.Image:
-    """A palette of greys (common in GIF) is a grey picture."""
+    """Return a palette of greys (common in GIF) as a grey picture."""
     red, green, blue = (np.asarray(plane) for plane in image.split())
     same = np.array_equal(red, green) and np.array_equal(green, blue)
     return image.convert("L") if same else image
-
-
-def _keep_palette(image: Image.Image) -> Image.Image:
-    factor = STRETCHED.get(image.info.get("packed", "")[:3])
-    if image.mode == "L" and factor:
-        return Image.fromarray(np.asarray(image) // factor)
-    if image.mode == "P" and _numbers_greys(image):
-        return image.convert("L")
-    if image.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
-        return image.convert("RGB")
-    return image.getchannel("P") if image.mode == "PA" else image
-
-
-def _numbers_greys(image: Image.Image) -> bool:
-    """Return whether a palette's indices are no classes, but numbers of greys.
-
-    GIF knows no grey picture but by its palette, where white may well be index 0. Programs that
-    make PNGs smaller number black and white in any order too.
-    """
-    palette = image.getpalette() or []
-    greys = palette[0::3]
-    if not greys or not (greys == palette[1::3] == palette[2::3]):
-        return False
-    return image.format == "GIF" or (greys[0] == 255 and 0 in greys)
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -246,8 +197,8 @@ def _check_bytes(path: Path, count: int) -> None:
         )
 
 
-def _drop_alpha(pixels: np.ndarray) -> np.ndarray:
-    """h w 2 -> h w 1 (grey and alpha), h w 4 -> h w 3."""
+def drop_alpha(pixels: np.ndarray) -> np.ndarray:
+    """Drop the alpha channel: h w 2 becomes h w 1, and h w 4 becomes h w 3."""
     return pixels[..., :-1] if pixels.shape[-1] in (2, 4) else pixels
 
 
@@ -265,16 +216,6 @@ def match_channels(
         f"{path} has {came} channels, but {channels} are wanted. "
         "Set the data's channels to what the files hold, or convert them."
     )
-
-
-def _collapse_equal(path: Path, values: np.ndarray) -> np.ndarray:
-    first = values[..., :1]
-    if not (values == first).all():
-        raise DataError(
-            f"{path} is a mask in colour, but one value a pixel is wanted. "
-            "Save it as grey values, or with a palette."
-        )
-    return first[..., 0]
 
 
 def check_finite(path: Path | str, values: np.ndarray) -> None:

@@ -27,7 +27,7 @@ FOLDS = "fold_*/validation"  # where nnU-Net's cross-validation leaves results o
 FILE_EACH = "_probability_"  # between the case's name and the class's, as we write them ourselves
 
 PriorFiles = ImageFiles
-"""one file, a file a plane, or a folder with a file a class"""
+"""one file, a file per plane, or a folder with a file per class"""
 
 
 class Priors(BaseModel):
@@ -43,8 +43,8 @@ class Priors(BaseModel):
     kind: Literal["probability", "mask"] = Field(
         default="probability",
         description="probability: maps (npz and npy of planes, rows, columns, such as nnU-Net's; "
-        "NIfTI of several channels or a file a class; of one plane also pictures of 8 or 16 bits); "
-        "mask: hard masks, whose edges are softened",
+        "NIfTI of several channels or a file per class; of one plane also pictures of 8 or 16 "
+        "bits); mask: hard masks, whose edges are softened",
     )
     softness_px: float = Field(
         default=2.0,
@@ -77,7 +77,7 @@ def find_prior(folder: Path, name: str, kind: str) -> PriorFiles:
     In the folder of a model that nnU-Net trained, the folds hold them. Raises DataError for a case
     without one, and for one in two folds.
     """
-    folds = sorted(folder.glob(FOLDS))
+    folds = _folds_of(folder, folder.stat().st_mtime_ns) if folder.is_dir() else ()
     found = {
         place: prior
         for place in (folds or [folder])
@@ -99,13 +99,19 @@ def find_prior(folder: Path, name: str, kind: str) -> PriorFiles:
     )
 
 
+def prior_folder(prior: PriorFiles) -> Path:
+    """Return the folder in which `find_prior` finds a prior, and those of the other cases."""
+    folder = first_file(prior).parent
+    return folder.parents[1] if folder.match(FOLDS) else folder
+
+
 def _endings(kind: str) -> tuple[str, ...]:
     masks = (*PICTURES, *VOLUMES)
     return (*ARRAYS, *masks) if kind == "probability" else (*masks, *ARRAYS)
 
 
 def _find_in(folder: Path, name: str, kind: str) -> PriorFiles | None:
-    """Return the prior of a case in one folder: a file, a file a class, or a folder of them."""
+    """Return the prior of a case in one folder: a file, a file per class, or a folder of them."""
     stems = (name, name.removesuffix(CHANNEL_NUMBER))
     if kind == "probability" and folder.is_dir():
         arrays = [folder / f"{case}{ending}" for ending in ARRAYS for case in stems]
@@ -119,6 +125,12 @@ def _find_in(folder: Path, name: str, kind: str) -> PriorFiles | None:
             if (folder / f"{case}{ending}").is_file():
                 return folder / f"{case}{ending}"
     return next((folder / case for case in stems if (folder / case).is_dir()), None)
+
+
+@lru_cache(maxsize=8)
+def _folds_of(folder: Path, changed: int) -> tuple[Path, ...]:
+    """Return the folders of nnU-Net's folds; a folder is listed once, until it has `changed`."""
+    return tuple(sorted(folder.glob(FOLDS)))
 
 
 @lru_cache(maxsize=8)

@@ -10,6 +10,7 @@ from jaxtyping import Num
 
 from hidiff.datasets.case import Case
 from hidiff.images import DataError, Grid, Image, find_mixture, read_image, read_mask
+from hidiff.images.voxels import Nan
 from hidiff.inspection.mask_values import MaskValues
 from hidiff.inspection.neighbours import Neighbours
 from hidiff.inspection.places import Places
@@ -66,12 +67,13 @@ def take_fingerprint(
     *,
     labels: Labels | None = None,
     ignore: tuple[int, ...] = (),
+    nan: Nan = "refused",
 ) -> Fingerprint:
     """Read every image and mask once; `done` is called after each case.
 
     `labels` are the classes if they are known, `ignore` the mask values that do not count if they
-    are not. Raises DataError for the first file that does not read, for a mask whose values are not
-    declared, and for volumes among pictures.
+    are not, and `nan` says what NaN in a volume's file means. Raises DataError for the first file
+    that does not read, for a mask whose values are not declared, and for volumes among pictures.
     """
     if not cases:
         raise DataError("there is no case to look at. Check the data folder's path.")
@@ -85,7 +87,7 @@ def take_fingerprint(
     found.masks, places, neighbours = MaskValues(), Places(), Neighbours()
     samples, zeros, grey = [], [], []
     for number, case in enumerate(cases):
-        read = _read_image(case)
+        read = _read_image(case, nan)
         image = read.values
         if read.grid is None:
             found.sizes.append(read.geometry.size)
@@ -118,12 +120,11 @@ def take_fingerprint(
     return found
 
 
-def _read_image(case: Case) -> Image:
+def _read_image(case: Case, nan: Nan) -> Image:
     """Read a case's image with the channels and type of number that it has."""
     if not case.masks:
         raise DataError(f"case {case.name} has no mask, but a plan rests on masks. Add it.")
-    # Training refuses NaN unless the recipe says what it means; measuring does not depend on it.
-    return read_image(case.image, None, nan="background")
+    return read_image(case.image, None, nan=nan)
 
 
 def _read_mask(

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Num
 
 from hidiff.images import PictureTraits, find_format, picture_traits, read_class_names
-from hidiff.labels import BACKGROUND, MEAN, WHITES, Labels
+from hidiff.labels import BACKGROUND, LEAST_LOSSY, MEAN, WHITES, Labels
 from hidiff.noise import few, is_noise
 
 # More values than that in grey pictures may be brightness instead of classes.
@@ -19,7 +19,7 @@ MOST_CLASSES = 32
 UNDECIDED = (255, 65535)
 # Share of masks whose border is all foreground, from which on they seem inverted.
 MOST_FRAMED = 0.9
-BOTH_WAYS = "masks of 0/1 and of 0/255 are both read right"
+BOTH_WAYS = "masks of 0/1 and of 0/255 are read in the same way"
 
 
 @dataclass
@@ -150,6 +150,8 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
         return Proposal(None, f"values {shown}", question)
     if question := _undecided(above, values.single):
         return Proposal(None, f"values {shown}", question)
+    if values.lossy and above[-1] <= LEAST_LOSSY:
+        return Proposal(None, f"values {shown}", _of_lossy(values, shown))
     if len(above) == 1 or (values.single and set(above) <= set(WHITES)):
         [name] = values.class_names(above[:1]) if values.names else ["object"]
         reading = f"0 is background, {shown} one class: {_one_class(above, name)}{ignored}"
@@ -163,20 +165,14 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
     counts = np.array([values.pixels[value] for value in found.tolist()])
     noisy = not ignore and is_noise(found, counts, lossy=bool(values.lossy))
     if noisy and not values.labelled and not values.unlike_noise:
-        reading = (
-            f"{len(found)} values up to {above[-1]:g}, as JPEG leaves them: {_one_class([255])}"
-        )
+        reading = f"{len(found)} values up to {above[-1]:g}, the noise of JPEG: {_one_class([255])}"
         warning = (
-            f"masks hold {len(found)} values around 0 and 255, as JPEG or smoothing leaves them. "
-            "Each mask is cut at half of white. Save masks as PNG without resampling."
+            f"masks hold {len(found)} values around 0 and 255, which JPEG or smoothing makes. "
+            "Values above half of white count as the class. Save masks as PNG without resampling."
         )
         return Proposal(_one(255, ()), reading, warning=warning)
     if values.lossy:
-        question = (
-            f"{len(values.lossy)} masks are JPEG, which changes values, but they hold more than "
-            f"black and white ({shown}). Export them again as PNG: no one can tell the classes."
-        )
-        return Proposal(None, f"values {shown}", question)
+        return Proposal(None, f"values {shown}", _of_lossy(values, shown))
     if _may_be_grey(above, values.labelled):
         question = (
             f"masks are grey pictures of {len(above)} values ({shown}): classes, or brightness? If "
@@ -195,6 +191,14 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
         else ""
     )
     return Proposal(labels, reading + ignored, warning=warning)
+
+
+def _of_lossy(values: MaskValues, shown: str) -> str:
+    """Return the question about classes in files that change their values."""
+    return (
+        f"{len(values.lossy)} masks are JPEG, which changes values, but they hold more than "
+        f"black and white ({shown}). Export them again as PNG: no one can tell the classes."
+    )
 
 
 def _can_be_cut(mask: Num[np.ndarray, "*space"], lossy: bool) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hidiff.datasets.case import Case
+from hidiff.datasets.channels import join_channels
 from hidiff.datasets.find import find_images, find_masks, rater_folders
 from hidiff.datasets.patients import propose_patients
 from hidiff.datasets.splits import Splitting, has_lists, read_lists, split_by_group
@@ -16,7 +17,7 @@ ALL = "all"  # the split of cases that could not be shared out
 def share_out_folder(
     root: Path, splitting: Splitting
 ) -> tuple[dict[str, list[Case]], list[Finding]]:
-    """The splits of a folder of images/ and masks/, as far as it goes, and what is in the way.
+    """Return the splits of a folder of images/ and masks/, and the reasons why it cannot be split.
 
     Where training would stop at the first bad thing, this goes on with all the others.
     """
@@ -28,6 +29,10 @@ def share_out_folder(
     except DataError as error:
         return {}, [Finding("stop", str(error))]
     findings = _passed_over(root)
+    try:
+        images = join_channels(images, masks)
+    except DataError as error:
+        findings.append(Finding("stop", str(error)))
     for name, kind, others in (
         ("images", images, masks),
         ("masks", masks, images),
@@ -86,7 +91,7 @@ def group_by_names(
 
 
 def _passed_over(root: Path) -> list[Finding]:
-    """Files that look like data to a person and not to us."""
+    """Return files that look like data to a person, but that HiDiff skips."""
     found = []
     for place in (root / "images", *(rater_folders(root / "masks") or [root / "masks"])):
         name = place.relative_to(root).as_posix()

@@ -81,8 +81,8 @@ class DataSettings(BaseModel):
     )
     cache: Cache = Field(
         default=True,
-        description="keep decoded images in memory; disk: in a folder of arrays, $HIDIFF_CACHE or "
-        "~/.cache/hidiff; false: decode each time",
+        description="true: keep decoded images in memory; disk: keep them in a folder of arrays, "
+        "$HIDIFF_CACHE or ~/.cache/hidiff; false: decode each time",
     )
 
     @field_validator("source")

@@ -59,6 +59,11 @@ class ModelHead:
         return self.recipe.get("data", {}).get("channels")
 
     @property
+    def source(self) -> str:
+        """Return the data set that it was trained on, by name; empty where the file is silent."""
+        return str(self.recipe.get("data", {}).get("source", ""))
+
+    @property
     def num_steps(self) -> int | None:
         """Return T, the steps of the diffusion; None where the file does not say."""
         return self.recipe.get("diffusion", {}).get("num_steps")

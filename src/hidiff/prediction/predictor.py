@@ -15,10 +15,11 @@ from hidiff.images import GivenImage, Image, Intensity, PictureGeometry, PriorFi
 from hidiff.loading import At, Reading, Slicing, resize_image
 from hidiff.prediction.cropped import predict_crop
 from hidiff.prediction.prediction import Prediction, SliceMaps, cut_to_view, decide, entropy_bits
+from hidiff.prediction.reach import Guidance, refine_reach
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
 from hidiff.prediction.slices import OpenedImage, open_slices, read_given_prior
-from hidiff.prediction.windows import Guidance, read_trace, refine_reach, refine_windows
+from hidiff.prediction.windows import read_trace, refine_windows
 from hidiff.segmentors import input_size
 
 
@@ -209,7 +210,7 @@ class Predictor:
         guidance: Guidance,
         keep: SeenWindows,
     ) -> tuple[slice, slice, Float[Tensor, "k rows columns"]]:
-        """Refine what is within reach of marks again, see `prediction.windows.refine_reach`."""
+        """Refine what is within reach of marks again, see `prediction.reach.refine_reach`."""
         return refine_reach(
             self.hybrid,
             seen,
@@ -224,7 +225,7 @@ class Predictor:
         )
 
     def _has_prior(self, images: Float[Tensor, "b channels h w"]) -> bool:
-        """Return whether a prior that replaces the segmentor's lies behind the image's channels."""
+        """Return whether the input holds a prior of another model after the image's channels."""
         return images.shape[1] > self.hybrid.segmentor.image_channels
 
     def change_settings(self, changes: dict[str, Any]) -> PredictionSettings:

@@ -5,7 +5,7 @@ import pytest
 
 from hidiff.datasets import SYNTHETIC_LABELS, write_synthetic
 from hidiff.images import read_image
-from hidiff.images.pictures import read_picture_mask as read_mask
+from hidiff.images.picture_masks import read_picture_mask as read_mask
 
 
 @pytest.mark.parametrize("kind", SYNTHETIC_LABELS)
