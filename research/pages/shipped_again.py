@@ -4,8 +4,8 @@
     HIDIFF_DATA=... python research/pages/shipped_again.py vessels --rival runs/vessels_alone
 
 `--set` changes settings of the recipe in the file, which no weight depends on; `--marks` measures
-marks and `--scales` widths of pixels, as cards/NAME.yaml names them; `--rival` compares the scores of single
-images in the facts with those of the same segmentor without a refiner.
+marks and `--scales` widths of pixels, as cards/NAME.yaml names them; `--rival` compares the scores
+of single images in the facts with those of the same segmentor without a refiner.
 """
 
 import argparse
