@@ -1,4 +1,4 @@
-"""Which pixels marks touch, and which lie within their reach."""
+"""Masks of the pixels that marks touch, and of those within their reach."""
 
 from collections.abc import Sequence
 
