@@ -146,7 +146,7 @@ class Spreading:
     spread: float
     edge: float = EDGE
     network: "RitmAnswers | None" = None
-    """name of the rival that answers; None: the refiner"""
+    """the network that answers; None: the refiner"""
 
     def __call__(self, marks: Sequence[Mark]) -> Bits:
         refining, labels = self.refining, self.refining.hybrid.labels

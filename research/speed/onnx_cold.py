@@ -51,7 +51,7 @@ print(next(line for line in open("/proc/self/status") if "VmHWM" in line).split(
 
 
 class Cold(NamedTuple):
-    """What a new process took."""
+    """Times of a new process."""
 
     seconds: float
     processor_seconds: float
