@@ -252,7 +252,7 @@ def test_nan_is_refused_as_training_does_unless_it_is_declared(tmp_path, volume)
     for number in range(4):
         mask = np.zeros((12, 10, 3) if volume else (12, 10), np.uint8)
         mask[3:7, 2:6] = 1
-        image = np.where(mask, 90.0, np.nan)
+        image = np.where(mask, 90.0 + number, np.nan)
         if volume:
             write_nifti(root / f"images/a{number}.nii.gz", image, make_grid(*mask.shape))
             write_nifti(root / f"masks/a{number}.nii.gz", mask, make_grid(*mask.shape))

@@ -1,4 +1,4 @@
-"""Measure what marks of a person add to a shipped model, for its card; also by size of the objects.
+"""Measure what marks add to a shipped model, for its card; also by size of the objects.
 
 A mark corrects the largest error: a click as wide as fits, or a stroke along the centre line of
 the largest missed vessel. Beside the refiner stands the same person who paints on the refined mask.

@@ -51,7 +51,7 @@ print(next(line for line in open("/proc/self/status") if "VmHWM" in line).split(
 
 
 class Cold(NamedTuple):
-    """Times of a new process."""
+    """Time and memory of a new process."""
 
     seconds: float
     processor_seconds: float

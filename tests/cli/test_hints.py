@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hidiff.images import Grid
 from tests.nnunet_sets import write_nnunet
 from tests.volumes import make_grid, write_nifti
 
@@ -102,15 +103,16 @@ def priors_of_volumes(places, kind):
 
         data = nnunet(root, channels=1)
         for number, file in enumerate(sorted((root / "labelsTr").iterdir())):
-            truth = np.asarray(nib.load(file).dataobj)
-            case = file.name.removesuffix(".nii.gz")
-            for place in (root / places.format(fold=number % 2, case=case),):
-                place.mkdir(parents=True, exist_ok=True)
+            opened, case = nib.load(file), file.name.removesuffix(".nii.gz")
+            found = np.roll(np.asarray(opened.dataobj), 1, axis=0)
+            place = root / places.format(fold=number % 2, case=case)
+            place.mkdir(parents=True, exist_ok=True)
+            grid = Grid(found.shape, opened.affine)
             if "{case}" in places:
                 for value, name in enumerate("ab", start=1):
-                    write_nifti(place / f"{name}.nii.gz", np.roll(truth == value, 1, 0) * 1.0, GRID)
+                    write_nifti(place / f"{name}.nii.gz", 1.0 * (found == value), grid)
             else:
-                write_nifti(place / file.name, np.roll(truth, 1, axis=0), GRID)
+                write_nifti(place / file.name, found, grid)
         return {**data, "priors": {"kind": kind}}
 
     return make

@@ -54,7 +54,7 @@ def test_nnunets_dice_of_our_files_is_ours(tmp_path, kind):
         write_prediction(prediction, masks, stem=case.name)
     words = [root / "labelsTr", masks, "-djfile", root / "dataset.json"]
     words += ["-pfile", root / "plans.json", "-o", tmp_path / "summary.json", "-np", "1"]
-    subprocess.run([sys.executable, "-c", JUDGE, *map(str, words)], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", JUDGE, *map(str, words)], check=True, timeout=3600)
     summary = json.loads((tmp_path / "summary.json").read_text())
 
     names = {values: name for name, values in echo.labels.classes.items()}

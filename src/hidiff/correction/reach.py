@@ -1,4 +1,4 @@
-"""Masks of the pixels that marks touch, and of those within their reach."""
+"""The pixels that marks touch, and those within their reach."""
 
 from collections.abc import Sequence
 

@@ -19,8 +19,8 @@ class CorrectionSettings(BaseModel):
     spread: float = Field(
         default=1.0,
         ge=0,
-        description="how far exact marks spread after the refiner, where the image is alike: the "
-        "weight of a pixel's neighbours against the refined probability; 0 does not spread them",
+        description="weight of a pixel's neighbours against the refined probability, when exact "
+        "marks spread after the refiner where the image is alike; 0 does not spread them",
     )
     carry_log_odds: float = Field(
         default=2.0,
