@@ -13,7 +13,7 @@ from hidiff.cli.errors import Mistake
 from hidiff.cli.options import Device, choose_device
 from hidiff.cli.say import error_console, say, warn
 from hidiff.cli.stopping import INTERRUPTED, TERMINATED
-from hidiff.datasets.splits import SPLITS
+from hidiff.datasets.splits import SPLITS, Split
 from hidiff.experiment import MODELS, Experiment, train_experiment
 from hidiff.images import first_file, prior_folder
 from hidiff.recipe import Recipe, make_recipe
@@ -71,7 +71,8 @@ def say_what_is_next(experiment: Experiment) -> None:
     models = [name for name in MODELS if (folder / name).is_file()]
     say(f"Models: {folder}: {', '.join(models)}")
     run = shlex.quote(str(folder))
-    split = next(split for split in reversed(SPLITS) if experiment.splits[split])
+    splits: list[Split] = [split for split in reversed(SPLITS) if experiment.splits[split]]
+    split = splits[0]
     say(f"Judge:  hidiff evaluate {run}{'' if split == 'test' else f' --split {split}'}")
     case = experiment.splits[split][0]
     image = first_file(case.image)
