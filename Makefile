@@ -25,6 +25,7 @@ $(STAMP): pyproject.toml constraints.txt $(wildcard csrc/*)
 
 demo: setup  ## Train, refine and draw a small example from start to end.
 	$(BIN)/hidiff demo --overwrite
+	@echo "To type hidiff instead of $(BIN)/hidiff, type once in this shell:  . $(BIN)/activate"
 
 # Two workers of one thread each are faster than one worker of two.
 test: setup  ## Run all tests of the library.
@@ -52,6 +53,7 @@ docs: setup  ## Make every page and number again that comes from the code or fro
 	$(BIN)/python research/pages/evidence.py
 	$(BIN)/python research/pages/why_page.py
 	$(BIN)/python research/pages/packed_page.py
+	$(BIN)/python research/pages/speed_page.py
 	$(BIN)/python research/pages/organs_page.py
 
 site: setup  ## Build the documentation site into site/, and check every link.

@@ -56,6 +56,12 @@ struct Isa {
         return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
     }
 
+    static HIDIFF_INLINE void halves(Vec bytes, Vec& low, Vec& high) {
+        const Vec pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1));
+        low = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff));
+        high = _mm256_srli_epi32(pairs, 16);
+    }
+
     static HIDIFF_INLINE uint32_t signs(const float* x, const float* bias) {
         uint32_t word = 0;
         HIDIFF_UNROLL
@@ -66,6 +72,11 @@ struct Isa {
             word |= static_cast<uint32_t>(_mm256_movemask_ps(set)) << (8 * i);
         }
         return word;
+    }
+    static HIDIFF_INLINE uint32_t signs8(const float* x, const float* bias) {
+        const __m256 sum = _mm256_add_ps(_mm256_loadu_ps(x), _mm256_loadu_ps(bias));
+        const __m256 set = _mm256_cmp_ps(sum, _mm256_setzero_ps(), _CMP_GE_OQ);
+        return static_cast<uint32_t>(_mm256_movemask_ps(set));
     }
 };
 

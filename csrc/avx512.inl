@@ -33,6 +33,10 @@ struct Avx512 {
         return static_cast<uint32_t>(_mm512_cmp_ps_mask(low, zero, _CMP_GE_OQ)) |
                static_cast<uint32_t>(_mm512_cmp_ps_mask(high, zero, _CMP_GE_OQ)) << 16;
     }
+    static HIDIFF_INLINE uint32_t signs8(const float* x, const float* bias) {
+        const __m256 sum = _mm256_add_ps(_mm256_loadu_ps(x), _mm256_loadu_ps(bias));
+        return _mm256_cmp_ps_mask(sum, _mm256_setzero_ps(), _CMP_GE_OQ);
+    }
 };
 
 }  // namespace

@@ -30,6 +30,11 @@ struct Isa : Avx512 {
         const Vec pairs = _mm512_maddubs_epi16(bytes, _mm512_set1_epi8(1));
         return _mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
     }
+    static HIDIFF_INLINE void halves(Vec bytes, Vec& low, Vec& high) {
+        const Vec pairs = _mm512_maddubs_epi16(bytes, _mm512_set1_epi8(1));
+        low = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff));
+        high = _mm512_srli_epi32(pairs, 16);
+    }
 };
 
 bool supported() { return __builtin_cpu_supports("avx512bw"); }

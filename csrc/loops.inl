@@ -8,8 +8,10 @@
 //   add_bits(s, a, b)       a full adder on every bit: s becomes the sum, the carry is returned
 //   kCarrySave              whether adding bits up before they are counted is faster here; if so:
 //   byte_counts, add_bytes, times2, times4, times8_counts
+//   halves(bytes, low, high)   the counts of the lower and of the upper 16 bits of each lane
 //   kPixels, kVecs          the block of results that the registers hold
 //   signs(x, bias)          the signs of 32 floats, as a word
+//   signs8(x, bias)         the signs of 8 floats
 #include "kernels.h"
 
 namespace hidiff {
@@ -158,11 +160,61 @@ HIDIFF_INLINE void count_carry_save(const uint32_t* x, int64_t pixel_stride, con
     }
 }
 
+// Counts, byte by byte, of nine words each of x op w. Three threes are added up into three words and
+// three carries, and these again, so that four words of different weight are counted: at most 72.
+template <class I, class Op>
+HIDIFF_INLINE typename I::Vec nine_counts(const uint32_t* x, const int32_t* taps,
+                                          const uint32_t* w) {
+    using Vec = typename I::Vec;
+    Vec sum[3], carry[3];
+    HIDIFF_UNROLL
+    for (int j = 0; j < 3; ++j) {
+        Vec v[3];
+        HIDIFF_UNROLL
+        for (int i = 0; i < 3; ++i)
+            v[i] = Op::template of<I>(I::broadcast(x[taps[3 * j + i]]),
+                                      I::load(w + (3 * j + i) * kBlock));
+        carry[j] = I::add_bits(v[0], v[1], v[2]);
+        sum[j] = v[0];
+    }
+    const Vec two = I::add_bits(sum[0], sum[1], sum[2]);
+    const Vec four = I::add_bits(carry[0], carry[1], carry[2]);
+    Vec bytes = I::add_bytes(I::byte_counts(carry[0]), I::byte_counts(two));
+    bytes = I::add_bytes(bytes, I::times2(I::byte_counts(four)));
+    return I::add_bytes(I::times2(bytes), I::byte_counts(sum[0]));
+}
+
+// The same as count_carry_save for 9, 18 or 27 words: a 3x3 kernel on few channels.
+template <class I, class Op, int P>
+HIDIFF_INLINE void count_nines(const uint32_t* x, int64_t pixel_stride, const int32_t* taps,
+                               int64_t num_k, const uint32_t* blocks, int64_t vec, int32_t* counts,
+                               int64_t row) {
+    using Vec = typename I::Vec;
+    const uint32_t* w = weights_of<I>(blocks, num_k, vec);
+    Vec total[P];
+    HIDIFF_UNROLL
+    for (int p = 0; p < P; ++p) total[p] = I::zero();
+    for (int64_t k = 0; k < num_k; k += 9) {
+        HIDIFF_UNROLL
+        for (int p = 0; p < P; ++p)
+            total[p] = I::add_bytes(
+                total[p], nine_counts<I, Op>(x + p * pixel_stride, taps + k, w + k * kBlock));
+    }
+    HIDIFF_UNROLL
+    for (int p = 0; p < P; ++p)
+        I::store(counts + p * row + vec * I::kLanes, I::counts(total[p]));
+}
+
 template <class I, class Op, int P>
 void count_vecs(const uint32_t* x, int64_t pixel_stride, const int32_t* taps, int64_t num_k,
                 const uint32_t* blocks, int64_t vec, int64_t num_vecs, int32_t* counts,
                 int64_t row) {
     if constexpr (I::kCarrySave) {
+        if (num_k == 9 || num_k == 18 || num_k == 27) {
+            for (int64_t v = 0; v < num_vecs; ++v)
+                count_nines<I, Op, P>(x, pixel_stride, taps, num_k, blocks, vec + v, counts, row);
+            return;
+        }
         for (int64_t v = 0; v < num_vecs; ++v)
             count_carry_save<I, Op, P>(x, pixel_stride, taps, num_k, blocks, vec + v, counts, row);
     } else {
@@ -196,6 +248,34 @@ void count_row(const uint32_t* x, int64_t pixel_stride, const int32_t* taps, int
         if constexpr (I::kPixels > 4) step(Int<4>{});
         if constexpr (I::kPixels > 2) step(Int<2>{});
         if constexpr (I::kPixels > 1) step(Int<1>{});
+    }
+}
+
+// Up to 16 channels fill half a word. So the words of two neighbouring outputs share one: that of the
+// left in the lower half, that of the right in the upper half, and both are counted at once.
+constexpr int64_t kPairChannels = 64;  // the most output channels for which this is done
+
+// Put the words of each pixel and of the one `stride` further into one; at the end there is no other.
+void pair_words(const uint32_t* from, int64_t length, int64_t stride, uint32_t* to) {
+    for (int64_t i = 0; i + stride < length; ++i)
+        to[i] = (from[i] & 0xffffu) | from[i + stride] << 16;
+    for (int64_t i = length - stride; i < length; ++i) to[i] = from[i] & 0xffffu;
+}
+
+// counts[pixel][channel] for a row of pixels, from paired words and weights in both halves.
+template <class I>
+void count_row_of_pairs(const uint32_t* x, int64_t stride, const int32_t* taps,
+                        const uint32_t* blocks, int64_t row, int64_t pixels, int32_t* counts) {
+    int32_t left_over[2 * I::kLanes];
+    for (int64_t vec = 0; vec < row / I::kLanes; ++vec) {
+        const uint32_t* w = weights_of<I>(blocks, 9, vec);
+        for (int64_t p = 0; p < pixels; p += 2) {
+            typename I::Vec low, high;
+            I::halves(nine_counts<I, Xor>(x + p * stride, taps, w), low, high);
+            int32_t* to = counts + p * row + vec * I::kLanes;
+            I::store(to, low);
+            I::store(p + 1 < pixels ? to + row : left_over, high);
+        }
     }
 }
 
@@ -238,6 +318,13 @@ Pixels pixels_under(const Source& s, int64_t image, int64_t y, int64_t x) {
             4};
 }
 
+// Means of pairs of neighbouring channels.
+template <int N>
+HIDIFF_INLINE void halve(const float* __restrict from, int64_t channels, float* __restrict to) {
+    const int64_t n = N ? N : channels / 2;
+    for (int64_t o = 0; o < n; ++o) to[o] = (from[2 * o] + from[2 * o + 1]) * 0.5f;
+}
+
 // The shortcut of one output pixel: as it is, repeated, or means of neighbouring channels.
 const float* shortcut_of(const Conv& c, int64_t image, int64_t y, int64_t x, float* row) {
     const Epilogue& e = *c.epilogue;
@@ -260,10 +347,15 @@ const float* shortcut_of(const Conv& c, int64_t image, int64_t y, int64_t x, flo
             continue;
         }
         const int64_t group = channels / c.out_channels;
-        if (group == 2 && under.count == 1)
-            for (int64_t o = 0; o < n / 2; ++o)
-                to[o] = (under.at[0][2 * o] + under.at[0][2 * o + 1]) * 0.5f;
-        else
+        if (group == 2 && under.count == 1) {
+            // the lengths of narrow networks are known when this is compiled
+            if (n == 16)
+                halve<8>(under.at[0], n, to);
+            else if (n == 32)
+                halve<16>(under.at[0], n, to);
+            else
+                halve<0>(under.at[0], n, to);
+        } else
             for (int64_t o = 0; o < n / group; ++o) {
                 float sum = under(o * group);
                 for (int64_t j = 1; j < group; ++j) sum += under(o * group + j);
@@ -280,17 +372,19 @@ template <class I>
 HIDIFF_INLINE uint32_t signs_of(const float* x, const float* bias, int64_t channels) {
     if (channels >= kWord) return I::signs(x, bias);
     uint32_t word = 0;
-    for (int64_t c = 0; c < channels; ++c)
-        word |= static_cast<uint32_t>(x[c] + bias[c] >= 0.0f) << c;
+    int64_t c = 0;
+    for (; c + 8 <= channels; c += 8) word |= I::signs8(x + c, bias + c) << c;
+    for (; c < channels; ++c) word |= static_cast<uint32_t>(x[c] + bias[c] >= 0.0f) << c;
     return word;
 }
 
-template <class I>
+// `N` is the number of output channels, where it is known when this is compiled; else 0.
+template <class I, int N>
 HIDIFF_INLINE void finish_pixel(const Conv& c, const int32_t* __restrict counts,
                                 const int32_t* __restrict offsets,
                                 const float* __restrict shortcut, int64_t pixel) {
     const Epilogue& e = *c.epilogue;
-    const int64_t n = c.out_channels;
+    const int64_t n = N ? N : c.out_channels;
     const float* __restrict scale = e.scale;
     const float* __restrict offset = e.offset;
     const float* __restrict slope = e.slope;
@@ -318,6 +412,23 @@ HIDIFF_INLINE int sides_of(const Conv& c, int64_t y, int64_t x) {
            (x * c.stride < pad) << 2 | (x * c.stride + pad >= c.width) << 3;
 }
 
+// Finish some pixels of a row: the sums, the shortcut and the signs.
+template <class I, int N>
+void finish_row(const Conv& c, const int32_t* counts, int64_t ld, int64_t image, int64_t y,
+                int64_t x0, int64_t width, float* row) {
+    const Epilogue& e = *c.epilogue;
+    const Source& first = e.sources[0];
+    const int64_t pixel = (image * c.out_height + y) * c.out_width + x0;
+    const bool straight = e.num_sources == 1 && first.zoom == Zoom::kNone &&
+                          first.channels == c.out_channels;
+    for (int64_t p = 0; p < width; ++p) {
+        const float* shortcut = straight ? first.data + (pixel + p) * c.out_channels
+                                         : shortcut_of(c, image, y, x0 + p, row);
+        finish_pixel<I, N>(c, counts + p * ld, c.offsets + sides_of(c, y, x0 + p) * ld, shortcut,
+                           pixel + p);
+    }
+}
+
 // Where each word of each tap lies, from the first word under a pixel, in rows `pitch` words apart.
 void fill_taps(const Conv& c, int64_t pitch, int32_t* taps) {
     const int64_t run = c.kernel * c.words;
@@ -340,6 +451,13 @@ void conv(const Conv& c, int64_t begin, int64_t end, int32_t* scratch) {
     fill_taps(c, c.width * c.words, taps_image);
     fill_taps(c, border_width * c.words, taps_border);
 
+    // the sums where the kernel hangs over no side begin with the number of products
+    const bool pairs = I::kCarrySave && c.kernel == 3 && c.words == 1 && ld <= kPairChannels &&
+                       c.offsets[0] <= 16 * c.taps();
+    uint32_t twice[9 * kPairChannels];
+    if (pairs)
+        for (int64_t i = 0; i < 9 * ld; ++i) twice[i] = (c.blocks[i] & 0xffffu) | c.blocks[i] << 16;
+
     for (int64_t item = begin; item < end; ++item) {
         const int64_t x0 = item % tiles_in_row * tile;
         const int64_t y = item / tiles_in_row % c.out_height;
@@ -354,16 +472,32 @@ void conv(const Conv& c, int64_t begin, int64_t end, int32_t* scratch) {
         } else {
             x = c.bits + ((image * c.height + top) * c.width + left) * c.words, taps = taps_image;
         }
-        count_row<I, Xor>(x, c.stride * c.words, taps, num_k, c.blocks, c.out_channels, width,
-                          counts);
+        if constexpr (I::kCarrySave) {
+            if (pairs) {
+                const int64_t length = (width - 1) * c.stride + c.kernel;
+                const int64_t pitch = x == border ? border_width : c.width;
+                for (int64_t ky = 0; ky < c.kernel; ++ky)
+                    pair_words(x + ky * pitch, length, c.stride, border + ky * border_width);
+                count_row_of_pairs<I>(border, c.stride, taps_border, twice, ld, width, counts);
+            }
+        }
+        if (!pairs)
+            count_row<I, Xor>(x, c.stride * c.words, taps, num_k, c.blocks, c.out_channels, width,
+                              counts);
+        if (c.epilogue) {
+            if (c.out_channels == 16)
+                finish_row<I, 16>(c, counts, ld, image, y, x0, width, row);
+            else if (c.out_channels == 32)
+                finish_row<I, 32>(c, counts, ld, image, y, x0, width, row);
+            else
+                finish_row<I, 0>(c, counts, ld, image, y, x0, width, row);
+            continue;
+        }
         for (int64_t p = 0; p < width; ++p) {
             const int64_t pixel = (image * c.out_height + y) * c.out_width + x0 + p;
             const int32_t* offsets = c.offsets + sides_of(c, y, x0 + p) * ld;
             const int32_t* count = counts + p * ld;
-            if (c.epilogue) {
-                const float* shortcut = shortcut_of(c, image, y, x0 + p, row);
-                finish_pixel<I>(c, count, offsets, shortcut, pixel);
-            } else if (c.sums32) {
+            if (c.sums32) {
                 int32_t* __restrict out = c.sums32 + pixel * c.out_channels;
                 for (int64_t o = 0; o < c.out_channels; ++o) out[o] = offsets[o] - 2 * count[o];
             } else {

@@ -47,6 +47,11 @@ struct Isa {
         }
         return word;
     }
+    static HIDIFF_INLINE uint32_t signs8(const float* x, const float* bias) {
+        uint32_t word = 0;
+        for (int c = 0; c < 8; ++c) word |= static_cast<uint32_t>(x[c] + bias[c] >= 0.0f) << c;
+        return word;
+    }
 };
 
 bool supported() { return true; }

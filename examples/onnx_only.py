@@ -25,7 +25,9 @@ image = image * (2 / intensity["full_scale"]) - 1  # black is -1, white is 1
 (top, below), (left, right) = ((-n % 32 // 2, -n % 32 - -n % 32 // 2) for n in (height, width))
 padded = np.pad(image, [(0, 0), (top, below), (left, right)], mode="edge")
 
-(planes,) = session.run(["probability"], {"image": padded[None]})
+unmarked = np.zeros((1, len(json.loads(said["planes"])), *padded.shape[1:]), np.float32)
+given = {"image": padded[None], "hints": unmarked}  # hints, where the model reads a person's marks
+(planes,) = session.run(["probability"], {i.name: given[i.name] for i in session.get_inputs()})
 planes = planes[0, :, top : top + height, left : left + width]
 planes = np.stack([Image.fromarray(each).resize(opened.size, 2) for each in planes])
 labels = planes.argmax(0) if said["kind"] == "exclusive" else (planes[0] >= 0.5).astype(int)

@@ -15,7 +15,7 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def make_slices(values: Int[np.ndarray, "x y z"], grid: Grid) -> list[Dataset]:
-    """A file a slice of values on a grid whose axes are at right angles."""
+    """A file per slice of values on a grid whose axes are at right angles."""
     affine = LPS @ grid.affine
     across, down, _ = grid.spacing_mm
     study, series, frame = (generate_uid() for _ in range(3))

@@ -20,7 +20,7 @@ def write_nnunet(
     labels: Mapping[str, Any] = LABELS,
     part: str = "Tr",
 ) -> Path:
-    """Cases p0, p1, ... of these shapes, a file a channel; `part` Ts for those to test on."""
+    """Cases p0, p1, ... of these shapes, a file per channel; `part` Ts for those to test on."""
     content = {
         "channel_names": {str(number): name for number, name in enumerate(channels)},
         "labels": labels,

@@ -491,7 +491,7 @@ def theirs_of_fractions(there: Foreign) -> list[object]:
 
 
 def theirs_without_a_file(there: Foreign) -> None:
-    """A file a class, of another class."""
+    """A file per class, of another class."""
     for number in range(9):
         (there.priors / f"p{number}.nii.gz").unlink()
         (there.priors / f"p{number}").mkdir()
@@ -764,7 +764,7 @@ REFUSED = [
         "a label map of fractions", foreign(theirs_of_fractions), ("p3.nii.gz", "fractions", "0.4")
     ),
     Row(
-        "a file a class, of another class",
+        "a file per class, of another class",
         foreign(theirs_without_a_file),
         ("p0 holds", "liver", "one for each of"),
     ),

@@ -31,17 +31,21 @@ def colour(tmp_path_factory):
     return hidiff.load(save_model(tmp_path_factory.mktemp("colour")))
 
 
-@pytest.fixture(scope="module")
-def refiner(tmp_path_factory):
-    """A model that refines the masks of another one."""
-    folder = tmp_path_factory.mktemp("refiner")
+def save_refiner(folder):
+    """Write an untrained model that refines the masks of another one, as a checkpoint."""
     changes = {"segmentor": FROM_FILES, "training": {"segmentor": "frozen"}}
     recipe = make_tiny(folder, refiner={"precision": "real"}, **changes)
     hybrid = shake(make_hybrid(recipe), size=1.0)
     tensors = {f"refiner.{k}": v for k, v in hybrid.refiner.state_dict().items()}
     metadata = {**checkpoint_metadata(recipe), "stage": REFINER_ONLY.name}
-    weights.save(folder / "model.safetensors", tensors, metadata)
-    return hidiff.load(folder / "model.safetensors")
+    path = folder / "model.safetensors"
+    weights.save(path, tensors, metadata)
+    return path
+
+
+@pytest.fixture(scope="module")
+def refiner(tmp_path_factory):
+    return hidiff.load(save_refiner(tmp_path_factory.mktemp("refiner")))
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ VERBS = re.compile(
     r"draw|draws|drawn|choose|chosen|compute|computed|computes|see|sees|know|named|means|averaged?|"
     r"cut|call|calls|ignore|ignores|name|names|get|gets|start|starts|stay|stays|stand|stands|"
     r"evaluate|calibrate|store|load|check|segment|run|skip|continue|connect|opens?|sav\w+|copies|"
-    r"correct|serve|print|export|push|adapt|turns?|becomes?|count|counts|move|moves)\b",
+    r"correct|serve|print|export|push|upload|adapt|turns?|becomes?|count|counts|move|moves)\b",
     re.IGNORECASE,
 )
 
@@ -63,7 +63,7 @@ def descriptions() -> Iterator[tuple[str, str]]:
 
 
 def pages() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("folder", ["src", "tests", "research"])

@@ -106,6 +106,7 @@ class Echo(Predictor):
         self.intensity = Intensity(kind="window", window=(0, 8))
         self.slicing = slicing or Slicing()
         self.size = None
+        self.window = (64, 64)
         self.priors = None
         self.settings = PredictionSettings(windows=2)
         self.refines = True

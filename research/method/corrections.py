@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from hidiff import experiment
+from hidiff.correction import CorrectionSettings
 from hidiff.datasets import Case
 from hidiff.evaluation.corrections import (
     Answer,
@@ -50,8 +51,8 @@ from research.method.corrections_arms import ARMS, DATA, RITM, arm_recipe, train
 from research.method.corrections_rivals import (
     Blend,
     RandomWalker,
-    Ritm,
     RitmAnswers,
+    Spreading,
     Threshold,
     grid,
     load_ritm,
@@ -64,12 +65,19 @@ GOALS = (0.85, 0.90)  # of IoU
 HARM = 0.005  # Dice that a mark may cost
 BRUSH = 4.0  # pixels, the radius of the fixed brush
 TUNED_ON = 40  # validation images that the rivals' settings are chosen on
-OURS, PAINT_PRIOR, PAINT_REFINED = "refiner", "paint on the prior", "paint on the refined mask"
+OURS, SPREAD = "refiner", "refiner, marks spread"
+PAINT_PRIOR, PAINT_REFINED = "paint on the prior", "paint on the refined mask"
 SAME_MARKS = "the refiner's marks, painted on the refined mask"
 MESSY, MESSY_PAINT = "refiner, messy person", "paint on the refined mask, messy person"
 TUNED = ("blend", "random walker")  # methods with settings
 KEYS = ("data", "prior", "arm", "seed")
+RITM_SPREAD = f"{RITM}, marks spread"
+SPREADING = CorrectionSettings().spread
+MESSY_SPREAD = f"{SPREAD}, messy person"
 WRONG = "refiner, one mark in a wrong place"
+WRONG_SPREAD = f"{SPREAD}, one mark in a wrong place"
+FIVE_STEPS = "refiner, five steps"
+THRESHOLDS = (0.2, 0.4, 0.6, 0.8)
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,13 @@ def main() -> None:
     if args.arm == RITM:
         file, cost = train_ritm(recipe, args.runs / f"{recipe.name}_ritm")
         model = experiment.load_hybrid(experiment.open_model(Path(str(recipe.segmentor.weights))))
-        methods = {RITM: partial(ritm_answers, network=load_ritm(file, model))}
+        network = load_ritm(file, model)
+        methods = {
+            RITM: lambda subject: RitmAnswers(network, subject.refining),
+            RITM_SPREAD: lambda subject: Spreading(
+                subject.refining, SPREADING, network=RitmAnswers(network, subject.refining)
+            ),
+        }
     else:
         file, cost = train_arm(args.data, args.prior, args.arm, args.seed, args.runs)
         model = experiment.load_hybrid(experiment.open_model(file))
@@ -148,9 +162,14 @@ def main() -> None:
     facts = dict(zip(("data", "prior", "arm", "seed"), key, strict=True)) | cost
     done = {row["method"] for row in rows() if all(row[name] == facts[name] for name in KEYS)}
     evaluate(methods, subjects, facts, done, args.cases is None)
-    if args.rivals and args.arm != RITM and not all(any(n in m for m in done) for n in TUNED):
+    if args.rivals and args.arm != RITM:
+        for method in CANDIDATES.keys() - done:
+            chosen = [choice(subject, CANDIDATES[method]) for subject in subjects]
+            keep({**facts, "method": method}, chosen, 0, args.cases is None)
+    wanted = [name for name in TUNED if not any(method.startswith(name) for method in done)]
+    if args.rivals and args.arm != RITM and wanted:
         held_out = experiment.list_cases(recipe, "validation")[:TUNED_ON]
-        methods = tuned(load_subjects(model, recipe, held_out), args.data)
+        methods = tuned(load_subjects(model, recipe, held_out), args.data, wanted)
         evaluate(methods, subjects, facts, done, args.cases is None)
 
 
@@ -178,7 +197,7 @@ def evaluate(
 
 def most_of(method: str) -> int:
     """Return the most marks of a method; slow ones and those of messy people end early."""
-    early = {WRONG: 1, MESSY: 5, MESSY_PAINT: 5}
+    early = {WRONG: 1, WRONG_SPREAD: 1, MESSY: 5, MESSY_SPREAD: 5, MESSY_PAINT: 5}
     return early.get(method, 5 if method.startswith(TUNED) else 20)
 
 
@@ -207,6 +226,7 @@ def own_methods(rivals: bool) -> dict[str, Callable[[Subject], Answer]]:
 
     methods: dict[str, Callable[[Subject], Answer]] = {
         OURS: lambda subject: subject.refining,
+        SPREAD: lambda subject: Spreading(subject.refining, SPREADING),
         PAINT_REFINED: on_refined,
     }
     if rivals:
@@ -216,17 +236,18 @@ def own_methods(rivals: bool) -> dict[str, Callable[[Subject], Answer]]:
             f"{PAINT_REFINED}, 8 px": on_refined,
             "threshold": lambda s: Threshold(s.refining.probability([]), s.labels),
             MESSY: lambda subject: subject.refining,
+            MESSY_SPREAD: lambda subject: Spreading(subject.refining, SPREADING),
             MESSY_PAINT: on_refined,
             WRONG: lambda subject: subject.refining,
+            WRONG_SPREAD: lambda subject: Spreading(subject.refining, SPREADING),
+            FIVE_STEPS: lambda subject: subject.refining.with_steps(5),
         }
     return methods
 
 
-def ritm_answers(subject: Subject, network: Ritm) -> Answer:
-    return RitmAnswers(network, subject.refining)
-
-
-def tuned(held_out: list[Subject], data: str) -> dict[str, Callable[[Subject], Answer]]:
+def tuned(
+    held_out: list[Subject], data: str, wanted: Sequence[str] = TUNED
+) -> dict[str, Callable[[Subject], Answer]]:
     """Return the rivals with settings, at their best on validation images after 3 marks."""
     makers: dict[str, Callable[..., Answer]] = {
         "blend": lambda s, **given: Blend(s.refining.probability([]), s.labels, **given),
@@ -235,7 +256,7 @@ def tuned(held_out: list[Subject], data: str) -> dict[str, Callable[[Subject], A
         ),
     }
     methods: dict[str, Callable[[Subject], Answer]] = {}
-    for name, make in makers.items():
+    for name, make in ((name, makers[name]) for name in wanted):
         scores = {}
         for given in grid(name):
             courses = [
@@ -253,8 +274,9 @@ def tuned(held_out: list[Subject], data: str) -> dict[str, Callable[[Subject], A
 def person_of(method: str, data: str, subject: Subject) -> Person:
     """Return who corrects: see the head of this file."""
     exclusive = subject.labels.kind == "exclusive"
-    if method in (MESSY, MESSY_PAINT, WRONG):
-        person = MessyPerson(wrong=1, inside=0) if method == WRONG else MessyPerson()
+    if method in (MESSY, MESSY_SPREAD, MESSY_PAINT, WRONG, WRONG_SPREAD):
+        alone = method in (WRONG, WRONG_SPREAD)
+        person = MessyPerson(wrong=1, inside=0) if alone else MessyPerson()
         draws = seeded(0, "messy", subject.name)
         return lambda predicted, y0: person.click(predicted, y0, draws, exclusive=exclusive)
     if DATA[data].strokes:
@@ -288,6 +310,34 @@ def course(subject: Subject, answer: Answer, person: Person, most: int) -> Cours
         if len(found.marks) >= max(SHOWN) and found.iou[-1] >= max(GOALS):
             break
     return found
+
+
+def thresholds(refining: Refining) -> list[np.ndarray]:
+    """Return maps whose masks are the refined probability cut at several thresholds."""
+    maps = []
+    for cut in THRESHOLDS:
+        shifted = refining.probability([])
+        shifted[refining.hybrid.labels.class_planes] += 0.5 - cut
+        maps.append(shifted)
+    return maps
+
+
+# Without a mark: several masks, of which a person would choose the best.
+CANDIDATES: dict[str, Callable[[Refining], Sequence[np.ndarray]]] = {
+    "best of 4 draws": lambda refining: refining.samples(4),
+    "best of 4 thresholds": thresholds,
+}
+
+
+def choice(subject: Subject, candidates: Callable[[Refining], Sequence[np.ndarray]]) -> Course:
+    """Return the score of the best of several masks."""
+    best = Course(subject.name, subject.group)
+    for each in candidates(subject.refining):
+        found = Course(subject.name, subject.group)
+        bits = subject.labels.bits(each)
+        found.add(Corrected(np.where(subject.inside, bits, subject.y0)), subject)
+        best = max(best, found, key=lambda course: course.dice or [-1.0])
+    return best
 
 
 def replay(subject: Subject, made: Course) -> Course:

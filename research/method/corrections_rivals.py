@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import cg
 from torch import Tensor, nn
@@ -22,7 +22,8 @@ from hidiff.experiment import Experiment
 from hidiff.experiment.cases import batches, load_cases
 from hidiff.hybrid import HybridSegmentor, Look, segmentor_loss
 from hidiff.labels import Labels
-from hidiff.marks import Mark, draw_marks
+from hidiff.marks import Mark, draw_marks, spread_marks
+from hidiff.marks.spread import EDGE
 from hidiff.recipe import Recipe
 from hidiff.segmentors.unet import BasicUNet
 from hidiff.training import EMA, Batch
@@ -137,6 +138,28 @@ class RandomWalker:
         return paint(self.labels.bits(walked), marks, self.labels)
 
 
+@dataclass
+class Spreading:
+    """A network's answer, spread from its marks where the image is alike."""
+
+    refining: Refining
+    spread: float
+    edge: float = EDGE
+    network: "RitmAnswers | None" = None
+    """the network that answers; None: the refiner"""
+
+    def __call__(self, marks: Sequence[Mark]) -> Bits:
+        refining, labels = self.refining, self.refining.hybrid.labels
+        probability = (self.network or refining).probability(marks)
+        _, evidence = refining.planes(marks)
+        if evidence is not None:
+            image, known, y0 = (
+                refining.cropped(each) for each in (refining.image, evidence.known, evidence.y0)
+            )
+            probability = spread_marks(image, probability, known, y0, self.spread, self.edge)
+        return paint(labels.bits(probability), marks, labels)
+
+
 # RITM's recipe (Sofiiuk et al., arXiv 2102.06583): a plain network on image, mask and marks.
 
 
@@ -227,14 +250,17 @@ class RitmAnswers:
         self.network, self.refining = network, refining
         self.last = _bits(refining.look.prior, refining.hybrid.labels)
 
+    def __call__(self, marks: Sequence[Mark]) -> Bits:
+        return self.refining.hybrid.labels.bits(self.probability(marks))
+
     @torch.no_grad()
-    def __call__(self, marks: Sequence[Mark]) -> Bool[np.ndarray, "k h w"]:
+    def probability(self, marks: Sequence[Mark]) -> Map:
         labels = self.refining.hybrid.labels
         marked = Marked(*self.refining.planes(marks)) if marks else UNMARKED
         logits = self.network(self.refining.image, self.refining.look.prior, self.last, marked)
         probability = clamp_evidence(labels.activate(logits), marked.evidence)
         self.last = _bits(probability, labels)
-        return labels.bits(self.refining.cropped(probability))
+        return self.refining.cropped(probability)
 
 
 def load_ritm(file: Path, hybrid: HybridSegmentor) -> Ritm:

@@ -21,14 +21,18 @@ from research.method.corrections import (
     OURS,
     PAINT_REFINED,
     RESULTS,
+    RITM_SPREAD,
     SAME_MARKS,
     SHOWN,
+    SPREAD,
     WRONG,
+    WRONG_SPREAD,
     rows,
 )
 from research.method.corrections_arms import ARMS, RITM
 
 NUM_RESAMPLES = 2000
+ARMS_OWN = (OURS, SPREAD, RITM, RITM_SPREAD)
 CHEAP = ("threshold", "blend", "random walker")
 AFTER = 3  # marks of the error ratio
 TARGETS = {"kvasir": 0.75, "lidc": 0.75, "acdc": 0.85, "drive": 0.85}
@@ -64,17 +68,18 @@ def table(here: Sequence[dict[str, Any]]) -> str:
     shown = [n for n in SHOWN if str(n) in here[0]["dice"]]
     head = ["method", "steps", *map(str, shown), "IoU 0.85", "IoU 0.90", "harm", "error ratio"]
     lines = [head, ["---"] * len(head)]
-    for row in sorted(here, key=lambda row: row["method"] not in (OURS, RITM)):
-        if row["method"] == WRONG or (row["arm"] not in ("chosen", RITM) and row["method"] != OURS):
+    for row in sorted(here, key=lambda row: row["method"] not in ARMS_OWN):
+        own = row["method"] in (OURS, SPREAD)
+        if row["method"] in (WRONG, WRONG_SPREAD) or not (own or row["arm"] in ("chosen", RITM)):
             continue
-        name = row["arm"] if row["method"] == OURS else row["method"]
+        name = row["method"].replace(OURS, row["arm"]) if own else row["method"]
         seed = f", seed {row['seed']}" if row["seed"] else ""
         says = f": {ARMS[name].says}" if name in ARMS and row["method"] == OURS else ""
         ratio = ratio_of(row, find(here, row, PAINT_REFINED))
         lines.append(
             [
                 f"{name}{seed}{says}",
-                str(row["steps"]) if row["method"] in (OURS, RITM) else "",
+                str(row["steps"]) if row["method"] in ARMS_OWN else "",
                 *(f"{row['dice'][str(n)]:.3f}" if str(n) in row["dice"] else "" for n in shown),
                 *marks_to(row),
                 f"{100 * row['marks_that_harm']:.1f} %",
@@ -93,14 +98,14 @@ def marks_to(row: dict[str, Any]) -> list[str]:
 def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]:
     """Return a line for each target: met or missed, with the numbers."""
     lines = []
-    ours = [row for row in here if row["arm"] == "chosen" and row["method"] == OURS]
+    ours = judged(here, ("chosen",))
     for row in ours:
         seed = f" (seed {row['seed']})" if len(ours) > 1 else ""
         ratio = ratio_of(row, find(here, row, PAINT_REFINED))
         if ratio and prior == "weak":
             met = ratio[0] <= TARGETS[data] and ratio[2] < 1
             lines.append(f"{said(met)}: error ratio at most {TARGETS[data]}, {words(ratio)}{seed}")
-        same = ratio_of(row, find(here, row, SAME_MARKS))
+        same = ratio_of(row, find(here, row, SAME_MARKS)) if row["method"] == OURS else None
         if same:
             lines.append(f"against the very same marks painted: {words(same)}{seed}")
         for number, least in LEAST_DICE.get(data, {}).items() if prior == "weak" else ():
@@ -108,11 +113,11 @@ def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]
             lines.append(f"{said(dice >= least)}: Dice {least} after {number}, {dice:.3f}{seed}")
         harm = row["marks_that_harm"]
         lines.append(f"{said(harm < MOST_HARM)}: under 5 % of marks harm, {100 * harm:.1f} %{seed}")
-        ritm = next((r for r in here if (r["arm"], r["seed"]) == (RITM, row["seed"])), None)
-        against = ratio_of(row, ritm)
-        if against:
-            met = against[2] < 1
-            lines.append(f"{said(met)}: better than RITM's recipe, {words(against)}{seed}")
+        for ritm in here:
+            against = ratio_of(row, ritm) if ritm["arm"] == RITM else None
+            if against and ritm["seed"] == row["seed"]:
+                name = ritm["method"].replace(RITM, "RITM's recipe")
+                lines.append(f"{said(against[2] < 1)}: better than {name}, {words(against)}{seed}")
         best = best_cheap(here)
         if best:
             against = ratio_of(row, best)
@@ -120,7 +125,7 @@ def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]
             met = against[2] < 1
             name = f"the best cheap rival, {best['method']}"
             lines.append(f"{said(met)}: better than {name}, {words(against)}{seed}")
-        wrong = find(here, row, WRONG)
+        wrong = find(here, row, WRONG_SPREAD if row["method"] == SPREAD else WRONG)
         if wrong:
             share = wrong["collateral_median_of_area"]
             lines.append(
@@ -128,6 +133,12 @@ def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]
                 f"beside it, median {share:.2f} of it{seed}"
             )
     return lines
+
+
+def judged(here: Sequence[dict[str, Any]], arms: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows that stand for the arms: with spread marks, as in a session, if there are."""
+    ours = [row for row in here if row["arm"] in arms and row["method"] in (OURS, SPREAD)]
+    return [row for row in ours if row["method"] == SPREAD or not find(here, row, SPREAD)]
 
 
 def best_cheap(here: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

@@ -22,6 +22,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.pages.claims import mean_seconds
 from research.pages.compare import Pair, single, the_pair, verdict
 from research.pages.reading import DOCS, ROOT, read_suites, replace_part, write_text
+from research.pages.shipped_tables import (
+    SHIPPED_TEXT,
+    SIZES_TEXT,
+    shipped_table,
+    sizes_table,
+    when_text,
+)
 from research.pages.use_tables import (
     CORRECTIONS_TEXT,
     REVIEW_TEXT,
@@ -113,20 +120,20 @@ Seconds per image, one step, in multiples of the segmentor's alone."""
 
 def main() -> None:
     suites = read_suites()
-    table = evidence_table(suites)
+    lines = evidence_lines(suites)
     write_text(
         DOCS / "evidence.md",
-        *(TITLE, table, READING),
+        *(TITLE, markdown(HEAD, lines), when_text(lines, corrections_lines()), READING),
+        *(SHIPPED_TEXT, shipped_table(), SIZES_TEXT, sizes_table()),
         *(CORRECTIONS_TEXT, corrections_table(), REVIEW_TEXT, review_table()),
         *(TIMES_TEXT, times_table(suites)),
     )
     replace_part(ROOT / "README.md", "evidence", short_table(suites))
 
 
-def evidence_table(suites: Mapping[str, Results]) -> str:
-    """Return all findings, one line each."""
-    lines = [line(finding, suites[finding.suite]) for finding in FINDINGS]
-    return markdown(HEAD, [*lines, raters_line()])
+def evidence_lines(suites: Mapping[str, Results]) -> list[tuple[object, ...]]:
+    """Return the cells of all findings."""
+    return [*(line(finding, suites[finding.suite]) for finding in FINDINGS), raters_line()]
 
 
 def short_table(suites: Mapping[str, Results]) -> str:

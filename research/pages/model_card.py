@@ -1,5 +1,6 @@
 """Write the card of a model that comes with HiDiff, from cards/card.md and NAME.yaml."""
 
+import re
 import string
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ SPLIT_NAMES = {
     "validation": "to choose the checkpoint by",
     "test": "held back to judge by",
 }
+CUTS = {
+    "half": "both cut at 0.5",
+    "expected_dice": "both cut where the map itself expects the best Dice (rule expected_dice)",
+}
 Facts = dict[str, Any]
 
 
@@ -35,6 +40,7 @@ def write_card(made: ShippedModel, words: Facts, recipe: Recipe) -> None:
         licence_url=data["licence_url"],
         cite="\n".join(f"- {each}" for each in data["cite"]),
         name=facts["name"],
+        more=f"{words['more']}\n" if "more" in words else "",
         head=front_matter(facts, words),
         split=split_words(facts, words["groups"]),
         training=training_words(facts, recipe),
@@ -42,11 +48,12 @@ def write_card(made: ShippedModel, words: Facts, recipe: Recipe) -> None:
             result_words(test, each.get("groups"), each["words"])
             for test, each in zip(facts["tests"], words["tests"], strict=True)
         ).rstrip(),
+        cut=CUTS[recipe.prediction.rule],
         packing=packing_words(facts),
         limits=string.Template(limits).substitute(size=f"{size[0]}x{size[1]}"),
     )
     with atomic_write(made.card) as temporary:
-        temporary.write_text(card, encoding="utf-8")
+        temporary.write_text(re.sub(r"\n{3,}", "\n\n", card), encoding="utf-8")
     print(card)
 
 
@@ -85,6 +92,7 @@ def split_words(facts: Facts, groups: str) -> str:
     parts = [
         f"{each['cases']} images of {each['groups']} {groups} {SPLIT_NAMES[split]}"
         for split, each in facts["split"].items()
+        if each["cases"]
     ]
     return f"Split: {'; '.join(parts)}. Nobody is on two sides."
 
@@ -129,8 +137,88 @@ def result_words(test: Facts, groups: str | None, words: str) -> str:
         )
     return (
         f"### {test['name']}\n\n{test['cases']} images{whose}: {words}.\n\n"
-        f"{markdown(('metric', *sources), lines)}{outside}"
+        f"{markdown(('metric', *sources), lines)}{outside}{rival_words(test)}{mark_words(test)}"
+        f"{scale_words(test)}"
     )
+
+
+def rival_words(test: Facts) -> str:
+    """Return a table of the refined masks beside the segmentor without a refiner; empty if none."""
+    lines = [
+        (name, dice_cell(each["dice"]), dice_cell(each["difference"], signed=True))
+        for name, each in test.get("rivals", {}).items()
+    ]
+    if not lines:
+        return ""
+    head = ("segmentor without a refiner", "Dice", "refined less this")
+    return f"\n\n{markdown(head, lines)}"
+
+
+def mark_words(test: Facts) -> str:
+    """Return the tables of what marks add; empty if none were made."""
+    marks = test.get("marks")
+    if not marks:
+        return ""
+    noun, after = marks["mark"], sorted(int(n) for n in marks["difference"])
+    lines = [
+        (
+            "0",
+            f"{dice_cell(marks['dice']['refined'])} (prior {dice_cell(marks['dice']['prior'])})",
+            "",
+            "",
+        )
+    ]
+    lines += [
+        (
+            str(n),
+            dice_cell(marks["dice"][f"marked {n}"]),
+            dice_cell(marks["dice"][f"painted {n}"]),
+            dice_cell(marks["difference"][str(n)], signed=True),
+        )
+        for n in after
+    ]
+    head = (noun, "the refiner reads them", "painted on the refined mask", "difference")
+    columns = {"prior": "prior", "refined": "refined"} | {
+        f"{who} {n}": f"{name}, {n} {noun}"
+        for n in after
+        for who, name in (("painted", "painted"), ("marked", "refiner"))
+    }
+    what = {
+        "object": "Mean Dice by the number of pixels of the foreground",
+        "calibre": "Share of vessel pixels that are found, by the width of the vessel in pixels",
+    }[marks["size"]]
+    sizes = [
+        (
+            f"{band['name']} ({band['from']:.3g} to {band['to']:.3g})",
+            str(band["images"]),
+            *(f"{band[column]['mean']:.3f}" for column in columns),
+        )
+        for band in marks["bands"]
+    ]
+    return (
+        f"\n\nMean Dice, cut at 0.5, with {noun} at the largest errors, at the size that the "
+        f"networks see, of the {marks['images']} images that show anything; "
+        f"{marks['harmful']:.0%} of the refiner's marks lowered Dice by more than 0.005."
+        f"\n\n{markdown(head, lines)}\n\n{what}:\n\n"
+        + markdown(("size", "images", *columns.values()), sizes)
+    )
+
+
+def scale_words(test: Facts) -> str:
+    """Return the table of crops that show more or less than those learned; empty if none did."""
+    scales = test.get("scales")
+    if not scales:
+        return ""
+    lines = [(scale, dice_cell(each)) for scale, each in scales.items()]
+    return (
+        "\n\nMean Dice where a pixel of the crop is so many times as wide as in training, of the "
+        f"images that show anything:\n\n{markdown(('width of a pixel', 'Dice'), lines)}"
+    )
+
+
+def dice_cell(interval: Facts, signed: bool = False) -> str:
+    """Return Dice, or a difference of it, with its interval."""
+    return format_interval("dice", Interval(**interval), signed=signed)
 
 
 def packing_words(facts: Facts) -> str:

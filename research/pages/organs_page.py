@@ -1,4 +1,4 @@
-"""Make docs/organs.md: what refinement brings for each organ of the abdomen, judged in 3-D.
+"""Make docs/organs.md: what refinement brings for each organ of the abdomen, evaluated in 3-D.
 
 python research/pages/organs_page.py
 """
@@ -36,9 +36,9 @@ TITLE = """# Organs of the abdomen
 
 `make docs` makes this page from the [rows](../research/rows/abdomen_brain) of the suite
 [abdomen_brain](../research/suites/abdomen_brain.yaml); change no number by hand. 12 test volumes
-of Synapse are judged in 3-D: mean Dice before and after, differences of Dice and of HD95 (lower is
-better), with a 95 % bootstrap interval over patients. Organs are sorted by size. An organ that is
-missed has Dice 0 and the volume's diagonal as HD95.
+of Synapse are evaluated in 3-D: mean Dice before and after, differences of Dice and of HD95
+(lower is better), with a 95 % bootstrap interval over patients. Organs are sorted by size. An organ
+that is missed has Dice 0 and the volume's diagonal as HD95.
 
 The networks are small (width 16, EfficientNet-Lite0 with ImageNet's weights, slices of 128x128) and
 trained for minutes on one core, on slices of 257x257 that are near, but not equal, to those of

@@ -77,7 +77,7 @@ def steps(measured: Mapping[str, Any]) -> list[str]:
     ]
     names = ("width", "pixels", "images", "condition", *MODELS.values(),
              "packed: times faster than the twin", "than 1-bit in floats")  # fmt: skip
-    words = f"Without the part that depends on the image only. {on(measured)}, kernel "
+    words = f"The part that depends on the image only is left out. {on(measured)}, kernel "
     return ["## One step of the refiner", f"{words}{measured['kernel']}.", table(names, rows)]
 
 
@@ -138,8 +138,8 @@ def same_answer(parity: Mapping[str, Any]) -> list[str]:
         "## Are the masks the same?",
         f"The model {parity['model']} (width {parity['width']}) on {parity['cases']} images of its "
         f"{parity['split']} split, against the float model with the same draws. Equal is the share "
-        "of pixels, among those that either model labels foreground. `layout` is the float model "
-        "in another memory layout: the effect of rounding alone.",
+        "of pixels with equal labels, among those that either model labels foreground. `layout` is "
+        "the float model in another memory layout: it shows the effect of rounding alone.",
         table(names, rows),
     ]
 

@@ -32,14 +32,19 @@ from hidiff.diffusion import subset
 from hidiff.evaluation import judge, read_truth
 from hidiff.metrics import summarise
 from hidiff.metrics.table import MEAN
-from hidiff.prediction import Predictor
+from hidiff.prediction import PredictionSettings, Predictor
 from hidiff.recipe import change_recipe
 from hidiff.training.log import METRICS_FILE
+from hidiff.training.stages import STAGE1, stage2_of
 from hidiff.weights import atomic_write
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research import timing
 from research.pages.model_card import WORDS, Facts, write_card
+from research.pages.shipped_marks import intervals, measure_marks
+from research.pages.shipped_scales import measure_scales
+
+BEFORE, EQUAL = "as it stood before stage 2", "trained on alone, equal FLOPs"
 
 
 def main() -> None:
@@ -51,6 +56,17 @@ def main() -> None:
         nargs="?",
         help="the folder of a run of hidiff train; left out: only the card is written anew, of the "
         "facts that are there",
+    )
+    parser.add_argument(
+        "--rival",
+        type=Path,
+        help="the run of the same segmentor alone, trained from the same stage 1 for equal FLOPs",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        help="change of a setting of the run's recipe, such as prediction.rule=expected_dice",
     )
     parser.add_argument("--output", type=Path, default=models.FOLDER)
     parser.add_argument("--condition-storage", choices=list(export.STORAGES), default="half")
@@ -76,6 +92,7 @@ def main() -> None:
 def make(args: argparse.Namespace, words: Facts, folder: Path) -> None:
     """Write packed file, facts and card to `folder`."""
     model = experiment.open_model(args.run)
+    model = model._replace(recipe=change_recipe(model.recipe, args.set))
     check_packable(model)
     storages = {
         "condition_storage": args.condition_storage,
@@ -87,6 +104,8 @@ def make(args: argparse.Namespace, words: Facts, folder: Path) -> None:
         "packed": experiment.load_predictor(file),
         "float": experiment.load_predictor(model.path),
     }
+    settings = loaded["packed"].settings  # those of --set, for all
+    loaded["float"].settings = settings
     splits = json.loads((args.run / SPLITS_FILE).read_text(encoding="utf-8"))["splits"]
     facts: Facts = {
         "name": args.name,
@@ -107,14 +126,62 @@ def make(args: argparse.Namespace, words: Facts, folder: Path) -> None:
         "tests": [],
         "machine": timing.machine(),
     }
+    rivals = {BEFORE: args.run / f"{STAGE1.model}.safetensors"} if trains_segmentor(model) else {}
+    rivals |= {EQUAL: args.rival} if args.rival else {}
     for test in words["tests"]:
         recipe = change_recipe(model.recipe, [f"data.{k}={v}" for k, v in test["data"].items()])
         cases = experiment.list_cases(recipe, "test")[: args.cases]
         check_unseen(cases, splits, same_set=recipe.data.source == model.recipe.data.source)
-        facts["tests"].append({"name": test["name"], **judge_models(loaded, cases)})
+        judged = judge_models(loaded, cases)
+        judged["rivals"] = judge_rivals(rivals, cases, judged["dice"], settings)
+        if "marks" in test:
+            judged["marks"] = measure_marks(loaded["packed"], cases, test["marks"], test["size"])
+        if "scales" in test:
+            judged["scales"] = measure_scales(loaded["packed"], cases, test["scales"])
+        facts["tests"].append({"name": test["name"], **judged})
     text = json.dumps(facts, indent=1, ensure_ascii=False)
     file.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     write_card(models.ShippedModel(file), words, model.recipe)
+
+
+def trains_segmentor(model: experiment.ModelFile) -> bool:
+    """Return whether stage 2 moved the segmentor, so that it differs from that of stage 1."""
+    return stage2_of(model.recipe.training).trains_segmentor
+
+
+def judge_rivals(
+    rivals: Mapping[str, Path],
+    cases: Sequence[Case],
+    refined: Mapping[str, float],
+    settings: PredictionSettings,
+) -> Facts:
+    """Return the Dice of segmentors without a refiner, and by how much the refined masks differ."""
+    judged = {}
+    for name, path in rivals.items():
+        predictor = experiment.load_predictor(path)
+        predictor.settings = settings
+        dice = []
+        for case in cases:
+            made = predictor.predict(case.image, name=case.name, refine=False)
+            rows = judge(made, read_truth(case, predictor), case, predictor, tolerance=1.0)
+            dice.append(next(row["dice"] for row in rows if row["source"] == "prior"))
+        groups, values = [case.group for case in cases], np.array(dice)
+        own = np.array([refined[case.name] for case in cases])
+        means = intervals(np.stack([values, own - values], axis=1), groups)
+        judged[name] = {
+            "dice": means[0],
+            "difference": means[1],
+            "steps": read_steps(path if path.is_dir() else path.parent),
+        }
+    return judged
+
+
+def read_steps(run: Path) -> Facts:
+    """Return the steps, the FLOPs and the segmentor's rate of the stages of a run."""
+    lines = (run / METRICS_FILE).read_text(encoding="utf-8").splitlines()
+    plans = [row for row in map(json.loads, lines) if row["kind"] == "plan"]
+    rate = experiment.open_model(run).recipe.training.segmentor_rate
+    return {"rate": rate, **{row["stage"]: [row["steps"], row["flops"]] for row in plans}}
 
 
 def write_packed(

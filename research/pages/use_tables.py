@@ -2,14 +2,16 @@
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from hidiff.labels import MEAN
 from hidiff.metrics import summarise
 from hidiff.report.format import format_interval, markdown
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
-from research.method.corrections import OURS, PAINT_REFINED, rows
+from research.method.corrections import PAINT_REFINED, rows
 from research.method.corrections_arms import RITM
 from research.method.corrections_table import (
     AFTER,
@@ -17,6 +19,7 @@ from research.method.corrections_table import (
     best_cheap,
     errors,
     find,
+    judged,
     ratio_of,
     words,
 )
@@ -27,11 +30,12 @@ MARKS = (0, 1, 3, 5)
 
 CORRECTIONS_TEXT = """## Corrections by hand
 
-Mean Dice after so many marks at the largest errors, with a refiner that was trained with marks
-(`chosen`). "Painted" is the same brush on the refined mask, without a model's help. The error
-ratio is (1 - Dice) after 3 marks divided by that of a rival: below 1 the refiner saves work. The
-best cheap rival needs no training (a threshold under the mark, blending by distance, or a random
-walker from marks and refined mask): use it where the last column is above 1.
+Mean Dice after so many marks at the largest errors, with a refiner that was trained with marks,
+which then spread where the image is alike, as in a session. "Painted" is the same brush on the
+refined mask, without a model's help. The error ratio is (1 - Dice) after 3 marks divided by that of
+a rival: below 1 the refiner saves work. RITM's recipe is trained for as many FLOPs, and its better
+figure is taken, with marks that spread or not. The best cheap rival needs no training (a threshold
+under the mark, blending by distance, or a random walker from marks and refined mask).
 [All methods and rivals](../research/method/results/corrections/README.md)."""
 
 REVIEW_TEXT = """## What to review first
@@ -44,22 +48,17 @@ highest entropy."""
 
 def corrections_table() -> str:
     """Return a line for each data set and prior that corrections were measured on."""
-    found = rows()
     lines = []
-    for row in found:
-        if row["arm"] != "chosen" or row["method"] != OURS:
-            continue
-        here = [
-            each for each in found if (each["data"], each["prior"]) == (row["data"], row["prior"])
-        ]
+    for here, row in _judged(("chosen", "longer")):
         painted = find(here, row, PAINT_REFINED)
-        ritm = next((r for r in here if (r["arm"], r["seed"]) == (RITM, row["seed"])), None)
+        ritm = _of_ritm(here, row)
         cheap = best_cheap(here)
         ratios = [ratio_of(row, other) if other else None for other in (painted, ritm, cheap)]
         lines.append(
             (
                 NAMES[row["data"]],
                 row["prior"],
+                row["steps"],
                 row["groups"],
                 row["seed"],
                 *(_dice(row, number) for number in MARKS),
@@ -67,7 +66,7 @@ def corrections_table() -> str:
                 *(words(ratio) if ratio else "" for ratio in ratios),
             )
         )
-    head = ["data", "prior", "n", "seed", *(f"{number} marks" for number in MARKS)]
+    head = ["data", "prior", "steps", "n", "seed", *(f"{number} marks" for number in MARKS)]
     return markdown(
         (
             *head,
@@ -82,13 +81,10 @@ def corrections_table() -> str:
 
 def corrections_lines() -> list[tuple[object, ...]]:
     """Return the lines of the README's table: three marks against painting, behind a weak prior."""
-    found, lines = rows(), []
-    for row in found:
-        if (row["arm"], row["method"], row["prior"]) != ("chosen", OURS, "weak") or row["seed"]:
-            continue
-        here = [r for r in found if (r["data"], r["prior"]) == (row["data"], row["prior"])]
+    lines = []
+    for here, row in _judged(("chosen",)):
         painted = find(here, row, PAINT_REFINED)
-        if painted is None:
+        if row["prior"] != "weak" or row["seed"] or painted is None:
             continue
         summary = summarise(
             [
@@ -102,6 +98,23 @@ def corrections_lines() -> list[tuple[object, ...]]:
         facts = ("three marks by hand", NAMES[row["data"]], summary.num_groups, 1)
         lines.append((*facts, difference, "the same brush, painted", verdict(entry)))
     return lines
+
+
+def _judged(arms: Sequence[str]) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
+    """Yield the rows of each data set and prior, with each row that stands for an arm."""
+    found = rows()
+    for data, prior in dict.fromkeys((row["data"], row["prior"]) for row in found):
+        here = [row for row in found if (row["data"], row["prior"]) == (data, prior)]
+        for row in judged(here, arms):
+            yield here, row
+
+
+def _of_ritm(here: list[dict[str, Any]], row: dict[str, Any]) -> dict[str, Any] | None:
+    """Return RITM's better row after 3 marks, of the same seed; None for an arm that costs more."""
+    rows_of_it = [each for each in here if (each["arm"], each["seed"]) == (RITM, row["seed"])]
+    if row["arm"] != "chosen":
+        return None
+    return max(rows_of_it, key=lambda each: each["dice"][str(AFTER)], default=None)
 
 
 def _dice(row: dict, number: int) -> str:

@@ -23,14 +23,14 @@ TITLE = """# What there was to refine
 
 `make docs` makes this page from [research/method/results](../research/method/results); change no
 number by hand. Differences are in Dice, with a 95 % interval over patients.
-[benchmarks.md](benchmarks.md) says what follows."""
+[benchmarks.md](benchmarks.md) has the consequences."""
 
 ROOM = """## What any second network brings
 
-Behind the same stage 1 as in the suites, without diffusion or bits (`research/method/room.py`). An
-ensemble is the mean probability of several seeds. A cascade is a real-valued U-Net of width 16,
-trained on image and prior behind the frozen segmentor. Where neither gains, expect little of a
-refiner."""
+Two second networks without diffusion or bits stand behind the stage-1 segmentor of the suites
+(`research/method/room.py`). An ensemble is the mean probability of several seeds. A cascade is a
+real-valued U-Net of width 16, trained on image and prior behind the frozen segmentor. If neither
+gains, expect little from a refiner."""
 
 PRIORS = """## Are priors better on the images they were trained on?
 
@@ -39,15 +39,16 @@ A refiner learns from the segmentor's priors on the segmentor's own training ima
 
 AVERAGE = """## Is the average of weights better?
 
-The refiner's weights after the last step against their average over the steps, which predicts
-(`research/method/training_set.py`)."""
+Predictions use the average of the refiner's weights over the training steps. The table compares it
+with the weights after the last step (`research/method/training_set.py`)."""
 
 STEPS = """## What the refiner knows at each t
 
-yt is drawn from the ground truth as in training. *Exact* is the answer to that yt for a calibrated
-prior and independent pixels; *refiner* is its y0_hat (`research/method/each_step.py`).
-Cross-entropy is in nats per pixel. Where yt shows some of the mask (t < 10), the refiner knows more
-than the exact answer; at t = 10, where every prediction begins, it adds little to a good prior."""
+yt is drawn from the ground truth, as in training. *Exact* is the best answer to yt if the prior is
+calibrated and pixels are independent. *Refiner* is the refiner's y0_hat
+(`research/method/each_step.py`). Cross-entropy is in nats per pixel. For t < 10, yt shows a part of
+the mask, and the refiner is better than the exact answer. At t = 10, where every prediction begins,
+it adds little to a good prior."""
 
 
 def main() -> None:

@@ -24,9 +24,10 @@ import httpx
 import numpy as np
 from PIL import Image
 
-TOKEN = secrets.token_urlsafe()
+TOKEN, ANOTHER = secrets.token_urlsafe(), secrets.token_urlsafe()
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 API = "/api/v1"
+SLOWEST = 300  # seconds until a slow client is not ended any more
 RESULT = Path(__file__).parent / "results" / "hostile_requests.json"
 
 
@@ -77,6 +78,14 @@ class Attempts:
         self.note(attempt, 422 if body["state"] == "failed" else 201, body.get("error") or "opened")
         self.client.delete(f"{API}/sessions/{body['id']}")
 
+    def session_of_another(self, attempt: str) -> None:
+        """Open an image with one token, and ask for it with the other."""
+        files = [("files", ("a.png", picture()))]
+        opened = self.client.post(f"{API}/sessions", data={"model": "nodules"}, files=files).json()
+        path = f"{API}/sessions/{opened['id']}"
+        self.send(attempt, "GET", path, headers={"Authorization": f"Bearer {ANOTHER}"})
+        self.client.delete(path)
+
 
 def run_attempts(address: str) -> list[dict]:
     """Send every attempt by hand."""
@@ -93,11 +102,15 @@ def run_attempts(address: str) -> list[dict]:
         wrong = {"Authorization": f"Bearer {secrets.token_urlsafe()}"}
         send(f"guessed token {number + 1}", "GET", f"{API}/sessions", headers=wrong)
     send("guessed session", "GET", f"{API}/sessions/{secrets.token_urlsafe(18)}")
+    tries.session_of_another("session of another token")
     send("guessed lease", "GET", "/lease_status", headers={"X-Lease-Token": "a" * 32})
     for path in ("/page/../guard.py", "/page/%2e%2e%2fguard.py", "/%2e%2e/%2e%2e/etc/passwd"):
         send(f"path {path}", "GET", path)
-    send("JSON of 5 MiB", "POST", f"{API}/sessions/x/marks", content=b"[" * 5 * 2**20)
-    send("JSON 100,000 deep", "POST", f"{API}/sessions/x/marks", content=b"[" * 100_000)
+    for name, count in (("JSON of 5 MiB", 5 * 2**20), ("JSON 100,000 deep", 100_000)):
+        send(
+            name, "POST", f"{API}/sessions/x/marks", content=b"[" * count,
+            headers={"Content-Type": "application/json"},
+        )  # fmt: skip
     send(
         "upload of 12 MiB",
         "POST",
@@ -129,18 +142,48 @@ def run_attempts(address: str) -> list[dict]:
     upload("name with ../", ("../../../../tmp/hidiff_evil.png", picture()))
     upload("session without its image", ("a.session", zipped("header.json", b"{}")))
     upload("two images", ("a.png", picture()), ("b.png", picture()))
-    tries.rows.append(slow_client(address))
+    tries.rows += slow_clients(address)
     return tries.rows
 
 
-def slow_client(address: str) -> dict:
-    """Send a head, and a body that never comes; the server gives up."""
+def slow_clients(address: str) -> list[dict]:
+    """Send heads and bodies that never end; the server answers, or closes the connection."""
     host, port = address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=90) as opened:
-        head = f"POST /set_image HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 100\r\n"
-        opened.sendall(f"{head}Authorization: Bearer {TOKEN}\r\n\r\n".encode())
-        first = opened.recv(4096).decode()
-    return {"attempt": "body that never comes", "status": int(first.split()[1]), "line": "30 s"}
+    ask = f"POST /set_image HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {TOKEN}\r\n"
+    body = f"{ask}Content-Length: 10000\r\n\r\n"
+    attempts = {
+        "head that never ends": (ask, b""),
+        "head, a byte a second": (f"{ask}X-Slow: ", b"a"),
+        "body that never comes": (body, b""),
+        "body, a byte a second": (body, b"a"),
+    }
+    return [
+        {"attempt": name, **drip((host, int(port)), start.encode(), each)}
+        for name, (start, each) in attempts.items()
+    ]
+
+
+def drip(place: tuple[str, int], start: bytes, each: bytes) -> dict:
+    """Send a start, then a piece a second, until the server has had enough."""
+    begun = time.monotonic()
+    came = b""
+    with socket.create_connection(place, timeout=1) as opened:
+        opened.sendall(start)
+        while time.monotonic() - begun < SLOWEST:
+            try:
+                came = opened.recv(4096)
+                break
+            except TimeoutError:
+                opened.sendall(each)
+            except OSError:
+                break
+    seconds = round(time.monotonic() - begun)
+    if seconds >= SLOWEST:
+        return {"status": 0, "line": f"still open after {seconds} s"}
+    if not came:
+        return {"status": 0, "line": f"closed after {seconds} s"}
+    line = json.loads(came.decode().partition("\r\n\r\n")[2])["detail"]
+    return {"status": int(came.split()[1]), "line": f"after {seconds} s: {line}"[:120]}
 
 
 def run_schemathesis(address: str, examples: int) -> dict:
@@ -172,6 +215,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "hidiff", "serve", "--port", "0", "--token", TOKEN]
+        command += ["--token", ANOTHER]
         command += ["--max-upload", "10", "--max-unpacked", "64", "--verbose"]
         # a file: a pipe that nobody reads would stop the server when it is full
         written = Path(folder) / "log.txt"
@@ -193,9 +237,11 @@ def main() -> None:
         "attempts": rows,
         "schemathesis": found,
         "tracebacks": log.count("Traceback"),
-        "errors_logged": log.count(" ERROR "),
+        "errors_logged": [
+            line.partition(" ERROR ")[2] for line in log.splitlines() if " ERROR " in line
+        ],
         # the first line is the address with the token, for the person who started it
-        "secrets_logged": sum(each in log.partition("\n")[2] for each in (TOKEN, "evil")),
+        "secrets_logged": sum(each in log.partition("\n")[2] for each in (TOKEN, ANOTHER, "evil")),
         "files_left": left
         + [str(path) for path in [Path("/tmp/hidiff_evil.png")] if path.exists()],
     }

@@ -1,13 +1,15 @@
 """How long does a person wait for a correction, and what does it take in memory?
 
     python research/speed/corrections.py [--marks 20] [--threads 1] [--quick]
+    python research/speed/corrections.py --lines 32 512 256 packed   # width, image, window, kind
 
 Random images and weights: time depends on neither. A session starts from a mask, so its first mark
 also runs the segmentor on the windows within reach; `first` is the median of first marks of fresh
 sessions, `later` are marks at random places of one whose windows have all been seen. `prediction`
 is the automatic one of the whole image, as a measure: `share` is a later mark's part of it.
 `cpu` is the time of the processor and `wall` that of the clock; on a busy machine only the first
-says what a quiet one would take. Each setting runs in a process of its own.
+says what a quiet one would take. Each setting runs in a process of its own. With `--lines` those
+alone are measured, and replace the former ones in results/corrections.json.
 """
 
 import argparse
@@ -127,23 +129,40 @@ def main() -> None:
     parser.add_argument("--marks", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="a small size; nothing is kept")
+    parser.add_argument(
+        "--lines", nargs=4, action="append", metavar=("W", "IMAGE", "WINDOW", "KIND")
+    )
     args = parser.parse_args()
     settings = [(*each, kind) for kind in KINDS for each in (QUICK if args.quick else SETTINGS)]
+    if args.lines:
+        settings = [(*map(int, line[:3]), line[3]) for line in args.lines]
     torch.set_num_threads(args.threads)
-    result = {
-        "machine": machine(),
-        "reach_px": CorrectionSettings().reach_px,
-        "marks": args.marks,
-        "measured": [],
-    }
     for setting in settings:
         # a process of its own, whose peak of memory is this setting's alone
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            result["measured"].append(pool.apply(measure, (*setting, args.marks, args.threads)))
+            measured = pool.apply(measure, (*setting, args.marks, args.threads))
         if args.quick:
-            print(json.dumps(result, indent=2))
+            print(json.dumps(measured, indent=2))
         else:
-            write(result, __file__, "corrections")  # after each, as the large ones take long
+            keep(measured, args.marks)  # after each, as the large ones take long
+
+
+def keep(measured: dict, marks: int) -> None:
+    """Write one measurement into the results, in the order of SETTINGS."""
+    path = Path(__file__).parent / "results" / "corrections.json"
+    former = json.loads(path.read_text())["measured"] if path.is_file() else []
+
+    def setting_of(row: dict) -> tuple:
+        return (*(row[name] for name in ("width", "image", "window")), row["kind"])
+
+    order = [(*each, kind) for kind in KINDS for each in SETTINGS]
+    rows = {setting_of(row): row for row in (*former, {**measured, "marks": marks})}
+    result = {
+        "machine": machine(),
+        "reach_px": CorrectionSettings().reach_px,
+        "measured": [rows[each] for each in order if each in rows],
+    }
+    write(result, __file__, "corrections")
 
 
 if __name__ == "__main__":

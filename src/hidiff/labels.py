@@ -42,8 +42,8 @@ class Labels(BaseModel):
     threshold: float | None = Field(
         default=None,
         description="one_class only: a mask value above it is foreground. Without it, masks of 0/1 "
-        "and 0/255 are both read right, those with JPEG noise are cut at half of white, and any "
-        "other value that is not declared is an error",
+        "and of 0/255 are read in the same way, those with JPEG noise are cut at half of white, "
+        "and any other value that is not declared is an error",
     )
     ignore: tuple[int, ...] = Field(
         default=(),
@@ -119,7 +119,7 @@ class Labels(BaseModel):
         return slice(1, None) if self.kind == "exclusive" else slice(0, None)
 
     def activate(self, logits: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
-        """The prior: the segmentor's logits as probabilities."""
+        """Turn the segmentor's logits into probabilities: the prior."""
         return logits.softmax(dim=1) if self.kind == "exclusive" else logits.sigmoid()
 
     def encode(
@@ -135,7 +135,7 @@ class Labels(BaseModel):
     def encode_bool(
         self, mask: Num[np.ndarray, "*space"], *, lossy: bool = False
     ) -> Bool[np.ndarray, "k *space"]:
-        """Encode as `encode` does, with a byte a bit: for volumes."""
+        """Encode as `encode` does, with a byte per bit: for volumes."""
         if self.kind == "one_class":
             return self._foreground(mask, lossy)[None]
         self._check_kept(mask, lossy)
@@ -230,10 +230,10 @@ class Labels(BaseModel):
     def decode(
         self, planes: Shaped[np.ndarray, "k *space"]
     ) -> UInt8[np.ndarray, "*space"] | UInt8[np.ndarray, "k *space"]:
-        """Bits or probabilities -> a label map.
+        """Turn bits or probabilities into a label map.
 
         one_class: 0 and 1, cut at 0.5. exclusive: 0 is the background, then the classes in their
-        order (argmax). regions: a bit a plane, cut at 0.5.
+        order (argmax). regions: a bit per plane, cut at 0.5.
         """
         if self.kind == "exclusive":
             return planes.argmax(axis=0).astype(np.uint8)
@@ -249,14 +249,14 @@ class Labels(BaseModel):
         return planes >= 0.5
 
     def class_masks(self, label_map: Integer[np.ndarray, "*any"]) -> dict[str, np.ndarray]:
-        """A label map of `decode` -> a boolean mask a class, background left out."""
+        """Turn a label map of `decode` into one boolean mask per class, without the background."""
         if self.kind == "regions":
             return {name: label_map[i] > 0 for i, name in enumerate(self.class_names)}
         return {name: label_map == i for i, name in enumerate(self.class_names, start=1)}
 
     @property
     def written_values(self) -> tuple[int, ...] | None:
-        """The value that each class has in a mask file; of several the first.
+        """Return the value that each class has in a mask file; of several the first.
 
         Regions that lie in each other each have a value that no smaller one has, and a file is
         painted with them, the largest first. None for regions that overlap in another way.
@@ -271,7 +271,7 @@ class Labels(BaseModel):
         return tuple(min(each) for each in own) if all(own) else None
 
     def to_file(self, label_map: Integer[np.ndarray, "*any"]) -> Integer[np.ndarray, "*space"]:
-        """A label map of `decode` -> what `encode` reads, in the smallest integers.
+        """Turn a label map of `decode` into the values that `encode` reads, as small integers.
 
         Only where there are `written_values`.
         """

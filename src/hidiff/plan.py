@@ -130,20 +130,20 @@ def recognise(root: Path) -> Layout:
     if (root / "images").is_dir() and (root / "masks").is_dir():
         return Layout("folder", None, ())
     raise DataError(
-        f"{root} is laid out in no way that is known. Wanted are images/ and masks/ with files of "
-        "the same names; or nnU-Net's dataset.json, imagesTr/ and labelsTr/; or the Decathlon's "
+        f"{root} has no layout that HiDiff knows. Make images/ and masks/ with files of the same "
+        "names; or nnU-Net's dataset.json, imagesTr/ and labelsTr/; or the Decathlon's "
         "dataset.json."
     )
 
 
 def list_all(root: Path, layout: Layout, splitting: Splitting) -> list[Case]:
-    """Every case with a mask, whatever its split."""
+    """Return every case with a mask, whatever its split."""
     list_cases = CATALOG[layout.source].list_cases
     return [case for split in SPLITS for case in list_cases(root, split, splitting)]
 
 
 def this_machine() -> Machine:
-    """Cores, memory, and the first GPU's."""
+    """Return cores, memory, and the memory of the first GPU."""
     gpu = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Machine(cores or 1, psutil.virtual_memory().total / 2**30, gpu / 2**30)
@@ -207,8 +207,8 @@ def propose(
     sizes = _networks(machine, math.prod(data["patch_size"]))
     say("refiner.width", sizes["refiner"], sizes["why"])
     if sizes["fine"]:
-        say("refiner.fine", True, "a narrow refiner mends more where it sees the image itself")
-        say("training.segmentor", "joint", "as good as in turns for the same compute, or better")
+        say("refiner.fine", True, "a narrow refiner gains more if it sees the image itself")
+        say("training.segmentor", "joint", "scores as well as in turns at equal compute, or better")
     say("segmentor.options.width", sizes["segmentor"], sizes["why"])
     say("training.batch_size", sizes["batch"], sizes["why"])
     stage1, stage2, reason = _length(found, machine)
@@ -241,7 +241,7 @@ def _shown(value: Any) -> str:
 
 
 def run_name(root: Path) -> str:
-    """The folder's own name, as far as a run may be called so."""
+    """Return the folder's own name, without characters that a run's name may not have."""
     plain = "".join(c if c.isalnum() or c in "._-" else "_" for c in root.resolve().name)
     return plain.lstrip(".-") or "run"
 
@@ -274,7 +274,7 @@ def _multiple_of_32(side: int) -> int:
 
 
 def _networks(machine: Machine, pixels: int) -> dict[str, Any]:
-    """Widths and batch by what the machine bears; 128 and 32 are the paper's, on one GPU.
+    """Choose widths and batch size for the machine; 128 and 32 are the paper's, on one GPU.
 
     A wide refiner does not see the image at full size, and is trained in turns as the paper's: what
     does better was measured of narrow ones alone.
@@ -287,7 +287,7 @@ def _networks(machine: Machine, pixels: int) -> dict[str, Any]:
         found = {"refiner": 64, "segmentor": 32, "why": f"a GPU of {machine.gpu_gib:.0f} GiB"}
     else:
         batch = 8 if pixels <= 96**2 else 4
-        why = f"no GPU, {machine.cores} cores"
+        why = f"no GPU, {machine.cores} core{'' if machine.cores == 1 else 's'}"
         found = {"refiner": 16, "segmentor": 16, "why": why}
     return {**found, "batch": batch, "fine": found["refiner"] <= 32}
 

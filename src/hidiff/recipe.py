@@ -243,7 +243,7 @@ def _explain_one(error: Mapping[str, Any]) -> str:
 
 
 def _place(location: Sequence[int | str]) -> tuple[tuple[str, ...], type[BaseModel]]:
-    """Return the names of the setting with an error, and the group that the last lies in.
+    """Return the dotted names of a setting with an error, and the model that defines it.
 
     For a setting of several types (data.augmentation) pydantic's place also says which was tried.
     """

@@ -14,13 +14,13 @@ from torch import Tensor
 
 
 def derive(seed: int, *words: int | str) -> int:
-    """A seed in 0..2**63-1 for what the words name."""
+    """Return a seed in 0..2**63-1 that depends on these words alone."""
     text = "\x1f".join([str(int(seed)), *map(str, words)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
 def generator(seed: int, *words: int | str) -> torch.Generator:
-    """A CPU generator of its own for what the words name."""
+    """Return a CPU generator whose numbers depend on these words alone."""
     return torch.Generator().manual_seed(derive(seed, *words))
 
 
@@ -32,7 +32,10 @@ def seed_libraries(seed: int) -> None:
 
 
 def uniform_field(seed: int, *words: int | str, shape: tuple[int, ...]) -> Float[Tensor, "*shape"]:
-    """Numbers in [0, 1), one a pixel, drawn by a counter (Philox): equal on every machine."""
+    """Return numbers in [0, 1), one per pixel, drawn by a counter (Philox).
+
+    They are equal on every machine.
+    """
     bits = np.random.Generator(np.random.Philox(key=derive(seed, *words)))
     return torch.from_numpy(bits.random(shape, dtype=np.float32))
 
@@ -43,7 +46,7 @@ BLOCK = 64  # pixels; a field is drawn in blocks, so that a window costs what it
 def uniform_window(
     seed: int, *words: int | str, planes: int, top: int, left: int, height: int, width: int
 ) -> Float[Tensor, "planes height width"]:
-    """A window of an endless field of numbers in [0, 1): windows that overlap share them."""
+    """Return a window of an endless field of numbers in [0, 1): windows that overlap share them."""
     first_row, first_column = top // BLOCK, left // BLOCK
     field = torch.cat(
         [

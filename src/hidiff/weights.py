@@ -34,7 +34,7 @@ TIED = "tied"  # in a file's metadata: JSON, the names that are written under an
 
 @contextlib.contextmanager
 def atomic_write(path: str | Path, former: Path | None = None) -> Iterator[Path]:
-    """A temporary path, renamed to `path` when the block ends well.
+    """Yield a temporary path, which is renamed to `path` if the block ends well.
 
     A reader sees the old file or the new one, never half of one; on an error nothing stays. What
     lay at `path` before is kept at `former`, if that is given. The temporary path lies in a hidden
@@ -93,7 +93,7 @@ def save(
 
 
 def _tied(tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """The names of tensors that went by another name before -> that name."""
+    """Return the names of tensors that share another tensor's data, with the name that is kept."""
     first: dict[tuple, str] = {}
     tied = {}
     for name, tensor in tensors.items():
@@ -117,14 +117,17 @@ def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def load_metadata(path: str | Path) -> dict[str, str]:
-    """The metadata of a safetensors file, from its head alone; raises as `load` does."""
+    """Return the metadata of a safetensors file, from its header alone; raises as `load` does."""
     with _opened(Path(path)) as file:
         return dict(file.metadata() or {})
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[safe_open]:
-    """Opening checks the head against the file's length, so one cut short does not open."""
+    """Open a file.
+
+    The header is checked against the file's length, so a file cut short does not open.
+    """
     if not path.is_file():
         raise ValueError(f"{path} is not a file. Give the path of a .safetensors checkpoint.")
     try:

@@ -30,7 +30,7 @@ def test_a_bad_file_is_no_go_and_named(hidiff, copy):
     result = hidiff("data", "check", copy)
     assert result.exit_code == 1
     assert "case-001.png cannot be read" in result.stdout
-    assert result.stdout.splitlines()[-1] == "no go: 1 thing to mend first"
+    assert result.stdout.splitlines()[-1] == "no go: 1 thing to correct first"
 
 
 def test_json_goes_to_stdout_or_a_file(hidiff, copy, tmp_path):

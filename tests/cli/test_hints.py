@@ -55,7 +55,7 @@ def drive_without_test_masks(root):
 
 
 def folders_of_scans(source, name, stems):
-    """A folder a scan: a file for each sequence, and the mask at the end."""
+    """A folder per scan: a file for each sequence, and the mask at the end."""
 
     def make(root):
         for number in range(5):
@@ -96,7 +96,7 @@ def nnunet(root, channels=2):
 
 
 def priors_of_volumes(places, kind):
-    """Label maps of another model, in one folder, in nnU-Net's folds, or a folder a case."""
+    """Label maps of another model, in one folder, in nnU-Net's folds, or a folder per case."""
 
     def make(root):
         import nibabel as nib
@@ -134,7 +134,7 @@ LAYOUTS = {
     "nnU-Net": nnunet,
     "priors of volumes": priors_of_volumes("priors", "mask"),
     "priors in nnU-Net's folds": priors_of_volumes("priors/fold_{fold}/validation", "mask"),
-    "priors with a file a class": priors_of_volumes("priors/{case}", "probability"),
+    "priors with a file per class": priors_of_volumes("priors/{case}", "probability"),
 }
 
 

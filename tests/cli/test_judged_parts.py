@@ -29,7 +29,7 @@ def test_parts_that_were_killed_and_joined_equal_one_evaluation(judge, tmp_path)
     for part in (3, 1):
         result = judge("--part", part, "--parts", 3)
         assert result.exit_code == 0, result.output
-        assert f"cases of part {part} of 3 are judged" in result.stdout
+        assert f"cases of part {part} of 3 are evaluated" in result.stdout
     assert {file.name for file in judge.folder.iterdir()} == {"parts"}
 
     journal = judge.folder / "parts" / "1-of-3.jsonl"  # as a kill leaves it
@@ -37,12 +37,12 @@ def test_parts_that_were_killed_and_joined_equal_one_evaluation(judge, tmp_path)
     assert len(lines) == 1 + 4
     journal.write_text("".join(lines[:3]) + lines[3][:100])
     result = judge("--part", 1, "--parts", 3, "--continue")
-    assert "2 of 4 cases were judged before" in result.stdout
+    assert "2 of 4 cases were evaluated before" in result.stdout
     assert journal.read_text().splitlines() == [line.rstrip("\n") for line in lines]
 
     result = judge("--continue")  # part 2 was never run: its cases are judged now
     assert result.exit_code == 0, result.output
-    assert "7 of 10 cases were judged before" in result.stdout
+    assert "7 of 10 cases were evaluated before" in result.stdout
     assert content(judge.folder) == content(tmp_path / "one")
     assert {"rows.csv", "summary.json", "reliability.csv", "sizes.csv"} <= content(
         judge.folder
@@ -73,5 +73,5 @@ def test_a_case_that_fails_is_named_and_the_others_are_kept(judge):
     mask.write_bytes(kept)
     result = judge("--continue")
     assert result.exit_code == 0, result.output
-    assert "9 of 10 cases were judged before" in result.stdout
+    assert "9 of 10 cases were evaluated before" in result.stdout
     assert not (judge.folder / "parts").exists()

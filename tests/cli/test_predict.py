@@ -149,7 +149,7 @@ def test_a_case_that_cannot_be_written_is_named_and_the_others_done(
         (("evaluate", "vessels", "--output", "judged"), "holds an evaluation already"),
         (("evaluate", "vessels", "--output", "new", "--data", "no"), "no folder at no (--data)"),
         (("refine", "vessels", "eye.png", "--prior", ".", "--output", "out"), "Use hidiff predict"),
-        (("train", "nothing"), "no recipe at nothing"),
+        (("train", "nothing"), "there is no folder and no recipe nothing"),
     ],
 )
 def test_mistakes_are_told_without_torch(tmp_path, words, said):

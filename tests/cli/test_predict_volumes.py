@@ -238,3 +238,16 @@ def test_a_class_that_the_model_lacks_is_refused(hidiff, echo, tmp_path):
     result = hidiff(*words, "--classes", "liver")
     assert result.exit_code == 2
     assert "classes liver are asked for, but the model has rv, myo, lv" in result.stderr
+
+
+def test_a_place_is_three_numbers_in_one_volume_of_a_model_of_crops(hidiff, echo, tmp_path):
+    files = [write_nifti(tmp_path / f"{name}.nii.gz", make_mask(GRID), GRID) for name in "ab"]
+    for given, at, says in (
+        (files[:1], "1,2", "wants row,column,slice of a volume, counted from 0"),
+        (files[:1], "1,2,nan", "wants row,column,slice"),
+        (files, "1,2,1", "a place in one volume, but 2 images came"),
+        (files[:1], "1,2,1", "at is for models of crops, but this one sees whole images"),
+    ):
+        result = hidiff("predict", "model", *given, "--at", at, "--output", tmp_path / "out")
+        assert result.exit_code == 2, result.output
+        assert says in " ".join(result.stderr.split())

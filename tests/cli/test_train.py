@@ -163,6 +163,6 @@ def test_folds_take_turns_and_are_averaged(hidiff, recipe, data, tmp_path):
     )
     judged = hidiff("evaluate", tmp_path / "tiny", "--folds", "--split", "validation")
     assert judged.exit_code == 2
-    assert "Judge them on test" in judged.stderr
+    assert "Evaluate them on test" in judged.stderr
     missing = hidiff("predict", tmp_path / "other", image, "--folds", "--output", masks / "b")
     assert "there is no" in missing.stderr

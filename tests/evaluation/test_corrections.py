@@ -94,6 +94,19 @@ def test_a_refiner_obeys_marks_on_images_of_any_size(tmp_path, kind, hints):
     assert np.array_equal(refining(marks)[known], (drawn.hints.numpy() > 0)[known])
 
 
+def test_samples_differ_by_their_seed_and_steps_are_taken(tmp_path):
+    hybrid = shake(experiment.make_hybrid(make_tiny(tmp_path, "one_class"))).eval()
+    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    one, two = Refining(hybrid, image).samples(2)
+    assert not np.array_equal(one, two)
+    assert np.array_equal(one, Refining(hybrid, image).samples(1)[0])
+    assert not np.array_equal(one, Refining(hybrid, image).samples(1, seed=1)[0])
+    steps = hybrid.schedule.num_steps
+    assert not np.array_equal(
+        Refining(hybrid, image, steps).probability([]), Refining(hybrid, image).probability([])
+    )
+
+
 def test_every_case_class_and_number_of_clicks_has_a_row(tmp_path):
     recipe = make_tiny(tmp_path, "regions", refiner={"hints": True})
     hybrid = experiment.make_hybrid(recipe)

@@ -64,7 +64,7 @@ def test_a_model_says_what_it_is():
     assert (model.name, model.labels.class_names) == ("vessels", ("vessel",))
     assert model.card.startswith("---") and "CHASE_DB1" in model.notice
     assert "3 channels, values of 0..255" in repr(model)
-    assert model.recipe.data.size == (480, 500) and model.refines
+    assert model.recipe.data.size == (576, 600) and model.refines
 
 
 def test_your_own_model_has_the_name_of_its_recipe_and_no_card(colour):

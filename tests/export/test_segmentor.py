@@ -12,7 +12,7 @@ import torch
 from torch.testing import assert_close
 
 from hidiff import experiment, weights
-from hidiff.export import RUNTIMES, export_segmentor, segmentor
+from hidiff.export import RUNTIMES, KeptExport, export_segmentor, segmentor
 from tests.tiny import make_tiny, shake
 
 SIZE = (64, 64)
@@ -73,8 +73,74 @@ def test_a_model_predicts_the_same_with_it(runtime, saved, exported):
     assert (ours.labels == theirs.labels).mean() > 0.995
 
 
+@pytest.fixture
+def exports(onnx_model, monkeypatch):
+    """Count exports, each of which gives the model of all tests."""
+    made = []
+    monkeypatch.setattr(segmentor, "to_onnx", lambda *_: made.append(1) or onnx_model)
+    return made
+
+
+def copy_of(saved, folder):
+    tensors, metadata = weights.load(saved[0])
+    weights.save(folder / "copy.safetensors", tensors, metadata)
+    return folder / "copy.safetensors", tensors, metadata
+
+
+def test_an_export_is_kept_beside_the_model_and_made_again_for_other_weights(
+    saved, exports, tmp_path
+):
+    need("onnxruntime")
+    model, tensors, metadata = copy_of(saved, tmp_path)
+
+    def load():
+        return experiment.load_predictor(model, segmentor_runtime="onnx")
+
+    load()
+    (kept,) = tmp_path.glob("*.onnx")
+    load()
+    assert len(exports) == 1
+    name = next(iter(name for name in tensors if name.startswith("segmentor.")))
+    weights.save(model, {**tensors, name: tensors[name] + 1}, metadata)
+    load()
+    assert len(exports) == 2
+    (other,) = tmp_path.glob("*.onnx")
+    assert other != kept
+
+
+def test_a_damaged_export_is_made_again_with_a_warning(saved, exports, tmp_path):
+    need("onnxruntime")
+    model, *_ = copy_of(saved, tmp_path)
+    experiment.load_predictor(model, segmentor_runtime="onnx")
+    (kept,) = tmp_path.glob("*.onnx")
+    kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=r"copy_segmentor_64x64_.*onnx does not load.*again"):
+        experiment.load_predictor(model, segmentor_runtime="onnx")
+    assert len(exports) == 2
+    experiment.load_predictor(model, segmentor_runtime="onnx")
+    assert len(exports) == 2
+
+
+def test_an_export_that_is_kept_needs_no_exporter(saved, exports, tmp_path, monkeypatch):
+    need("onnxruntime")
+    model, *_ = copy_of(saved, tmp_path)
+    experiment.load_predictor(model, segmentor_runtime="onnx")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    experiment.load_predictor(model, segmentor_runtime="onnx")
+    assert len(exports) == 1
+
+
+def test_the_packages_own_models_keep_theirs_in_the_users_folder(saved, tmp_path, monkeypatch):
+    monkeypatch.setenv("HIDIFF_CACHE", str(tmp_path))
+    (shipped,) = {experiment.find_model("vessels")}
+    kept = KeptExport(shipped, saved[1].segmentor, SIZE)
+    assert kept.path.parent == tmp_path / "segmentors"
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_missing_extra_is_told_in_a_line(runtime, saved, monkeypatch):
+    for kept in saved[0].parent.glob("*.onnx"):
+        kept.unlink()
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ValueError, match=rf"onnx is not installed.*hidiff\[{runtime}\]"):
         experiment.load_predictor(saved[0], segmentor_runtime=runtime)

@@ -156,7 +156,7 @@ def paint(folder, masks):
 def test_0_255_beside_0_1_is_read_right_and_said(folder):
     bits = np.eye(32)
     paint(folder, [255 * bits] * 4)
-    assert "masks of 0/1 and of 0/255 are both read right" in check(folder).reading
+    assert "masks of 0/1 and of 0/255 are read in the same way" in check(folder).reading
     known = check(folder, labels=CURVE)
     assert known.reading == "6 masks at their word: 1 is curve; 4 masks cut: above 127.5 is curve"
     assert known.go
@@ -168,7 +168,7 @@ def test_0_255_beside_0_1_is_read_right_and_said(folder):
         ([0, 255], "255 one class: kind: one_class, classes: {object: [255]}"),
         ([0, 1, 2], "kind: exclusive, classes: {class_1: [1], class_2: [2]}"),
         (range(100), "class_98: [98], class_99: [99]"),
-        ([0] * 40 + [1, 2, 3, 252, 253, 254] + [255] * 9, "as JPEG leaves them: kind: one_class"),
+        ([0] * 40 + [1, 2, 3, 252, 253, 254] + [255] * 9, "the noise of JPEG: kind: one_class"),
     ],
 )
 def test_of_unknown_classes_it_proposes_what_to_write(folder, values, said):

@@ -3,9 +3,40 @@
 import base64
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote, urlparse
+
+import pytest
+
+from hidiff.models import hub
+
+
+@contextmanager
+def stand_in(patch: pytest.MonkeyPatch, cache: Path) -> Iterator["HubServer"]:
+    """Let huggingface_hub, with a cache of its own, speak to a server on loopback."""
+    constants = pytest.importorskip(
+        "huggingface_hub.constants", reason="it comes with the extra hub"
+    )
+    made = HubServer()
+    for name, value in {
+        "ENDPOINT": made.endpoint,
+        "HUGGINGFACE_CO_URL_TEMPLATE": made.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(cache),
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DISABLE_XET": True,
+    }.items():
+        patch.setattr(constants, name, value)
+    patch.setenv("HF_TOKEN", "hf_test")
+    hub.fetch.cache_clear()
+    try:
+        yield made
+    finally:
+        hub.fetch.cache_clear()
+        made.close()
 
 
 class HubServer:

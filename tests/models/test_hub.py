@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import hidiff
 from hidiff.cli.app import app
 from hidiff.models import FOLDER, find_model, hub
 from hidiff.models.hub import CARD_FILE, CONFIG_FILE, MODEL_FILE, hub_name
-from tests.models.hub_server import HubServer
+from tests.models.hub_server import stand_in
 
 constants = pytest.importorskip("huggingface_hub.constants", reason="it comes with the extra hub")
 
@@ -24,21 +25,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    made = HubServer()
     monkeypatch.chdir(tmp_path)
-    for name, value in {
-        "ENDPOINT": made.endpoint,
-        "HUGGINGFACE_CO_URL_TEMPLATE": made.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
-        "HF_HUB_CACHE": str(tmp_path / "cache"),
-        "HF_HUB_OFFLINE": False,
-        "HF_HUB_DISABLE_XET": True,
-    }.items():
-        monkeypatch.setattr(constants, name, value)
-    monkeypatch.setenv("HF_TOKEN", "hf_test")
-    hub.fetch.cache_clear()
-    yield made
-    hub.fetch.cache_clear()
-    made.close()
+    with stand_in(monkeypatch, tmp_path / "cache") as made:
+        yield made
 
 
 @pytest.fixture
@@ -183,10 +172,21 @@ def test_weights_that_are_no_safetensors_are_refused(server, good, content):
 # Names
 
 
-def test_a_name_with_no_meaning_is_refused_with_all_three(server):
-    for name in ("vesels", "a/b/c", "runs/../x"):
-        with pytest.raises(ValueError, match=r"(?s)\.safetensors.*comes with HiDiff.*USER/NAME"):
-            find_model(name)
+MEANINGS = r"(?s)is not a file.*\.safetensors.*comes with HiDiff.*USER/NAME"
+
+
+@pytest.mark.parametrize("name", ["vesels", "a/b/c", "runs/../x"])
+def test_a_name_with_no_meaning_is_refused_with_all_three(server, name):
+    for load in (find_model, hidiff.load):
+        with pytest.raises(ValueError, match=MEANINGS):
+            load(name)
+    for command in (("predict", name, "eye.png"), ("info", name), ("export", name)):
+        result = run(*command)
+        assert result.exit_code == 2
+        assert re.search(MEANINGS, " ".join(result.output.split()))
+
+
+def test_a_misspelt_model_is_told_the_nearest(server):
     with pytest.raises(ValueError, match=r"Did you mean vessels\?"):
         find_model("vesels")
 

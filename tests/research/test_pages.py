@@ -14,6 +14,7 @@ from research.pages import (
     reading,
     results_page,
     retire_rows,
+    speed_page,
     why_page,
 )
 from research.pages.compare import find_pairs, the_pair
@@ -59,13 +60,13 @@ def test_every_page_and_table_of_the_repository_is_what_the_rows_say(tmp_path, m
     results_page.write_page(suites, claims, tmp_path / "docs" / "results.md")
     (tmp_path / "README.md").write_bytes((ROOT / "README.md").read_bytes())
     (tmp_path / "docs" / "images").mkdir()
-    for module in (evidence, why_page, packed_page, organs_page):
+    for module in (evidence, why_page, packed_page, organs_page, speed_page):
         monkeypatch.setattr(module, "DOCS", tmp_path / "docs")
     monkeypatch.setattr(evidence, "replace_part", replace_in(tmp_path))
     for module in (evidence, organs_page):
         monkeypatch.setattr(module, "read_suites", lambda: suites)
     monkeypatch.setattr(packed_page, "draw", lambda *_: None)  # its bytes depend on fonts
-    for module in (evidence, why_page, packed_page, organs_page):
+    for module in (evidence, why_page, packed_page, organs_page, speed_page):
         module.main()
     made = files_of(tmp_path)
     assert len(made) > 30

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from hidiff.experiment import Model
+from hidiff.serve.connections import PatientProtocol
 from hidiff.serve.offered import OfferedModels
 from hidiff.serve.service import Service
 from hidiff.serve.settings import ServeSettings
@@ -112,7 +113,7 @@ def open_image(client: TestClient, *paths: Path, model: str = "one_class", **hea
 
 def wait_ready(client: TestClient, key: str, **headers: str) -> dict:
     """Return a session that is opened, or has failed to."""
-    for _ in range(20):
+    for _ in range(60):
         session = client.get(f"/api/v1/sessions/{key}?wait=10", headers=headers).json()
         if session["state"] != "opening":
             return session
@@ -127,13 +128,15 @@ class LiveServer:
         self.socket = socket.socket()
         self.socket.bind(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
-        config = uvicorn.Config(make_app(self.service), log_config=None, ws="none")
+        config = uvicorn.Config(
+            make_app(self.service), http=PatientProtocol, log_config=None, ws="none"
+        )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, args=([self.socket],), daemon=True)
 
     def start(self) -> "LiveServer":
         self.thread.start()
-        for _ in range(300):
+        for _ in range(6000):  # a busy machine is slow
             if self.server.started:
                 return self
             time.sleep(0.05)

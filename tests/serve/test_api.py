@@ -150,6 +150,18 @@ def test_an_unused_session_expires(make_client, eye):
     assert answer.status_code == 404 and "expired" in answer.json()["detail"]
 
 
+def test_open_images_share_the_memory_for_windows(make_client, eye):
+    client = make_client(max_sessions=4, cache_mb=8)
+    key = open_image(client, eye)["id"]
+    keep = client.service.store._entries[key].opened.session._maps.keep
+    assert keep.most_bytes == 2 * 2**20
+    mark = {"label": "curve", "radius": 3}
+    for row in (10, 30, 50):
+        point = [row, row]
+        client.post(f"{API}/sessions/{key}/marks", json={**mark, "point": point})
+    assert keep.num_bytes <= 2 * 2**20 or len(keep._kept) == 1
+
+
 def test_only_so_many_sessions_are_open(make_client, eye):
     client = make_client(max_sessions=1)
     session = open_image(client, eye)

@@ -19,7 +19,7 @@ from tests.volumes import make_grid
 
 REQUIRED = "HIDIFF_REQUIRE_BROWSER"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-PATIENCE = 60_000  # milliseconds; a busy machine is slow
+PATIENCE = 300_000  # milliseconds; a busy machine is slow
 
 
 def skip(reason: str) -> None:
@@ -144,7 +144,11 @@ def test_clicks_brush_lock_undo_and_candidates_are_the_librarys(visit, live, eye
     wait_revision(page, 5)
     assert page.get_attribute("button[aria-label='Lock curve']", "aria-pressed") == "true"
 
-    for revision in range(6, 11):
+    page.click("#unlock")
+    wait_revision(page, 6)
+    assert not theirs.locked_area(0).any() and page.is_hidden("#unlock")
+
+    for revision in range(7, 13):
         page.keyboard.press("Control+z")
         wait_revision(page, revision)
     assert (theirs.labels == model.predict(eye).labels).all()
@@ -152,8 +156,9 @@ def test_clicks_brush_lock_undo_and_candidates_are_the_librarys(visit, live, eye
 
     page.keyboard.press("c")
     page.wait_for_selector("#candidates-list button")
-    page.click("#candidates-list button >> nth=0")
-    wait_revision(page, 11)
+    assert page.text_content("#candidates-list button >> nth=0") == "as it is"
+    page.click("#candidates-list button >> nth=1")
+    wait_revision(page, 13)
     assert theirs.marks[-1]["action"] == "choose"
 
 
@@ -218,9 +223,27 @@ def test_a_file_that_does_not_read_is_one_line(visit, live, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no picture")
     page = visit(live().address)
     page.set_input_files("#files", tmp_path / "broken.png")
-    page.wait_for_selector("#toast .bad")
-    assert "broken.png cannot be read" in page.text_content("#toast .bad")
+    page.wait_for_selector("#failure")
+    assert "broken.png cannot be read" in page.text_content("#failure")
     assert page.is_visible("#choose")
+
+
+def test_an_image_that_is_still_open_is_found_again_after_the_browser_was_closed(visit, live, eye):
+    server = live()
+    first = visit(server.address)
+    key = open_files(first, eye)
+    first.mouse.click(*at(first, 20, 40))
+    wait_revision(first, 1)
+    first.context.close()
+    page = visit(server.address)
+    page.click("#unfinished-list button:has-text('eye')")
+    page.wait_for_selector("#viewer[data-shown]")
+    assert page.url.endswith(key) and page.is_enabled("#undo")
+    page = visit(server.address)
+    page.click("button[aria-label='Close eye']")
+    page.click("#ask-yes")
+    page.wait_for_selector("#unfinished", state="hidden")
+    assert not list(server.service.store.root.iterdir())
 
 
 def test_everything_is_done_by_keyboard_alone(visit, live, eye):

@@ -6,15 +6,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 
+import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from hidiff.serve.run import PortTaken, address_of, open_browser, open_port
 from hidiff.serve.settings import ServeSettings
 
 COMMAND = [sys.executable, "-m", "hidiff"]
+PATIENCE = 300  # seconds; a busy machine is slow
 
 
 def start(*arguments: str, **environment: str) -> tuple[subprocess.Popen, str]:
@@ -32,7 +35,7 @@ def start(*arguments: str, **environment: str) -> tuple[subprocess.Popen, str]:
 
 
 def get(address: str, path: str) -> bytes:
-    with urllib.request.urlopen(address + path, timeout=60) as answer:
+    with urllib.request.urlopen(address + path, timeout=PATIENCE) as answer:
         return answer.read()
 
 
@@ -44,7 +47,7 @@ def test_it_answers_before_torch_is_imported_and_sigterm_ends_it_without_a_trace
         assert list(tmp_path.glob("hidiff-serve-*"))
     finally:
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode in (0, -signal.SIGTERM), output
     assert "Traceback" not in output
     assert not list(tmp_path.glob("hidiff-serve-*"))
@@ -65,7 +68,9 @@ def test_nothing_heavy_is_imported_by_the_application_itself():
 
 
 def fails(*arguments: str) -> str:
-    result = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert result.returncode == 2 and "Traceback" not in result.stderr
     return result.stderr
 
@@ -110,33 +115,56 @@ def test_the_token_stands_where_no_server_sees_it():
     assert address == f"http://127.0.0.1:{port}/#token=a token of sixteen characters"
 
 
-def test_a_killed_server_loses_no_mask_that_was_saved(tmp_path, eye, models):
-    place = (str(eye), "--output", str(tmp_path / "masks"), "--port", "0")
-    own = ("--models", str(models["one_class"]))
-    process, address = start("serve", *place, *own, TMPDIR=str(tmp_path))
+def wait_ready(client: httpx.Client, opened: httpx.Response) -> dict:
+    """Return a session once its image is open."""
+    session = opened.raise_for_status().json()
+    for _ in range(10):
+        if session["state"] != "opening":
+            break
+        session = client.get(f"sessions/{session['id']}?wait=20").json()
+    assert session["state"] == "ready", session
+    return session
+
+
+def labels_of(client: httpx.Client, session: dict) -> bytes:
+    return client.get(f"sessions/{session['id']}/slices/0/labels?format=raw").content
+
+
+def test_a_killed_server_loses_no_saved_mask_and_no_saved_session(tmp_path, eye, models):
+    places = (str(eye), "--output", str(tmp_path / "masks"), "--port", "0")
+    options = (*places, "--models", str(models["one_class"]))
+    process, address = start("serve", *options, TMPDIR=str(tmp_path))
     try:
-        body = b'--x\r\nContent-Disposition: form-data; name="case"\r\n\r\n0\r\n--x--\r\n'
-        request = urllib.request.Request(
-            f"{address}api/v1/sessions",
-            data=body,
-            headers={"Content-Type": "multipart/form-data; boundary=x"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            key = json.load(answer)["id"]
-        for _ in range(10):
-            state = json.loads(get(address, f"api/v1/sessions/{key}?wait=20"))["state"]
-            if state == "ready":
-                break
-        post = urllib.request.Request(f"{address}api/v1/sessions/{key}/save", data=b"")
-        urllib.request.urlopen(post, timeout=60).close()
+        with httpx.Client(base_url=f"{address}api/v1/", timeout=PATIENCE) as client:
+            session = wait_ready(client, client.post("sessions", files={"case": (None, "0")}))
+            path = f"sessions/{session['id']}"
+            mark = {"point": [20, 40], "label": "curve", "radius": 6}
+            client.post(f"{path}/marks", json=mark).raise_for_status()
+            corrected = labels_of(client, session)
+            client.post(f"{path}/save").raise_for_status()
+            kept = client.get(f"{path}/file").content
+            client.post(f"{path}/marks", json={**mark, "point": [50, 60], "add": False})
     finally:
         process.kill()
-        process.communicate(timeout=60)
-    assert (tmp_path / "masks" / "eye_labels.png").is_file()
-    time.sleep(0.1)
-    process, address = start("serve", *place, TMPDIR=str(tmp_path))
+        process.communicate(timeout=PATIENCE)
+    (left,) = tmp_path.glob("hidiff-serve-*")
+    os.utime(left, (0, 0))  # as if it had been killed long ago
+    saved = np.asarray(Image.open(tmp_path / "masks" / "eye_labels.png"))
+    assert saved.tobytes() == bytes(255 * code for code in corrected)
+
+    process, address = start("serve", *options, TMPDIR=str(tmp_path))
     try:
-        assert json.loads(get(address, "api/v1/cases"))["cases"][0]["done"]
+        with httpx.Client(base_url=f"{address}api/v1/", timeout=PATIENCE) as client:
+            assert client.get("cases").json()["cases"][0]["done"]
+            files = {"files": ("eye_session.zip", kept)}
+            data = {"model": "one_class"}
+            again = wait_ready(client, client.post("sessions", data=data, files=files))
+            assert labels_of(client, again) == corrected
+            undone = client.post(f"sessions/{again['id']}/undo").json()
+            assert undone["box"] is not None and not undone["can_undo"]
+            assert labels_of(client, again) != corrected
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode in (0, -signal.SIGTERM) and "Traceback" not in output, output
+    assert not list(tmp_path.glob("hidiff-serve-*"))

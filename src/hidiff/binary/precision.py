@@ -11,7 +11,7 @@ from hidiff.binary.sign import above_threshold, centred_scaled_sign, scaled_sign
 
 
 def identity(x: Tensor) -> Tensor:
-    """x as it is."""
+    """Return x unchanged."""
     return x
 
 

@@ -48,12 +48,15 @@ ATTENTION_SHARE = 0.35  # of the largest score: a key above it is attended to (p
 
 
 def sign(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """+1 where x >= 0, else -1. Its gradient passes max(0, 2 - 2 abs(x)) (Bi-Real Net's)."""
+    """Return +1 where x >= 0, else -1.
+
+    The gradient is that of Bi-Real Net, max(0, 2 - 2 abs(x)).
+    """
     return _Sign.apply(x)
 
 
 def scaled_sign(weight: Float[Tensor, "out *rest"]) -> Float[Tensor, "out *rest"]:
-    """1-bit convolution weights: the sign times the mean magnitude of each output channel.
+    """Return 1-bit convolution weights: the sign times the mean magnitude of each output channel.
 
     The gradient passes unchanged where abs(weight) <= 1; the scale counts as a constant.
     """
@@ -68,7 +71,7 @@ def centred_scaled_sign(weight: Float[Tensor, "out in"]) -> Float[Tensor, "out i
 
 
 def above_threshold(scores: Float[Tensor, "*batch query key"]) -> Float[Tensor, "*batch query key"]:
-    """1-bit attention: 1 where a score is above 0.35 of its query's largest, else 0.
+    """Return 1-bit attention: 1 where a score is above 0.35 of its query's largest, else 0.
 
     The gradient is the softmax's.
     """

@@ -18,7 +18,7 @@ class TimeLinear(nn.Linear):
         nn.init.constant_(self.bias, start)
 
     def along(self, x: Tensor, time: Float[Tensor, "b e"]) -> Tensor:
-        """The numbers in a shape that spreads over the pixels or tokens of x."""
+        """Reshape the numbers so that they spread over the pixels or tokens of x."""
         value = super().forward(time)
         return value[:, :, None, None] if x.ndim == 4 else value[:, None, :]
 

@@ -121,7 +121,7 @@ def _plan(
         f"({collected.kind})."
     )
     if collected.patients:
-        say(f"{collected.patients}: if that is wrong, say it with --group.", "dim")
+        say(f"{collected.patients}: if that is wrong, give --group.", "dim")
     if collected.without_prior:
         count, first = len(collected.without_prior), collected.without_prior[0]
         say(f"{count} cases without a prior are left out, {first} among them.")

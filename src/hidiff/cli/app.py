@@ -37,9 +37,9 @@ app = typer.Typer(
     "[bold]hidiff demo[/bold].",
 )
 for panel, commands in {
-    "Use": (predict, refine, evaluate, models, info, push),
-    "Correct": (browser_app, serve, correct),
-    "Train": (demo, train, adapt, pack, export, settings),
+    "Use": (predict, models, refine, evaluate, info),
+    "Correct": (browser_app, correct, serve),
+    "Train": (demo, train, adapt, settings, pack, export, push),
     "Research": (benchmark, import_published),
 }.items():
     for command in commands:
@@ -61,7 +61,7 @@ def hidiff(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Segment medical images, and refine the masks with a small diffusion model."""
+    """Segment medical images, refine the masks with a small diffusion model, and correct them."""
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ def benchmark(
     threads: Threads = None,
     ray: RayAddress = None,
 ) -> None:
-    """Train and evaluate every recipe, seed and arm of a suite; keep one row for each.
+    """Train and evaluate every recipe, seed and arm of a suite, and keep a row for each result.
 
     Evaluations that have a row are skipped, and an interrupted run continues: repeat the command.
 

@@ -20,7 +20,7 @@ def list_sets(
     ] = False,
     page: Annotated[bool, typer.Option("--markdown", help="Write docs/data.md.")] = False,
 ) -> None:
-    """The data sets known by name: what they hold, how they are split, under what terms.
+    """List the data sets that HiDiff knows by name, with content, splits and terms of use.
 
     [dim]hidiff data list[/dim]
     """
@@ -90,7 +90,7 @@ def prepare(
     if not prepared.missing and CATALOG[name].holds is not None:
         say("All that the data set should hold is there.", "green")
     if not prepared.written:
-        say("Nothing was written: it is there already, or read as it is.")
+        say("Nothing was written: the folder is there already, or is read as it comes.")
     recipe = CATALOG[name].recipe
     if recipe:
         change = shlex.quote(f"data.path={prepared.folder.absolute()}")
@@ -98,7 +98,7 @@ def prepare(
 
 
 def facts(name: str, entry: "CatalogEntry") -> dict[str, Any]:
-    """All that is known of a data set, in plain words and numbers."""
+    """Return all that is known of a data set, in plain words and numbers."""
     from dataclasses import asdict
 
     from hidiff.datasets import PREPARERS

@@ -5,29 +5,29 @@ from hidiff.images import Intensity
 
 HEAD = """# Data sets
 
-The data sets that HiDiff knows by name, as `data.source` of a recipe. This page is made by `make
-docs` (`hidiff data list --markdown`) from the table in `src/hidiff/datasets/catalog.py`; to add a
-set, write a function in `layouts.py` and a row there. Nothing is downloaded for you. The terms are
-as commonly known, so read the publisher's before use.
+HiDiff knows these data sets by name: the name is `data.source` in a recipe. Nothing is downloaded
+for you. Read the publisher's terms before use; those below are as commonly known.
 
-`hidiff data prepare NAME SOURCE` counts what a download holds against what the set should hold,
-and writes a folder for those that are not read as they come. It can be run twice, and leaves a
-folder whole or not at all. Splits are by patient (or sequence, child, slab), are written to
-`splits.json` in a run's folder with a hash, and a group on two sides stops training.
-
-Several raters: a folder a rater in `masks/` (`masks/anna/`, `masks/ben/`), each with a mask of the
-image's name. Training shows one rater a draw; evaluation takes what at least half of them say as
-the truth (of exclusive classes: what most say).
-
-Cross-validation: `hidiff train RECIPE --fold 0`, and so on to 4, trains on the training and
-validation cases in turns; `hidiff predict runs/NAME IMAGES --folds` averages all folds' models, and
-so do `hidiff evaluate --folds` and `hidiff.load` of several paths.
+- `hidiff data prepare NAME SOURCE` counts the files of a download and compares them with the full
+  set. If a set cannot be read as it comes, it writes a new folder. You can repeat it: a folder is
+  complete or not there.
+- Splits are by patient (or sequence, child, slab). A run's folder has them in `splits.json`, with
+  a hash. A patient in two splits stops training.
+- **Several raters**: make a folder for each rater in `masks/` (`masks/anna/`, `masks/ben/`), with
+  masks that have the images' names. Training shows one rater at a time. Evaluation takes as the
+  truth what at least half of the raters marked; for exclusive classes, what most of them marked.
+- **Cross-validation**: `hidiff train RECIPE --fold 0`, and so on to 4. The folds divide the
+  training and validation cases. `hidiff predict runs/NAME IMAGES --folds` averages the models of
+  all folds, and so do `hidiff evaluate --folds` and `hidiff.load` with several paths.
+- `make docs` makes this page (`hidiff data list --markdown`) from
+  `src/hidiff/datasets/catalog.py`. To add a set, write a function in `layouts.py` and a row in
+  the catalog.
 
 """
 
 
 def catalog_page() -> str:
-    """The whole page."""
+    """Return the page docs/data.md."""
     lines = ["| name | what | classes | cases | recipe |", "|---|---|---|---|---|"]
     for name, entry in CATALOG.items():
         cases = str(entry.holds.cases) if entry.holds else ""
@@ -40,7 +40,7 @@ def catalog_page() -> str:
 
 
 def section(name: str, entry: CatalogEntry) -> str:
-    """A data set in words."""
+    """Describe one data set in Markdown."""
     rows = {
         "modality": entry.modality,
         "layout": entry.layout,

@@ -153,9 +153,10 @@ def _run_lock(host: str, pid: int) -> str:
 
 
 def _is_silent(run: Path) -> bool:
-    """Return whether the run of another machine has long given no sign of life.
+    """Return whether a run on another machine has given no sign of life for too long.
 
-    A lock without its run is believed. Both times are those of the disk: clocks may differ.
+    If the run itself cannot be found, its lock counts as alive. Both times come from the disk,
+    because the clocks of two machines may differ.
     """
     with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=run.parent) as now:
         return os.fstat(now.fileno()).st_mtime - run.stat().st_mtime > SILENCE

@@ -1,5 +1,6 @@
 """`hidiff correct`: a mask corrected by marks from a file."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +14,10 @@ from hidiff.cli.options import (
     DeviceOption,
     ModelArgument,
     Overwrite,
+    Place,
     Threads,
     choose_device,
+    read_place,
     use_threads,
 )
 from hidiff.cli.predicting import Format, choose_formats
@@ -68,6 +71,7 @@ def correct(
         Path | None,
         typer.Option("--prior", help="Start from these probabilities, which are refined."),
     ] = None,
+    at: Place = None,
     formats: Annotated[
         list[Format] | None,
         typer.Option("--format", help="Can be repeated; the same formats as of hidiff predict."),
@@ -79,17 +83,19 @@ def correct(
     corrections: SettingChanges,
     changes: SettingChanges,
 ) -> None:
-    """Correct the mask of an image by marks: clicks, strokes, painted masks and locks.
+    """Correct a mask by the marks in a file: clicks, strokes, painted masks and locks.
 
     What is written is what hidiff predict writes. docs/correction.md says how marks act.
 
     [dim]hidiff correct vessels eye.jpg --marks marks.json --output masks
     hidiff correct vessels eye.jpg --mask old_mask.png --marks marks.json
-    hidiff correct runs/ct ct.nii.gz --marks marks.json --session ct.session[/dim]
+    hidiff correct runs/ct ct.nii.gz --marks marks.json --session ct.session
+    hidiff correct nodules ct.nii.gz --at 212,143,87 --marks marks.json[/dim]
     """
     head = read_head(model)
     check_steps(changes, head.num_steps)
-    _check_start(session, mask, prior, changes, corrections)
+    place = read_place(at)
+    _check_start(session, mask, prior, {"at": place, **changes}, corrections)
     written = None if marks is None else read_marks(marks, head.recipe.get("labels", {}))
     if written is None and session is None:
         raise Mistake("there is nothing to do: give --marks, or a --session to write.")
@@ -114,7 +120,7 @@ def correct(
     if session is not None and session.exists():
         opened = experiment.open_session(session, model=loaded, image=given[0].image)
     else:
-        start = {"mask": mask, "prior": prior, "name": given[0].stem}
+        start = {"mask": mask, "prior": prior, "name": given[0].stem, "at": place}
         opened = _start(loaded, given[0].image, corrections, {**start, **changes})
     _finish(opened, written, output, kinds, overwrite, session)
 
@@ -123,7 +129,7 @@ def _check_start(
     session: Path | None,
     mask: Path | None,
     prior: Path | None,
-    changes: SettingChanges,
+    changes: Mapping[str, Any],
     corrections: SettingChanges,
 ) -> None:
     """Raise Mistake for a start that cannot be."""

@@ -25,13 +25,15 @@ MOST_VALUES = 12  # of masks
 STYLES = {"stop": "bold red", "warning": "yellow", "note": ""}
 
 data = typer.Typer(
-    name="data", help="Inspect data sets before training on them.", no_args_is_help=True
+    name="data",
+    help="Check images and masks before training; list and prepare known data sets.",
+    no_args_is_help=True,
 )
 
 
 @data.callback()
 def group() -> None:
-    """Inspect data sets before training on them."""
+    """Check images and masks before training; list and prepare known data sets."""
 
 
 data.command("list")(list_sets)
@@ -78,7 +80,7 @@ def check(
 
 
 def look_at(target: Path, changes: list[str]) -> "DataReport":
-    """The report on a folder, or on the data of a recipe."""
+    """Return the report on a folder, or on the data of a recipe."""
     from hidiff.cli.errors import Mistake
     from hidiff.datasets.patients import EACH_FILE
     from hidiff.inspection.check import check_cases
@@ -89,8 +91,8 @@ def look_at(target: Path, changes: list[str]) -> "DataReport":
         settable = ("labels.", "data.splitting.", "data.nan=")
         if any(not change.startswith(settable) for change in changes):
             raise Mistake(
-                "--set is for recipes, and this is a folder: of it only labels, data.splitting and "
-                "data.nan can be set. Leave the others out."
+                "--set changes a recipe, and this is a folder: only labels, data.splitting and "
+                "data.nan can be set for it. Leave the others out."
             )
         root = target
         splits, findings, known = share_out_unknown(target, changes)
@@ -154,7 +156,7 @@ def share_out_unknown(
 def share_out(
     source: str, root: Path, splitting: "Splitting"
 ) -> "tuple[dict[str, list[Case]], list[Finding]]":
-    """The splits of a known data set, and what is in the way."""
+    """Return the splits of a known data set, and the reasons why it cannot be split."""
     from hidiff.datasets import MissingSplit, load_split
     from hidiff.datasets.catalog import CATALOG
     from hidiff.datasets.listing import WRITERS
@@ -226,7 +228,7 @@ def show(report: "DataReport") -> None:
         doubts = ", but look at the warning above first" if warnings == 1 else doubts
         say(f"go{doubts}", "bold yellow" if warnings else "bold green")
     else:
-        say(f"no go: {stops} thing{'' if stops == 1 else 's'} to mend first", "bold red")
+        say(f"no go: {stops} thing{'' if stops == 1 else 's'} to correct first", "bold red")
 
 
 def value_table(values: "list[MaskValue]") -> Table:
@@ -239,7 +241,7 @@ def value_table(values: "list[MaskValue]") -> Table:
 
 
 def counted(counts: Mapping[Any, int]) -> str:
-    """ "96x96 (29), 80x96 (1)"."""
+    """Count equal words: "96x96 (29), 80x96 (1)"."""
     shown = [f"{name} ({count})" for name, count in list(counts.items())[:MOST_FILES]]
     more = len(counts) - MOST_FILES
     return ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])]) or "none"

@@ -35,7 +35,7 @@ def demo(
     device: DeviceOption = Device.AUTO,
     threads: Threads = THREADS,
 ) -> None:
-    """Train and evaluate a small model of brain tissues: about two minutes of one core's time.
+    """See how it works: train and evaluate a small model of brain tissues in about two minutes.
 
     The images are slices of the MNI152 average brain, which comes with nilearn; nothing is
     downloaded. The table shows prior and refined masks, whether the refinement helps or not.
@@ -64,6 +64,7 @@ def demo(
     judge_into(output, predictor, cases, "Demo, tissues of a brain", facts, {}, report=True)
     ended = time.monotonic()
     say(f"Model:  {folder}")
+    say(f"Try:    hidiff app {folder} {output / 'images' / 'images' / cases[0].name}.png")
     say(
         f"Training took {(trained - started) / 60:.1f} minutes, evaluation and pictures "
         f"{(ended - trained) / 60:.1f}."

@@ -39,7 +39,7 @@ class ClearErrors(TyperGroup):
 
 
 def show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    """Our own warnings as a line of words; those of libraries as Python shows them."""
+    """Show our own warnings as one line, and those of libraries as Python does."""
     if PACKAGE in Path(filename).parents:
         warn(str(message))
     else:
@@ -48,7 +48,7 @@ def show_warning(message, category, filename, lineno, file=None, line=None) -> N
 
 
 def explain(error: Exception) -> str | None:
-    """The message for an error that a user can mend; None for those that only we can."""
+    """Return the message for an error that a user can mend; None for an error of ours."""
     if isinstance(error, BrokenPipeError):
         return None
     if isinstance(error, OSError):

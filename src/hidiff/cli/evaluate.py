@@ -97,7 +97,7 @@ def evaluate(
     Writes rows.csv (each case and class), summary.json, table.md, reliability.csv (how often a
     probability was right), review.csv, and report.html; with --sizes also sizes.csv and sizes.md.
 
-    With --part and --parts the cases of one share are judged, into OUTPUT/parts. When all parts
+    With --part and --parts the cases of one share are evaluated, into OUTPUT/parts. When all parts
     are through, the same command with --continue in their place joins them.
 
     [dim]hidiff evaluate runs/drive
@@ -114,10 +114,10 @@ def evaluate(
     if folds and split != "test":
         raise Mistake(
             f"--folds with the split {split}: each case of it trained some of the folds, so scores "
-            "would be too good. Judge them on test."
+            "would be too good. Evaluate them on test."
         )
     if output is None and head.path.parent == FOLDER:
-        raise Mistake(f"{model} comes with HiDiff: say with --output where the results shall go.")
+        raise Mistake(f"{model} comes with HiDiff: give --output FOLDER, a folder for the results.")
     folder = output or (model if folds or model.is_dir() else model.parent) / split
     check_free(folder, overwrite)
     check_begun(folder, share, overwrite=overwrite, go_on=go_on)
@@ -137,10 +137,10 @@ def evaluate(
     with open_journal(folder, share, settings) as (journal, found):
         missing = missing_of(of_share, found)
         if before := len(of_share) - len(missing):
-            say(f"{before} of {len(of_share)} cases were judged before.")
+            say(f"{before} of {len(of_share)} cases were evaluated before.")
         found |= judge_cases(predictor, missing, changes, kind, journal)
     if share is not None:
-        say(f"{len(of_share)} cases of {share} are judged: {journal.file}")
+        say(f"{len(of_share)} cases of {share} are evaluated: {journal.file}")
         say("When all parts are: the same command, with --continue for --part and --parts.")
         return
     facts = describe(file, predictor, data, split, cases, changes)

@@ -40,7 +40,7 @@ def export(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a whole model (segmentor, refiner and decision) as ONNX, which needs no torch to run.
+    """Write a whole model (segmentor, refiner and decision) as ONNX, which runs without torch.
 
     Images go in as the networks see them: see docs/sharing.md and examples/onnx_only.py.
 

@@ -55,7 +55,7 @@ class _Chunk:
 
 
 class _Hands:
-    """The actors of one batch, and what each of them is doing."""
+    """The actors of one batch, and the case that each of them works on."""
 
     def __init__(
         self, actors: Actors, work: Work, claims: Claims, ended: Callable[[Outcome], object]

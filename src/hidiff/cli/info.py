@@ -49,7 +49,7 @@ def info(
         ),
     ] = None,
 ) -> None:
-    """Show versions, devices and extras; for a model its recipe and its training.
+    """Show versions, devices and extras, or the recipe and the training of a model.
 
     [dim]hidiff info
     hidiff info runs/drive
@@ -95,7 +95,7 @@ def describe_machine() -> dict[str, str]:
 
 
 def version_of(package: str) -> str:
-    """Its version, or nothing if it is not installed."""
+    """Return the version of a package; "" if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -115,13 +115,16 @@ def show_card(path: Path) -> dict[str, str]:
 
 
 def count_numbers(tensors: "Mapping[str, Tensor]", part: str) -> int:
-    """In the tensors of one part; those of two names (tied weights) count once."""
+    """Count the numbers in the tensors of one part.
+
+    Tensors with two names (tied weights) count once.
+    """
     own = {v.data_ptr(): v.numel() for key, v in tensors.items() if key.startswith(f"{part}.")}
     return sum(own.values())
 
 
 def show_model(path: Path) -> None:
-    """The file, its training, its parameters, and the whole recipe."""
+    """Print the file, its training, its parameters, and the whole recipe."""
     import yaml
     from rich.syntax import Syntax
 

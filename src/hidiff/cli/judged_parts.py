@@ -40,9 +40,9 @@ def check_begun(folder: Path, share: Share | None, *, overwrite: bool, go_on: bo
 def open_journal(
     folder: Path, share: Share | None, about: Mapping[str, Any]
 ) -> Iterator["tuple[Journal, dict[str, Findings]]"]:
-    """Hold the journal of a share, and return it with what all parts have found so far.
+    """Lock the journal of a share. Return it, and the findings of all shares so far.
 
-    `about` says what is evaluated. Raises Mistake while another run writes to the same journal.
+    `about` says what is evaluated. Raises Mistake if another run writes to the same journal.
     """
     from hidiff.evaluation.findings import Journal
 

@@ -71,7 +71,7 @@ def find_cases(
         own_pattern = recipe.data.splitting.group
         group, sentence = pattern_for(list(find_images(data / "images")), own_pattern)
         if sentence:
-            warn(f"{sentence}. --group says whose files are whose.")
+            warn(f"{sentence}. Give --group, a pattern that finds the patient.")
     splitting = Splitting(fractions=(train, validation, test), group=group)
     return load_split("folder", data, split, splitting=splitting)
 
@@ -134,11 +134,11 @@ def judge_cases(
 ) -> dict[str, Findings]:
     """Predict and judge cases; return what was found by their names, and note it in the journal.
 
-    A case that fails is named in the end, when all others are judged; then the command ends with
+    A case that fails is named in the end, when all others are evaluated; then the command ends with
     exit code 1, or 2 if none could be judged.
     """
     if not predictor.refines:
-        warn("this model has no trained refiner: only the segmentor's own masks are judged.")
+        warn("this model has no trained refiner: only the segmentor's own masks are evaluated.")
     found: dict[str, Findings] = {}
     failures: list[str] = []
     with Pace(len(cases), "evaluating") as pace:
@@ -176,7 +176,7 @@ def judge_into(
     """Evaluate, write all files of it in place of any older ones, and print the table.
 
     Returns the rows. `sizes`, of studies.KINDS, asks for tables by size too. `found` is what is
-    known of the cases already, by their names; left out, all are judged here.
+    known of the cases already, by their names; left out, all are evaluated here.
     """
     found = judge_cases(predictor, cases, changes, sizes) if found is None else found
     used = predictor.settings.model_copy(update=dict(changes))
@@ -215,7 +215,7 @@ def judge_into(
 
 
 def results_table(summary: Summary, metrics: Sequence[str] = ("dice", "hd95")) -> Table:
-    """Prior and refined side by side, with the difference and its interval."""
+    """Return a table of prior, refined, and their difference with its interval."""
     unit = "images" if summary.num_groups == summary.num_cases else "groups"
     caption = f"mean over {summary.num_groups} {unit}, measured per {summary.per}"
     if summary.num_groups < FEW:

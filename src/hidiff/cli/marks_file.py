@@ -49,7 +49,7 @@ class WrittenMark(BaseModel):
 
     @property
     def named_label(self) -> str | None:
-        """The label that it names."""
+        """Return the label that an entry names."""
         return self.label if self.lock is None else self.lock
 
 

@@ -6,7 +6,7 @@ from hidiff.cli.say import console, say
 
 
 def models() -> None:
-    """List the trained models that come with HiDiff; a name works wherever a model is wanted.
+    """List the trained models that come with HiDiff; their names work wherever a model is wanted.
 
     [dim]hidiff models
     hidiff predict vessels eye.jpg --output masks
@@ -27,6 +27,6 @@ def models() -> None:
 
 
 def format_dice(test: dict) -> str:
-    """Refined, with its interval."""
+    """Return the refined Dice with its interval."""
     dice = test["metrics"]["dice"]["refined"]
     return f"{dice['mean']:.3f} [{dice['low']:.3f}, {dice['high']:.3f}]"

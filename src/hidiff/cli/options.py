@@ -1,5 +1,6 @@
 """Options that several commands share, and the device and threads that they choose."""
 
+import math
 import time
 from collections.abc import Sequence
 from enum import StrEnum
@@ -103,16 +104,16 @@ Probability = Annotated[
     bool,
     typer.Option(
         "--probability",
-        help="Write the probability of each class of volumes too, which takes 2 bytes a voxel and "
-        "class; beside a DICOM SEG as NIfTI.",
+        help="Write the probability of each class for volumes, too: 2 bytes per voxel and class. "
+        "Beside a DICOM SEG it is NIfTI.",
     ),
 ]
 Uncertainty = Annotated[
     bool,
     typer.Option(
         "--uncertainty",
-        help="Write the uncertainty of volumes too, which takes 2 bytes a voxel; beside a DICOM "
-        "SEG as NIfTI.",
+        help="Write the uncertainty for volumes, too: 2 bytes per voxel. Beside a DICOM SEG it is "
+        "NIfTI.",
     ),
 ]
 Overlay = Annotated[
@@ -155,6 +156,33 @@ Classes = Annotated[
         help="Write these classes only, such as --classes liver,spleen; all others are background.",
     ),
 ]
+
+
+Place = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        metavar="ROW,COLUMN,SLICE",
+        help="A place in a volume, counted from 0, for a model of crops such as nodules: it "
+        "outlines what lies there. Rows go to the back, columns to the left, slices up.",
+    ),
+]
+
+
+def read_place(at: str | None) -> tuple[float, float, int] | None:
+    """Return the place that --at names. Raises Mistake for one that is not three numbers."""
+    if at is None:
+        return None
+    try:
+        row, column, number = (float(each) for each in at.split(","))
+        if not math.isfinite(row + column) or number != int(number):
+            raise ValueError
+        return row, column, int(number)
+    except (ValueError, OverflowError):
+        # any part that is no number, and any other count of them
+        raise Mistake(
+            f"--at {at}: wants row,column,slice of a volume, counted from 0, such as 212,143,87."
+        ) from None
 
 
 def choose_classes(classes: str | None, known: Sequence[str]) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def pack(
     ] = Storage.FLOAT32,
     overwrite: Overwrite = False,
 ) -> None:
-    """Pack a model: its refiner gets smaller, and many times faster on processors.
+    """Make a trained model smaller, and its refiner many times faster on processors.
 
     predict, evaluate and info take it like any other; it cannot be trained further.
 

@@ -29,10 +29,10 @@ from hidiff.recipe import (
 def find_or_plan(
     recipe: Path, changes: Sequence[str], *, begun_in: Path | None, cpu: bool = False
 ) -> Recipe:
-    """The recipe of a file or a name; of a data folder, the one that is proposed for it.
+    """Return the recipe with this name or in this file; for a data folder, propose one.
 
-    A run that was begun below `begun_in` goes on with the plan that was made for it then. `cpu`
-    says that the run does without a GPU.
+    If a run below `begun_in` was started before, its plan is used again. `cpu` means that the run
+    uses no GPU.
     """
     if not recipe.is_dir():
         return read_recipe(find_recipe(recipe), changes)

@@ -16,6 +16,7 @@ from hidiff.cli.options import (
     ModelArgument,
     Overlay,
     Overwrite,
+    Place,
     Preview,
     Probability,
     RayAddress,
@@ -27,6 +28,7 @@ from hidiff.cli.options import (
     Uncertainty,
     choose_classes,
     load_model,
+    read_place,
     use_threads,
 )
 from hidiff.cli.predicting import Choices, Format, begin_batch
@@ -66,6 +68,7 @@ def predict(
     statistics: Statistics = False,
     preview: Preview = False,
     classes: Classes = None,
+    at: Place = None,
     report: Report = None,
     folds: Folds = False,
     overwrite: Overwrite = False,
@@ -80,7 +83,7 @@ def predict(
     *,
     changes: SettingChanges,
 ) -> None:
-    """Segment images and volumes; write labels, probability and uncertainty on their grid.
+    """Segment images and volumes, and write labels, probability and uncertainty.
 
     An image that fails is named at the end, with exit code 1 (2 if none could be done), and all
     others are done. Two runs into one folder share the images. docs/outputs.md says what each
@@ -93,7 +96,8 @@ def predict(
     hidiff predict runs/drive eyes/ --output masks --continue --part 3 --parts 16
     hidiff predict runs/drive eyes/ --output /shared/masks --ray auto
     hidiff predict runs/acdc Dataset027_ACDC/imagesTs --output masks --uncertainty
-    hidiff predict runs/ct dicom_folder/ --output masks --format dicom --format nifti[/dim]
+    hidiff predict runs/ct dicom_folder/ --output masks --format dicom --format nifti
+    hidiff predict nodules dicom_folder/ --at 212,143,87 --output masks[/dim]
     """
     models = find_folds(model) if folds else [model]
     head = read_head(models[0])
@@ -107,7 +111,7 @@ def predict(
     chosen = choose_classes(classes, head.class_names)
     extras = Extras(probability, uncertainty, overlay, statistics, preview, chosen)
     share = find_share(part, parts)
-    choices = Choices(output, formats or (), extras, overwrite, go_on, share)
+    choices = Choices(output, formats or (), extras, overwrite, go_on, share, read_place(at))
     batch = begin_batch(head, inputs, choices)
     if batch is None:
         return

@@ -45,6 +45,8 @@ class Choices:
     go_on: bool = False
     share: Share | None = None
     """the only one of several shares of the images that is done"""
+    at: tuple[float, float, int] | None = None
+    """row, column and slice of a volume, from 0, that a model of crops outlines"""
 
 
 @dataclass
@@ -80,7 +82,7 @@ class Batch:
 
     @cached_property
     def unfinished(self) -> list[Input]:
-        """The images that are not finished yet, or that --overwrite does again."""
+        """Return the images that are unfinished, or that --overwrite does again."""
         if self.choices.overwrite:
             return self.images
         names = file_names(self.choices.output)
@@ -128,7 +130,7 @@ class Batch:
         choices = self.choices
         return Work(
             choices.output, self.formats, choices.extras, choices.overwrite, self.channels,
-            self.takes, changes, priors,
+            self.takes, changes, priors, choices.at,
         )  # fmt: skip
 
     def go_through(self, predict: Callable[[Claims, Pace], None]) -> None:
@@ -199,6 +201,8 @@ def prepare_batch(head: ModelHead, inputs: Sequence[Path], choices: Choices) -> 
     images = find_inputs(inputs, channels, head.source)
     if choices.share is not None:
         images = choices.share.choose(images, lambda image: image.stem)
+    if choices.at is not None and len(images) != 1:
+        raise Mistake(f"--at is a place in one volume, but {len(images)} images came: give one.")
     formats = {image.stem: choose_formats(image, choices.formats) for image in images}
     batch = Batch(images, formats, choices, channels, head.takes)
     if choices.overwrite and choices.go_on:

@@ -20,7 +20,7 @@ SHOWN_FROM = 20  # images: of fewer the pace is mostly that of the first one
 
 
 def progress_bar() -> Progress:
-    """A bar with the count, the pace and the time left; it leaves nothing behind."""
+    """Show a bar with count, pace and time left; it leaves nothing behind."""
     return Progress(
         # no markup in it, so Rich need not load its table of emoji
         TextColumn("{task.description}", markup=False),
@@ -72,7 +72,7 @@ class Pace:
 
     @property
     def words(self) -> str:
-        """The pace of all, for the last line; empty of a few images."""
+        """Return the pace of the whole run, for the last line; "" for a few images."""
         return f" ({format_pace(self._a_second)})" if self.done >= SHOWN_FROM else ""
 
     @property

@@ -30,7 +30,7 @@ def push(
         str, typer.Option("--message", help="Message of the commit, in one line.")
     ] = "",
 ) -> None:
-    """Write a model to the Hugging Face hub: safetensors, configuration and card, nothing else.
+    """Upload a model to the Hugging Face hub: its weights, configuration and card.
 
     Needs the extra hub, and a token of the hub: hf auth login, or HF_TOKEN.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with HiDiff, by name: of a wheel, or of a checkout."""
+    """Return the recipes that come with HiDiff, by name; of a wheel, or of a checkout."""
     package = Path(__file__).parents[1]
     for folder in (package / "recipes", package.parents[1] / "recipes"):
         if folder.is_dir():
@@ -13,13 +13,13 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def find_recipe(name: Path) -> Path:
-    """The file of that path, or the recipe of that name that comes with HiDiff."""
+    """Return the recipe file with this path, or the recipe of this name that comes with HiDiff."""
     shipped = shipped_recipes()
     if name.is_file():
         return name
     if str(name) in shipped:
         return shipped[str(name)]
     raise FileNotFoundError(
-        f"no recipe at {name}. Give the path of a YAML file, or the name of one that comes with "
-        f"HiDiff: {', '.join(shipped) or 'none is installed'}."
+        f"there is no folder and no recipe {name}. Give a folder with images/ and masks/, a recipe "
+        f"(a YAML file), or the name of a recipe: {', '.join(shipped) or 'none is installed'}."
     )

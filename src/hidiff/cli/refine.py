@@ -90,8 +90,8 @@ def refine(
     head = read_head(model)
     if head.recipe and not head.takes_priors:
         raise Mistake(
-            f"{model} has a segmentor of its own, and does not refine the masks of another. Use "
-            "hidiff predict, or train a model with segmentor.name=files."
+            f"{model} has a segmentor of its own, so it cannot refine another model's results. Use "
+            "hidiff predict, or train a refiner for those results with hidiff adapt."
         )
     check_steps(changes, head.num_steps)
     if not prior.is_dir():

@@ -71,9 +71,8 @@ def say_what_is_next(experiment: Experiment) -> None:
     models = [name for name in MODELS if (folder / name).is_file()]
     say(f"Models: {folder}: {', '.join(models)}")
     run = shlex.quote(str(folder))
-    splits: list[Split] = [split for split in reversed(SPLITS) if experiment.splits[split]]
-    split = splits[0]
-    say(f"Judge:  hidiff evaluate {run}{'' if split == 'test' else f' --split {split}'}")
+    split: Split = next(split for split in SPLITS[::-1] if experiment.splits[split])
+    say(f"Test:   hidiff evaluate {run}{'' if split == 'test' else f' --split {split}'}")
     case = experiment.splits[split][0]
     image = first_file(case.image)
     # a folder of DICOM is an image: folders below the one that is named are not searched

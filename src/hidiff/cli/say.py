@@ -12,12 +12,12 @@ error_console = Console(stderr=True, highlight=False)
 
 
 def say(text: str = "", style: str = "") -> None:
-    """A line of output; brackets in it are brackets, and long paths stay in one piece."""
+    """Print a line of output. Brackets in it stay brackets, and long paths stay in one piece."""
     console.print(Text(text, style), soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """A line on stderr about something that was skipped or replaced."""
+    """Print a line on stderr about something that was skipped or replaced."""
     error_console.print(Text(f"Note: {text}", "yellow"), soft_wrap=True)
 
 

@@ -1,5 +1,6 @@
 """`hidiff app` and `hidiff serve`: correct masks in the browser, and behind an API."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -72,7 +73,7 @@ def serve(
     *,
     settings: ServeSettings,
 ) -> None:
-    """Serve the page, a JSON API and nnInteractive's protocol (3D Slicer, napari).
+    """Serve masks and corrections to your own viewer (JSON), to 3D Slicer or to napari.
 
     Only this machine reaches it, unless --host and --token say otherwise. Needs the extra app.
     docs/viewers.md tells more.
@@ -109,8 +110,9 @@ def _serve(
     *,
     browse: bool,
 ) -> None:
-    for package in ("fastapi", "uvicorn", "python_multipart", "blosc2"):
-        import_extra(package, "app")
+    for package in ("fastapi", "uvicorn", "python_multipart", "blosc2", "filelock"):
+        if find_spec(package) is None:  # not imported here: that would delay the page
+            import_extra(package, "app")
     from hidiff.serve.run import run_server
 
     if output.exists() and not output.is_dir():

@@ -4,7 +4,7 @@ import typer
 
 
 def settings() -> None:
-    """List every setting of a recipe, its default and what it means, as Markdown."""
+    """List every setting of a recipe with its default and its meaning, as Markdown."""
     from hidiff.cli.settings_page import settings_page
 
     typer.echo(settings_page(), nl=False)

@@ -18,10 +18,10 @@ for one run: `hidiff train RECIPE --set training.batch_size=4`. This page is wri
 
 
 def settings_page() -> str:
-    """The page docs/recipe.md."""
+    """Return the page docs/recipe.md."""
     sections = [INTRODUCTION]
     for name, model in groups(Recipe):
-        lines = [f"## `{name}`\n" if name else "## Outermost\n"]
+        lines = [f"## `{name}`\n" if name else "## Top level\n"]
         lines.append(f"{summary_of(model)}\n")
         rows = [row(name, each, field) for each, field in model.model_fields.items()]
         lines += ["| setting | default | meaning |", "|---|---|---|", *filter(None, rows)]
@@ -30,7 +30,7 @@ def settings_page() -> str:
 
 
 def groups(model: type[BaseModel], name: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
-    """A model and all models in its fields, each with its dotted name."""
+    """Yield a model and all models in its fields, each with its dotted name."""
     yield name, model
     for each, field in model.model_fields.items():
         for kind in models_in(field.annotation):
@@ -38,13 +38,13 @@ def groups(model: type[BaseModel], name: str = "") -> Iterator[tuple[str, type[B
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The pydantic models that a field may hold: itself, or members of its union."""
+    """Return the pydantic models that a field may hold: its own type, or members of its union."""
     kinds = (annotation, *get_args(annotation))
     return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
 
 
 def row(group: str, name: str, field: FieldInfo) -> str:
-    """A line of a table; nothing for a group, which has a table of its own."""
+    """Return the line of a setting in its table; "" for a group, which has its own table."""
     models = models_in(field.annotation)
     if models and models[0] is field.annotation:
         return ""
@@ -56,7 +56,7 @@ def row(group: str, name: str, field: FieldInfo) -> str:
 
 
 def default(field: FieldInfo) -> str:
-    """The default as YAML has it, or in words where there is none."""
+    """Return the default as YAML writes it, or in words if there is none."""
     if field.is_required():
         return "(must be given)"
     value = field.get_default(call_default_factory=True)
@@ -75,5 +75,5 @@ def range_of(field: FieldInfo) -> str:
 
 
 def summary_of(model: type[BaseModel]) -> str:
-    """The docstring of a group of settings, in one line."""
+    """Return the docstring of a group of settings, in one line."""
     return " ".join((model.__doc__ or "").split())

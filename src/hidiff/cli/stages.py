@@ -17,6 +17,7 @@ from hidiff.cli.claims import SCRATCH
 from hidiff.cli.errors import DEBUG_VARIABLE
 from hidiff.cli.inputs import Input
 from hidiff.images import PriorFiles, find_prior
+from hidiff.loading import At
 from hidiff.prediction import Prediction, Predictor, writers
 from hidiff.prediction.endings import Extras, file_names, is_finished, may_be_finished, names_of
 from hidiff.prediction.kept_classes import keep_classes
@@ -62,6 +63,8 @@ class Work:
     """PredictionSettings that differ from the model's own"""
     priors: Path | None = None
     """the folder of the images' priors, for a model that refines those of files"""
+    at: At | None = None
+    """row, column and slice of the crop that a model of crops sees"""
 
 
 @runtime_checkable
@@ -125,7 +128,7 @@ class _ImageStages(Stages[_Case, OpenedImage, Prediction]):
             item.fate = "before"
             return None
         image.check_whole(work.channels)
-        opened = self.predictor.open(image.image, name=image.stem)
+        opened = self.predictor.open(image.image, name=image.stem, at=work.at)
         prior = self.predictor.read_prior(self._find_prior(image), opened.opened)
         opened = opened.with_prior(prior)
         if work.extras.probability:  # that of a volume lies on the disk until it is written

@@ -72,7 +72,7 @@ class History:
 
     @property
     def record(self) -> tuple[Entry, ...]:
-        """The entries that are in force."""
+        """Return the entries that count: those that were not undone."""
         return tuple(step.entry for step in self.steps[: self.position])
 
     def add(self, step: Step) -> None:

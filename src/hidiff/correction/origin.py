@@ -23,6 +23,8 @@ class Origin:
     spacing_mm: tuple[float, ...] | None = None
     affine: tuple[tuple[float, ...], ...] | None = None
     value_range: tuple[float, float] | None = None
+    at: tuple[float, float, int] | None = None
+    """row, column and slice of the crop that a model of crops sees"""
 
 
 def make_origin(
@@ -31,6 +33,7 @@ def make_origin(
     spacing_mm: Sequence[float | int] | None = None,
     affine: np.ndarray | None = None,
     value_range: Sequence[float | int] | None = None,
+    at: Sequence[float | int] | None = None,
 ) -> Origin:
     """Return the origin of an opened image."""
     path = image.path
@@ -42,6 +45,7 @@ def make_origin(
         None if spacing_mm is None else tuple(float(each) for each in spacing_mm),
         None if rows is None else tuple(tuple(row) for row in rows),
         None if value_range is None else (float(value_range[0]), float(value_range[1])),
+        None if at is None else (float(at[0]), float(at[1]), int(at[2])),
     )
 
 

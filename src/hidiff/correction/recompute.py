@@ -9,17 +9,17 @@ from jaxtyping import Bool, Float, UInt8
 
 from hidiff.correction.history import Patch
 from hidiff.correction.maps import SessionMaps
+from hidiff.correction.reach import box_around, dilate, touched_as_seen, touched_by
 from hidiff.correction.record import Locks
 from hidiff.correction.settings import CorrectionSettings
 from hidiff.diffusion import Evidence
 from hidiff.hybrid import know
 from hidiff.images import find_view
 from hidiff.labels import Labels
-from hidiff.loading.resize import resize_image, resize_nearest
-from hidiff.marks import Drawn, Mark, draw_marks
+from hidiff.marks import Drawn, Mark, draw_marks, spread_marks
 from hidiff.prediction import decide, entropy_bits
 from hidiff.prediction.prediction import normalise_planes
-from hidiff.prediction.windows import Guidance
+from hidiff.prediction.reach import Guidance
 
 Size = tuple[int, int]
 
@@ -37,7 +37,7 @@ class SliceMarks:
 
     @property
     def before(self) -> "SliceMarks":
-        """The marks without those of the latest entry."""
+        """Return the marks without those of the latest entry."""
         earlier = len(self.marks) - self.latest
         return SliceMarks(self.number, self.marks[:earlier], 0, self.is_carried[:earlier])
 
@@ -74,14 +74,15 @@ def recompute(
     `drawn` are all marks of the slice at the image's own size.
     """
     maps.need(placed.number)
-    image_size = maps.opened.opened.geometry.size
-    seen_size = maps.opened.seen_size
+    opened, number = maps.opened, placed.number
+    image_size = opened.opened.geometry.size
     latest = placed.marks[len(placed.marks) - placed.latest :]
-    touched = _touched(latest, image_size, image_size)
-    if maps.refine:
-        near = _dilate(_touched(latest, seen_size, image_size), settings.reach_px)
+    touched = touched_by(latest, image_size, image_size)
+    seen = touched_as_seen(latest, touched, opened)
+    if maps.refine and opened.sees(number) and seen.any():
+        near = dilate(seen, settings.reach_px)
         probability = _refine(maps, placed, near, settings, drawn)
-        reach = resize_nearest(torch.from_numpy(near), image_size).numpy()
+        reach = opened.from_seen(torch.from_numpy(near), nearest=True).numpy()
         # a mark that shrinks to nothing between resized pixels is within reach of itself
         reach |= touched
         if maps.mask is not None:
@@ -89,13 +90,13 @@ def recompute(
             # change without the mark stays
             without = _refine(maps, placed.before, near, settings)
             reach &= _differ(probability, without, maps) | touched
-        rows, columns = _box(reach)
+        rows, columns = box_around(reach)
         probability = probability[:, rows, columns]
         if odds != 1:
             probability = scale_odds(probability, odds, maps.predictor.labels)
     else:
         reach = touched
-        rows, columns = _box(reach)
+        rows, columns = box_around(reach)
         there = maps.arrays["probability"][:, placed.number, rows, columns]
         probability = there.astype(np.float32)
     allowed = (reach & ~locks.area(placed.number, image_size))[rows, columns]
@@ -136,27 +137,41 @@ def _refine(
     predictor, opened, number = maps.predictor, maps.opened, placed.number
     image_size, seen_size = opened.opened.geometry.size, opened.seen_size
     labels = predictor.labels
-    if drawn is None or seen_size != image_size:
-        drawn = placed.draw(seen_size, image_size, labels)
+    if opened.crop is not None:
+        whole = placed.draw(image_size, image_size, labels) if drawn is None else drawn
+        hints, exact = (opened.to_seen(each, nearest=True) for each in (whole.hints, whole.exact))
+    else:
+        if drawn is None or seen_size != image_size:
+            drawn = placed.draw(seen_size, image_size, labels)
+        hints, exact = drawn.hints, drawn.exact
     belief = placed.belief(image_size, labels, settings.carry_log_odds)
     if belief is not None:
-        belief = resize_image(torch.from_numpy(belief), seen_size)
+        belief = opened.to_seen(torch.from_numpy(belief))
     rows, columns, mean = predictor.refine_reach(
         opened.seen(number),
         opened.key(number),
         maps.settings,
         torch.from_numpy(reach),
-        Guidance(drawn.hints, drawn.exact, belief),
+        Guidance(hints, exact, belief),
         maps.keep,
     )
+    if settings.spread:
+        here = (slice(None), rows, columns)
+        image = opened.seen(number)[0, : predictor.hybrid.segmentor.image_channels, rows, columns]
+        y0 = (hints[here] > 0).float()
+        mean = torch.from_numpy(
+            spread_marks(
+                image.numpy(), mean.numpy(), exact[here].numpy(), y0.numpy(), settings.spread
+            )
+        )
     former = torch.from_numpy(maps.arrays["probability"][:, number].astype(np.float32))
-    whole = resize_image(former, seen_size).clone()
+    seen = opened.to_seen(former).clone()
     inside = torch.from_numpy(reach)[rows, columns]
-    whole[:, rows, columns] = torch.where(inside, mean, whole[:, rows, columns])
-    probability = resize_image(whole, image_size).numpy().clip(0, 1)
+    seen[:, rows, columns] = torch.where(inside, mean, seen[:, rows, columns])
+    probability = opened.from_seen(seen).numpy().clip(0, 1)
     if labels.kind == "exclusive":
         probability = normalise_planes(probability)
-    if maps.settings.lit_view:
+    if maps.settings.lit_view and opened.crop is None:
         view = find_view(opened.image[:, number].numpy())
         probability = probability * view
         if labels.kind == "exclusive":
@@ -245,38 +260,3 @@ def breaks_lock(
         else:
             broken |= former != decided
     return broken
-
-
-def _touched(marks: Sequence[Mark], size: Size, image_size: Size) -> Bool[np.ndarray, "h w"]:
-    """Return the pixels that marks touch."""
-    touched = np.zeros(size, dtype=bool)
-    for mark in marks:
-        footprint = mark.footprint(size, image_size)
-        touched[footprint.box] |= footprint.mask
-    return touched
-
-
-def _dilate(touched: Bool[np.ndarray, "h w"], distance: int) -> Bool[np.ndarray, "h w"]:
-    """Return the pixels up to a distance along rows and along columns from any that is touched."""
-    from scipy import ndimage  # deferred: a prediction starts without SciPy
-
-    if distance == 0:
-        return touched
-    rows, columns = _box(touched)
-    height, width = touched.shape
-    top, left = max(rows.start - distance, 0), max(columns.start - distance, 0)
-    around = (slice(top, min(rows.stop + distance, height)),
-              slice(left, min(columns.stop + distance, width)))  # fmt: skip
-    reach = np.zeros_like(touched)
-    part = touched[around].view(np.uint8)
-    reach[around] = ndimage.maximum_filter(part, 2 * distance + 1, mode="constant") > 0
-    return reach
-
-
-def _box(mask: Bool[np.ndarray, "h w"]) -> tuple[slice, slice]:
-    """Return the rows and columns of the smallest box around a mask."""
-    spans = []
-    for axis in (1, 0):
-        places = np.flatnonzero(mask.any(axis=axis))
-        spans.append(slice(int(places[0]), int(places[-1]) + 1))
-    return spans[0], spans[1]

@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def slices(self) -> tuple[int, ...]:
-        """The slices that it lies in, in ascending order."""
+        """Return the slices that an entry touches, in ascending order."""
         numbers = {each.number for each in self.placed}
         return tuple(sorted(numbers | set(self.lock_areas) | set(self.chosen_slices)))
 

@@ -35,7 +35,7 @@ def remark_on_contradictions(placed: SliceMarks, drawn: Drawn) -> list[str]:
 def remark_on_locks(
     placed: SliceMarks, drawn: Drawn, locks: Locks, size: tuple[int, int]
 ) -> list[str]:
-    """Say that the latest marks lie on locked pixels."""
+    """Warn that the latest marks lie on locked pixels, where they change nothing."""
     area = locks.area(placed.number, size)
     if not area.any():
         return []

@@ -26,7 +26,7 @@ from hidiff.correction.remarks import (
     remark_on_model,
 )
 from hidiff.correction.session_file import save_session
-from hidiff.correction.settings import CorrectionSettings
+from hidiff.correction.settings import MB, CorrectionSettings
 from hidiff.correction.view import SessionView, locked
 from hidiff.prediction import Prediction
 from hidiff.prediction.writers import write_prediction
@@ -101,7 +101,11 @@ class Session(SessionView):
 
     @locked
     def lock(self, mask: Any = None, *, label: str | None = None, slice: int | None = None) -> None:
-        """Let nothing change these pixels any more, or let no pixel gain or lose this class."""
+        """Lock some pixels, so that they never change, or a class, so that it keeps its pixels.
+
+        `mask` has the form of the image, or of one `slice`. Later marks do not change what is
+        locked.
+        """
         if (mask is None) == (label is None):
             raise ValueError("lock either a mask or a label=: give one of the two.")
         if label is not None:
@@ -113,7 +117,7 @@ class Session(SessionView):
 
     @locked
     def unlock(self) -> None:
-        """Take every lock away."""
+        """Remove all locks."""
         self._commit(Step(Entry("unlock"), []))
 
     @locked
@@ -136,11 +140,14 @@ class Session(SessionView):
     def carry_on(self) -> Change:
         """Carry corrections on to neighbouring slices of a volume. Return what changed.
 
-        A corrected slice is evidence for the next: as a rough hint, and by `carry_log_odds` in its
-        prior. So it goes on, up and down, until nothing changes or a slice has marks of its own.
+        A corrected slice changes the next one in two ways: as a rough hint, and by
+        `carry_log_odds` added to its prior. This goes on, up and down, until nothing changes or
+        until a slice has marks of its own.
         """
         if self.num_slices == 1:
             raise ValueError("carry_on is for volumes, but the image has one slice only.")
+        if self._maps.opened.crop is not None:
+            raise ValueError("carry_on needs neighbouring slices, but this model sees one crop.")
         if not self._maps.refine:
             raise ValueError("carry_on needs a refiner, but this model has no trained one.")
 
@@ -224,6 +231,11 @@ class Session(SessionView):
         return save_session(
             Path(path), self._maps, self._history, self.settings, self.origin, self.revision
         )
+
+    @locked
+    def limit_cache(self, megabytes: int) -> None:
+        """Change the most memory for what the networks made of windows (`settings.cache_mb`)."""
+        self._maps.keep.most_bytes = megabytes * MB
 
     # How
 

@@ -73,7 +73,7 @@ class SavedSession:
 
     @property
     def origin(self) -> Origin:
-        """The files and options that it was opened with."""
+        """The files and options with which the session was opened."""
         came = self.header["origin"]
         affine = came["affine"]
         return Origin(
@@ -82,11 +82,12 @@ class SavedSession:
             None if came["spacing_mm"] is None else tuple(came["spacing_mm"]),
             None if affine is None else tuple(tuple(row) for row in affine),
             None if came["value_range"] is None else tuple(came["value_range"]),
+            None if came.get("at") is None else tuple(came["at"]),
         )
 
     @property
     def history(self) -> History:
-        """Every step, undone ones too."""
+        """Every step, undone steps too."""
         steps = [
             Step(
                 _load_entry(step, self.arrays),

@@ -2,9 +2,11 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MB = 2**20  # bytes
+
 
 class CorrectionSettings(BaseModel):
-    """Settings of a session: the reach of marks, carrying on, and memory for speed."""
+    """Settings of a session: how far marks reach and spread, carrying on, memory for speed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -13,6 +15,12 @@ class CorrectionSettings(BaseModel):
         ge=0,
         description="distance from a mark, along rows and along columns, up to which the mask may "
         "change, in pixels of the image as the networks see it",
+    )
+    spread: float = Field(
+        default=1.0,
+        ge=0,
+        description="weight of a pixel's neighbours against the refined probability, when exact "
+        "marks spread after the refiner where the image is alike; 0 does not spread them",
     )
     carry_log_odds: float = Field(
         default=2.0,

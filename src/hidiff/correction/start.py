@@ -12,14 +12,13 @@ from hidiff.correction.maps import SessionMaps
 from hidiff.correction.origin import hash_image, hash_weights, make_origin
 from hidiff.correction.session import Session
 from hidiff.correction.session_file import SavedSession
-from hidiff.correction.settings import CorrectionSettings
+from hidiff.correction.settings import MB, CorrectionSettings
 from hidiff.images import GivenImage, Image, PriorFiles, Priors, picture_traits, read_mask
 from hidiff.labels import Labels
+from hidiff.loading import At
 from hidiff.prediction import PredictionSettings, Predictor
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.slices import read_given_prior
-
-MB = 2**20
 
 
 def start_session(
@@ -32,6 +31,7 @@ def start_session(
     spacing_mm: Sequence[float | int] | None = None,
     affine: Num[np.ndarray, "4 4"] | None = None,
     value_range: tuple[float | int, float | int] | None = None,
+    at: At | None = None,
     refine: bool | None = None,
     settings: CorrectionSettings | None = None,
     model_paths: Sequence[Path | str] = (),
@@ -42,7 +42,7 @@ def start_session(
         raise ValueError("mask and prior both say what to start from: leave one out.")
     settings = settings or CorrectionSettings()
     opened = predictor.open(
-        image, spacing_mm=spacing_mm, affine=affine, value_range=value_range, name=name
+        image, spacing_mm=spacing_mm, affine=affine, value_range=value_range, name=name, at=at
     )
     bits = None
     if mask is not None:
@@ -60,7 +60,7 @@ def start_session(
     refine = predictor.refines if refine is None else refine
     chosen = predictor.change_settings(changes)
     maps = SessionMaps(predictor, opened, chosen, refine, keep, bits)
-    origin = make_origin(opened.opened, model_paths, spacing_mm, affine, value_range)
+    origin = make_origin(opened.opened, model_paths, spacing_mm, affine, value_range, at)
     return Session(maps, settings, origin)
 
 
@@ -78,6 +78,7 @@ def restore_session(saved: SavedSession, predictor: Predictor, image: GivenImage
         affine=affine,
         value_range=origin.value_range,
         name=header["name"],
+        at=origin.at,
     )
     if hash_weights(predictor) != header["weights_sha256"]:
         raise ValueError(

@@ -95,7 +95,7 @@ class SessionView:
 
     @property
     def labels(self) -> Shaped[np.ndarray, "*native"]:
-        """One class: 0, 1; exclusive: 0 the background, then in order; regions: a bit a plane."""
+        """Integers, as `Prediction.labels` has them."""
         return self._native("labels")
 
     @property

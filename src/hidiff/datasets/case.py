@@ -30,7 +30,7 @@ class Case:
 
     @property
     def masks(self) -> tuple[Path | str, ...]:
-        """The masks of all raters; none where there is no mask."""
+        """The masks of all raters; empty without a mask."""
         if self.mask is None:
             return ()
         return self.mask if isinstance(self.mask, tuple) else (self.mask,)

@@ -55,7 +55,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "brats": CatalogEntry(
         title="BraTS 2021",
         modality="MRI of the brain: t1, t1ce, t2, flair",
-        layout="BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on, a folder a patient",
+        layout="BraTS2021_00000/BraTS2021_00000_t1.nii.gz and so on, a folder for each patient",
         split=_BY_SEED,
         labels=_brats(enhancing=4),
         channels=4,
@@ -70,8 +70,8 @@ CATALOG: dict[str, CatalogEntry] = {
     "brats2023": CatalogEntry(
         title="BraTS 2023, adult glioma",
         modality="MRI of the brain: t1n, t1c, t2w, t2f",
-        layout="BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz and so on, a folder a scan; "
-        "the enhancing tumour has the value 3, until 2021 it had 4",
+        layout="BraTS-GLI-00000-000/BraTS-GLI-00000-000-t1n.nii.gz and so on, a folder for each "
+        "scan; the enhancing tumour has the value 3, until 2021 it had 4",
         split=_BY_SEED,
         labels=_brats(enhancing=3),
         channels=4,
@@ -86,8 +86,8 @@ CATALOG: dict[str, CatalogEntry] = {
     "kvasir_seg": CatalogEntry(
         title="Kvasir-SEG",
         modality="endoscopy",
-        layout="images/, masks/, as published; or the two in train/, validation/ and test/",
-        split=_BY_SEED + "; as the folders say where it comes split",
+        layout="images/, masks/, as published; or both in each of train/, validation/ and test/",
+        split=_BY_SEED + "; if it comes split, as the folders say",
         labels=_POLYP,
         channels=3,
         intensity=Intensity(),
@@ -101,7 +101,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "cvc_clinicdb": CatalogEntry(
         title="CVC-ClinicDB",
         modality="endoscopy",
-        layout="Original/, Ground Truth/ of TIFF; or the two in PNG/, of PNG",
+        layout="Original/, Ground Truth/ of TIFF; or both in PNG/, of PNG",
         split=_BY_SEED
         + ", whole sequences by the publisher's table, or by a sequences.txt of lines "
         "such as 1-25",
@@ -202,7 +202,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "ms_lesions": CatalogEntry(
         title="lesions of multiple sclerosis",
         modality="MRI of the brain: t1, t1post, t2, flair",
-        layout="patient07/t1.nii.gz and so on, lesions.nii.gz, a folder a patient",
+        layout="patient07/t1.nii.gz and so on, lesions.nii.gz, a folder for each patient",
         split=_BY_SEED,
         labels=Labels(kind="one_class", classes={"lesion": (1,)}),
         channels=4,
@@ -212,9 +212,9 @@ CATALOG: dict[str, CatalogEntry] = {
         list_cases=layouts.list_ms_lesions,
     ),
     "brats_slices": CatalogEntry(
-        title="a few slices of BraTS, to try the reader: one patient, so never to judge by",
+        title="a few slices of BraTS, to try the reader: one patient, so no test set",
         modality="MRI of the brain: t1, t1ce, t2, flair",
-        layout="training/000001/brats_train_001_t1_080_w.nii.gz and so on, a folder a slice",
+        layout="training/000001/brats_train_001_t1_080_w.nii.gz and so on, a folder for each slice",
         split="all train",
         labels=Labels(
             kind="exclusive", classes={"necrosis": (1,), "edema": (2,), "enhancing": (4,)}
@@ -229,7 +229,7 @@ CATALOG: dict[str, CatalogEntry] = {
         title="a data set in nnU-Net's raw layout",
         modality="any",
         layout="dataset.json, imagesTr/, labelsTr/, perhaps imagesTs/ and labelsTs/",
-        split="lists, else by seed; labelsTs/ tests where it is there",
+        split="lists, else by seed; labelsTs/ is the test set if it is there",
         labels=None,
         channels=None,
         terms="yours",
@@ -248,7 +248,7 @@ CATALOG: dict[str, CatalogEntry] = {
     "folder": CatalogEntry(
         title="a folder of images and masks",
         modality="any",
-        layout="images/, masks/ (or a folder a rater in masks/), perhaps fields_of_view/",
+        layout="images/, masks/ (or a folder for each rater in masks/), perhaps fields_of_view/",
         split="lists, else by seed",
         labels=None,
         channels=None,
@@ -258,7 +258,7 @@ CATALOG: dict[str, CatalogEntry] = {
         list_cases=layouts.list_folder,
     ),
     "listed": CatalogEntry(
-        title="images, masks and priors wherever they lie, as hidiff adapt lists them",
+        title="images, masks and priors in any place, as hidiff adapt lists them",
         modality="any",
         layout="cases.json",
         split="as cases.json says",

@@ -42,5 +42,5 @@ class CatalogEntry:
 
     @property
     def classes(self) -> str:
-        """The names of its classes, such as "RV, MYO, LV"; "yours" where only the user knows."""
+        """The names of the classes, such as "RV, MYO, LV"; "yours" if only the user knows them."""
         return ", ".join(self.labels.class_names) if self.labels else "yours"

@@ -12,7 +12,9 @@ from hidiff.images.pictures import ARRAYS, PICTURES
 
 
 def find_files(folder: Path, pattern: str) -> dict[str, Path]:
-    """Image and array files of a folder, by the (key) that the pattern finds in their stem.
+    """Find image and array files of a folder, by key.
+
+    The key is the (group) that the pattern finds in their stem.
 
     Hidden files and those of other kinds are passed over.
     """
@@ -74,7 +76,7 @@ def _add(found: dict[str, Path], key: str, file: Path) -> None:
 
 
 def find_part(root: Path, name: str) -> Path:
-    """The folder of a split, in a data set that has one for it."""
+    """Return the folder of a split, if the data set has one for it."""
     folder = root / name
     if not folder.is_dir():
         raise MissingSplit(
@@ -85,7 +87,7 @@ def find_part(root: Path, name: str) -> Path:
 
 
 def find_folders(root: Path, pattern: str) -> list[Path]:
-    """The folders in a folder whose whole name fits a pattern, by name."""
+    """Find the folders in a folder whose whole name fits a pattern, by name."""
     places = visible_files(root) if root.is_dir() else []
     found = [each for each in places if each.is_dir() and re.fullmatch(pattern, each.name)]
     if not found:
@@ -97,9 +99,9 @@ def find_folders(root: Path, pattern: str) -> list[Path]:
 
 
 def find_masks(folder: Path) -> dict[str, MaskFiles]:
-    """The masks of a folder by stem; one that holds only folders has a folder a rater.
+    """Find the masks of a folder by stem; a folder that holds only folders has one for each rater.
 
-    A folder a rater, rather than a name's ending: a mask is then called as its image, whatever
+    A folder per rater, rather than a name's ending: a mask is then called as its image, whatever
     that is, and a rater is added or left out as a whole.
     """
     raters = rater_folders(folder)
@@ -112,7 +114,7 @@ def find_masks(folder: Path) -> dict[str, MaskFiles]:
 
 
 def rater_folders(folder: Path) -> list[Path]:
-    """The folders of several raters' masks; none where the masks lie in the folder itself."""
+    """Return the folders of several raters' masks; empty if the masks lie in the folder itself."""
     inside = visible_files(folder) if folder.is_dir() else []
     return inside if all(path.is_dir() for path in inside) else []
 
@@ -124,7 +126,7 @@ def pair(
     *,
     group_of: Callable[[str], str],
 ) -> list[Case]:
-    """Cases by key; a file without its partner is an error that names it."""
+    """Pair images and masks by key; a file without a partner is an error that names it."""
     _check_same_keys(images, masks)
     if fields is not None:
         _check_same_keys(images, fields)

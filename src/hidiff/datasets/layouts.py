@@ -31,7 +31,10 @@ Layout = Callable[[Path, Split, Splitting], list[Case]]
 
 
 def list_drive(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """training/ and test/ are official; validation is held out of training. First observer."""
+    """List DRIVE by its official training/ and test/; validation is held out of training.
+
+    Masks are the first observer's.
+    """
     part = "test" if split == "test" else "training"
     folder = find_part(root, part)
     if split == "test" and not (folder / "1st_manual").is_dir():
@@ -48,7 +51,7 @@ def list_drive(root: Path, split: Split, splitting: Splitting) -> list[Case]:
 
 
 def list_chase_db1(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """The usual split: the first 20 train, the last 8 test; a child's two eyes stay together."""
+    """List CHASE_DB1: the first 20 train, the last 8 test; a child's two eyes stay together."""
     images = find_files(root / "images", r"(Image_\d+[LR])")
     masks = find_files(root / "1st_manual", r"(Image_\d+[LR])_1stHO")
     fields = find_files(root / "mask", r"(Image_\d+[LR])") if (root / "mask").is_dir() else None
@@ -62,7 +65,7 @@ def list_chase_db1(root: Path, split: Split, splitting: Splitting) -> list[Case]
 
 
 def list_kvasir_seg(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """images/ and masks/, as published; or the two in each of train/, validation/ and test/."""
+    """List images/ and masks/ as published, or both in each of train/, validation/ and test/."""
     if (root / "images").is_dir():
         return list_folder(root, split, splitting)
     folder = find_part(root, split)
@@ -75,7 +78,7 @@ def list_kvasir_seg(root: Path, split: Split, splitting: Splitting) -> list[Case
 
 
 def list_cvc_clinicdb(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """Original/ and Ground Truth/, of the TIFF release or the PNG one; groups are sequences."""
+    """List Original/ and Ground Truth/ of the TIFF or the PNG release; groups are sequences."""
     inner = next((root / name for name in ("PNG", "TIF") if (root / name).is_dir()), root)
     images = find_files(inner / "Original", r"(\d+)")
     masks = find_files(inner / "Ground Truth", r"(\d+)")
@@ -85,7 +88,7 @@ def list_cvc_clinicdb(root: Path, split: Split, splitting: Splitting) -> list[Ca
 
 
 def list_folder(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """images/, masks/, perhaps fields_of_view/, matched by stem; split by lists, else by seed."""
+    """List images/, masks/ and perhaps fields_of_view/ by stem; split by lists, else by seed."""
     images = find_images(root / "images")
     masks = find_masks(root / "masks")
     images = join_channels(images, masks)
@@ -96,12 +99,15 @@ def list_folder(root: Path, split: Split, splitting: Splitting) -> list[Case]:
 
 
 def list_cases_file(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """cases.json says the files, the patient and the split of every case."""
+    """List the files, the patient and the split of every case as cases.json names them."""
     return list_listed(root)[split]
 
 
 def list_nnunet_split(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """imagesTs/ and labelsTs/ test, where there are any; the rest by lists, or by seed."""
+    """List nnU-Net's folders.
+
+    imagesTs/ with labelsTs/ is the test set; the rest is split by lists or by seed.
+    """
     cases = list_nnunet(root, "Tr", splitting.group_of)
     if read_lists(root, cases) is not None or not (root / "labelsTs").is_dir():
         return _share_out(root, cases, splitting)[split]
@@ -118,30 +124,33 @@ def list_msd_split(root: Path, split: Split, splitting: Splitting) -> list[Case]
 
 
 def list_acdc(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """Patients 1 to 70 train, 71 to 80 validate, 81 to 100 test."""
+    """List ACDC: patients 1 to 70 train, 71 to 80 validate, 81 to 100 test."""
     cases = list_nnunet(root, "Tr", group_of=lambda name: name.partition("_")[0], has_spacing=False)
     first, last = {"train": (1, 70), "validation": (71, 80), "test": (81, 100)}[split]
     return [case for case in cases if first <= int(case.group.removeprefix("patient")) <= last]
 
 
 def list_lidc(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """A folder with lists, whose groups are the patients."""
+    """List a folder with lists, whose groups are the patients."""
     return list_folder(root, split, splitting.model_copy(update={"group": LIDC_PATIENT}))
 
 
 def list_brain(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """A folder with lists, whose groups are the slabs."""
+    """List a folder with lists, whose groups are the slabs."""
     return list_folder(root, split, splitting.model_copy(update={"group": SLAB}))
 
 
 def list_synapse(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """images/ and masks/ hold the training slices; test/ has the two with volumes, of others."""
+    """List Synapse.
+
+    The folders images/ and masks/ hold training slices, test/ holds volumes of other patients.
+    """
     cases = _list_synapse(root, root / "test", split, splitting)
     return [replace(case, has_spacing=False) for case in cases] if split == "test" else cases
 
 
 def list_synapse_257(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """train/images/ and train/masks/ hold slices; test/ has the two with volumes, in mm."""
+    """List train/images/ and train/masks/ with slices, and test/ with volumes in mm."""
     return _list_synapse(root / "train", root / "test", split, splitting)
 
 
@@ -177,7 +186,7 @@ def list_brats(root: Path, split: Split, splitting: Splitting) -> list[Case]:
 
 
 def list_brats_slices(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """training/000001/brats_train_001_t1_080_w.nii.gz and so on: 2-D, all of one patient."""
+    """List training/000001/brats_train_001_t1_080_w.nii.gz and so on: 2-D, all of one patient."""
     cases = []
     for place in find_folders(root / "training", r"\d+") if split == "train" else ():
         parts = [stem.split("_") for stem in find_images(place)]
@@ -188,14 +197,14 @@ def list_brats_slices(root: Path, split: Split, splitting: Splitting) -> list[Ca
 
 
 def list_ms_lesions(root: Path, split: Split, splitting: Splitting) -> list[Case]:
-    """patient07/t1.nii.gz and so on: a folder a patient."""
+    """List patient07/t1.nii.gz and so on: one folder for each patient."""
     places = find_folders(root, r"patient\d+")
     cases = [_case_of(place, MS_LESIONS, place.name, place.name) for place in places]
     return _share_out(root, cases, splitting)[split]
 
 
 def _case_of(place: Path, stems: Sequence[str], name: str, group: str) -> Case:
-    """A case whose channels, and at the end its mask, are the files of these stems."""
+    """Make a case of the files with these stems: its channels, then its mask."""
     found = find_images(place)
     missing = [f"{stem}.nii.gz" for stem in stems if stem not in found]
     if missing:
@@ -208,7 +217,7 @@ def _case_of(place: Path, stems: Sequence[str], name: str, group: str) -> Case:
 
 
 def _share_out(root: Path, cases: Sequence[Case], splitting: Splitting) -> dict[Split, list[Case]]:
-    """By the lists in the folder, else by the seed."""
+    """Split by the lists in the folder, else by the seed."""
     splits = read_lists(root, cases)
     if splits is None:
         splits = split_by_group(splitting.select(cases), splitting.fractions, splitting.seed)

@@ -20,7 +20,7 @@ _Files = list[tuple[Split, Path]]
 
 
 def record_splits(splits: Mapping[Split, Sequence[Case]]) -> dict[str, Any]:
-    """Names and groups of every split, and a hash: the same wherever the files lie.
+    """Return names and groups of every split, and a hash that does not depend on where files lie.
 
     Raises DataError for a group on two sides.
     """
@@ -61,7 +61,7 @@ def write_splits(splits: Mapping[Split, Sequence[Case]], folder: Path) -> str:
 
 
 def find_twins(splits: Mapping[Split, Sequence[Case]]) -> list[tuple[Path, Path]]:
-    """Image files with the same bytes in two splits. Only files of equal length are opened."""
+    """Find image files with the same bytes in two splits. Only files of equal length are opened."""
     files: _Files = [
         (split, first_file(case.image))
         for split, cases in splits.items()
@@ -75,7 +75,7 @@ def find_twins(splits: Mapping[Split, Sequence[Case]]) -> list[tuple[Path, Path]
 
 
 def _alike(files: _Files, key: Callable[[Path], Any]) -> list[_Files]:
-    """The files of one key together, where they are of several splits."""
+    """Return the files with equal keys, if they belong to several splits."""
     found: dict[Any, _Files] = defaultdict(list)
     for split, file in files:
         found[key(file)].append((split, file))

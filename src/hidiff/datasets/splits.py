@@ -19,11 +19,11 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class Splitting(BaseModel):
-    """The rule that shares out cases where the data set itself has none."""
+    """The rule that splits cases if the data set has no split of its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    seed: int = Field(default=0, description="seed of the shuffle of the groups")
+    seed: int = Field(default=0, description="seed of the random split")
     validation_cases: int | None = Field(
         default=None,
         ge=0,
@@ -32,9 +32,9 @@ class Splitting(BaseModel):
     )
     redraw: bool = Field(
         default=False,
-        description="draw the split by `fractions` and `seed` also where the data set has lists or "
-        "a split of its own: more test patients, or another draw. [0, 0, 1] makes all of it a test "
-        "of models trained elsewhere",
+        description="draw a new split by `fractions` and `seed`, even if the data set has its own: "
+        "for more test patients, or another draw. [0, 0, 1] makes all cases a test set for models "
+        "that were trained elsewhere",
     )
     fractions: tuple[float, float, float] = Field(
         default=(0.7, 0.1, 0.2),
@@ -108,7 +108,7 @@ class Splitting(BaseModel):
         return chosen
 
     def group_of(self, stem: str) -> str:
-        """The patient whom a file's stem names."""
+        """Return the patient that a file's stem names."""
         found = re.search(self.group, stem)
         if found is None or found.group(1) is None:
             raise DataError(
@@ -119,7 +119,10 @@ class Splitting(BaseModel):
 
 
 def hold_out(cases: Sequence[Case], num_cases: int, seed: int) -> tuple[list[Case], list[Case]]:
-    """(kept, held out): whole groups, drawn by the seed, until `num_cases` or more are out."""
+    """Return (kept, held out). Whole groups are held out until that is `num_cases` or more.
+
+    The seed decides the order in which groups are drawn.
+    """
     sizes = Counter(case.group for case in cases)
     held: set[str] = set()
     count = 0  # of the cases in `held`
@@ -142,7 +145,7 @@ def hold_out(cases: Sequence[Case], num_cases: int, seed: int) -> tuple[list[Cas
 def split_by_group(
     cases: Sequence[Case], fractions: tuple[float, float, float], seed: int
 ) -> dict[Split, list[Case]]:
-    """Shares of the groups, drawn by the seed; every share above 0 gets one group or more."""
+    """Draw shares of the groups by the seed; each share above 0 gets a group or more."""
     groups = _shuffled_groups(cases, seed)
     needed = sum(fraction > 0 for fraction in fractions)
     if len(groups) < needed:
@@ -163,7 +166,9 @@ def split_by_group(
 
 
 def fold_of(cases: Sequence[Case], folds: int, fold: int, seed: int) -> dict[Split, list[Case]]:
-    """Cross-validation: the groups in `folds` parts, drawn by the seed; one of them validates."""
+    """Return the split of one fold of a cross-validation.
+
+    The seed deals the groups into `folds` parts; one part validates, the others train."""
     groups = _shuffled_groups(cases, seed)
     if len(groups) < folds:
         raise DataError(
@@ -178,7 +183,7 @@ def fold_of(cases: Sequence[Case], folds: int, fold: int, seed: int) -> dict[Spl
 
 
 def read_lists(folder: Path, cases: Sequence[Case]) -> dict[Split, list[Case]] | None:
-    """The splits as train.txt, validation.txt and test.txt list them, a stem a line.
+    """Read the splits from train.txt, validation.txt and test.txt, one stem per line.
 
     None where no list lies in the folder. Blank lines and lines that begin with # are skipped; a
     split without a list is empty.

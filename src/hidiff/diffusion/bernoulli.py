@@ -124,11 +124,12 @@ def residual_y0_logits(
     prior: Float[Tensor, "b k h w"],
     alpha_bar_t: Float[Tensor, "b 1 1 1"],
 ) -> Float[Tensor, "b k h w"]:
-    """Logits of y0_hat, if the network says what to add to the logits of the Bayes answer.
+    """Return the logits of y0_hat: the network's output plus the logits of the Bayes answer.
 
-    Ours, not the paper's. The chance of y0 = 1 given yt, for a calibrated prior and independent
-    pixels, is alpha_bar_t * yt + (1 - alpha_bar_t) * prior: a network that says 0 samples the
-    prior. That chance is clamped to LOGIT_CLAMP from 0 and 1, beyond which no gradient passes.
+    This target is ours, not the paper's. For a calibrated prior and independent pixels, the chance
+    of y0 = 1 given yt is alpha_bar_t * yt + (1 - alpha_bar_t) * prior. So a network whose output
+    is 0 samples the prior. The chance stays at least LOGIT_CLAMP away from 0 and 1; where it is
+    clamped, no gradient passes.
     """
     return torch.logit(q_mean(yt, prior, alpha_bar_t), eps=LOGIT_CLAMP) + network_output
 

@@ -34,7 +34,7 @@ def q_sample(
     noise: Float[Tensor, "b k h w"],
     alpha_bar: Float[Tensor, "b 1 1 1"],
 ) -> Float[Tensor, "b k h w"]:
-    """yt, given the clean mask and the `normal` noise: from the signal to the noise itself."""
+    """Return yt, given the clean mask and the `normal` noise."""
     return alpha_bar.sqrt() * signal(y0) + (1 - alpha_bar).sqrt() * noise
 
 
@@ -67,10 +67,10 @@ def gaussian_y0_logits(
     prior: Float[Tensor, "b k h w"],
     alpha_bar_t: Float[Tensor, "b 1 1 1"],
 ) -> Float[Tensor, "b k h w"]:
-    """Logits of y0_hat, if the network says what to add to the logits of the Bayes answer.
+    """Return the logits of y0_hat: the network's output plus the logits of the Bayes answer.
 
-    As `residual_y0_logits` of the Bernoulli diffusion: for a calibrated prior and independent
-    pixels, y0 = 1 has the prior's logit, plus what yt says of it by the two normal densities.
+    The twin of `residual_y0_logits` in `bernoulli`. For a calibrated prior and independent pixels,
+    the Bayes answer is the prior's logit plus the log-ratio of the two normal densities of yt.
     """
     evidence = 2 * alpha_bar_t.sqrt() / (1 - alpha_bar_t) * yt
     return torch.logit(prior, eps=LOGIT_CLAMP) + evidence + network_output

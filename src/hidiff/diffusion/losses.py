@@ -128,7 +128,7 @@ def refiner_loss(
     pixel_weight: Float[Tensor, "b 1 h w"] | None = None,
     evidence: Evidence | None = None,
 ) -> dict[str, Float[Tensor, ""]]:
-    """One draw of the refiner's loss: a bound on the likelihood, and terms beside it.
+    """Return one draw of the refiner's loss: a bound on the likelihood, and terms beside it.
 
     yt is drawn from the forward process with `uniform` in [0, 1), toward the `noise` that the
     prior makes (the paper's: itself), and `network(yt, t)` is called once (twice would move batch
@@ -201,7 +201,7 @@ def gaussian_loss(
 def _summed(
     terms: dict[str, Float[Tensor, ""]], weights: LossWeights
 ) -> dict[str, Float[Tensor, ""]]:
-    """The terms, and under "loss" their weighted sum."""
+    """Return the terms, and under "loss" their weighted sum."""
     counted = [getattr(weights, name) * term for name, term in terms.items()]
     return {"loss": torch.stack(counted).sum(), **terms}
 

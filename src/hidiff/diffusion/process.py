@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -35,7 +36,9 @@ class Process:
 
 
 def bernoulli_process(noise: str, target: str, reverse: str) -> Process:
-    """Bits that flip toward the noise; the names are keys of NOISES, TARGETS and REVERSE.
+    """Return the process in which bits flip toward the noise.
+
+    The names are keys of NOISES, TARGETS and REVERSE.
 
     A temperature sharpens every draw (`at_temperature`) but that of uniform noise itself.
     """
@@ -57,6 +60,9 @@ def bernoulli_process(noise: str, target: str, reverse: str) -> Process:
         def sharpened(t: int) -> Tensor:
             # of a fair coin's sides none is the likelier one
             fair = noise == "uniform" and t == schedule.num_steps
+            if temperature == 0 and not fair:
+                # what at_temperature makes of any number, which then need not be drawn
+                return torch.full_like(prior, 0.5)
             return uniform(t) if fair else at_temperature(uniform(t), temperature)
 
         return SAMPLERS[sampler](

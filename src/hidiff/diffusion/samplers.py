@@ -67,7 +67,10 @@ def _walk(
     back: Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor],
     evidence: Evidence | None,
 ) -> Iterator[Step]:
-    """`first(t)` draws yT; `back(yt, y0_hat, alpha_bar_t, alpha_bar_s, s)` draws every ys."""
+    """Walk from yT to y0.
+
+    `first(t)` draws yT; `back(yt, y0_hat, alpha_bar_t, alpha_bar_s, s)` draws every ys.
+    """
     steps = subset(schedule.num_steps, steps)
     yt = first(steps[0])
     for t, s in pairwise([*steps, 0]):
@@ -162,7 +165,7 @@ SAMPLERS = {
 
 
 def draws_from(generator: torch.Generator, shape: Sequence[int]) -> Uniform:
-    """A `uniform` for samplers that takes its numbers, in order of calls, from `generator`.
+    """Return a `uniform` for samplers that takes its numbers, in order of calls, from `generator`.
 
     Float32 on the generator's device. The same seed gives the same sample for the same batch
     only; for draws that don't depend on the batch pass a function of t of your own.

@@ -32,7 +32,7 @@ class Schedule:
         return len(self.betas)
 
     def at(self, t: Int[Tensor, " b"]) -> Float[Tensor, "b 1 1 1"]:
-        """`alpha_bar` of each row's step t in 0..num_steps: float32, on the device of `t`."""
+        """Return `alpha_bar` at each row's step t in 0..num_steps, as float32 on its device."""
         low, high = (t.min().item(), t.max().item()) if t.numel() else (0, 0)
         if low < 0 or high > self.num_steps:
             raise ValueError(
@@ -86,7 +86,7 @@ SCHEDULES: dict[str, Callable[[int], Tensor]] = {
 
 
 def make_schedule(name: str, num_steps: int) -> Schedule:
-    """The schedule called `name` (a key of SCHEDULES) over t = 1..num_steps."""
+    """Make the schedule called `name` (a key of SCHEDULES) over t = 1..num_steps."""
     if name not in SCHEDULES:
         raise ValueError(f"schedule {name!r} is unknown. Choose one of {', '.join(SCHEDULES)}.")
     if num_steps < 1:
@@ -105,7 +105,7 @@ def make_schedule(name: str, num_steps: int) -> Schedule:
 
 
 def subset(num_steps: int, steps: int | Sequence[int]) -> list[int]:
-    """The steps a sampler visits: original t, descending, always beginning with T = num_steps.
+    """Return the steps that a sampler visits: original t, descending, beginning with T = num_steps.
 
     A number asks for that many, evenly spaced, the last as far from 0 as from its neighbour
     (10 and 5 give 10, 8, 6, 4, 2). A sequence names them, in any order.

@@ -9,9 +9,10 @@ from hidiff.metrics.table import Row
 
 
 def choose_cases(rows: Sequence[Row], count: int = 3, *, metric: str = "dice") -> dict[str, str]:
-    """Name -> "worst", "median" or "best" of some cases, a third each, worst first.
+    """Choose cases to show, and call each "worst", "median" or "best"; a third each, worst first.
 
-    By the mean over classes of the refined masks, or of the prior's if nothing is refined.
+    Cases are ranked by the mean over classes of the refined mask's score, or of the prior's score
+    if nothing was refined.
     """
     scores = case_scores(rows, metric)
     source = "refined" if any("refined" in each for each in scores.values()) else "prior"
@@ -31,7 +32,7 @@ def choose_cases(rows: Sequence[Row], count: int = 3, *, metric: str = "dice") -
 
 
 def case_scores(rows: Sequence[Row], metric: str) -> dict[str, dict[str, float]]:
-    """Case -> source -> mean over classes."""
+    """Return the mean score over classes of each case, by case and source."""
     found: dict[str, dict[str, list[float]]] = {}
     for row in rows:
         found.setdefault(row["case"], {}).setdefault(row["source"], []).append(row[metric])

@@ -4,6 +4,7 @@ Everything happens at the size that the networks see, on one image or slice at a
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from hidiff.datasets import Case
-from hidiff.diffusion import Evidence
+from hidiff.diffusion import Evidence, subset
 from hidiff.hybrid import HybridSegmentor, Look
 from hidiff.labels import Labels
 from hidiff.loading import LoadedCases, segmentor_input
@@ -82,14 +83,15 @@ def clicker(labels: Labels) -> Person:
 
 
 class Refining:
-    """A hybrid's answers on one image: the refiner reads the marks, in one step at temperature 0.
+    """A hybrid's answers on one image: the refiner reads the marks, at temperature 0.
 
     Clicks and strokes that are exact are evidence as well as hints. The image (c h w) is what the
     segmentor reads; sides that are no multiple of 32, or below 64, are padded by repeating the rim.
+    `steps` is how many steps the refiner takes from t = T to 1.
     """
 
-    def __init__(self, hybrid: HybridSegmentor, image: Float[Tensor, "c h w"]):
-        self.hybrid = hybrid
+    def __init__(self, hybrid: HybridSegmentor, image: Float[Tensor, "c h w"], steps: int = 1):
+        self.hybrid, self.steps = hybrid, steps
         self.size = (image.shape[1], image.shape[2])
         height, width = (max(-(-side // STRIDE) * STRIDE, MIN_SIZE) for side in self.size)
         self.beyond = (0, width - self.size[1], 0, height - self.size[0])
@@ -107,11 +109,29 @@ class Refining:
         """Return the refined probabilities, given all marks."""
         hints, evidence = self.planes(marks)
         half = torch.full_like(self.look.prior, 0.5)  # at temperature 0 nothing is drawn by chance
-        [[step]] = self.hybrid.refine(
-            self.image, self.look, [self.hybrid.schedule.num_steps], [lambda _: half],
-            temperature=0.0, hints=hints, evidence=evidence,
+        *_, [last] = self.hybrid.refine(
+            self.image, self.look, subset(self.hybrid.schedule.num_steps, self.steps),
+            [lambda _: half], temperature=0.0, hints=hints, evidence=evidence,
         )  # fmt: skip
-        return self.cropped(step.y0_hat)
+        return self.cropped(last.y0_hat)
+
+    @torch.no_grad()
+    def samples(self, number: int, seed: int = 0) -> list[Float[np.ndarray, "k h w"]]:
+        """Return refined probabilities that begin at different draws, without a mark."""
+        draws = torch.Generator().manual_seed(seed)
+
+        def uniform(_: int) -> Tensor:
+            return torch.rand(self.look.prior.shape, generator=draws)
+
+        steps = subset(self.hybrid.schedule.num_steps, self.steps)
+        *_, last = self.hybrid.refine(self.image, self.look, steps, [uniform] * number)
+        return [self.cropped(each.y0_hat) for each in last]
+
+    def with_steps(self, steps: int) -> "Refining":
+        """Return the same with another number of steps; the segmentor does not run again."""
+        other = copy(self)
+        other.steps = steps
+        return other
 
     def __call__(self, marks: Sequence[Mark]) -> Bits:
         """Return the mask, given all marks."""

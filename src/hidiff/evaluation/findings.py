@@ -1,4 +1,4 @@
-"""All that an evaluation keeps of each case, and a journal of it: a line a case.
+"""All that an evaluation keeps of each case, and a journal of it: a line per case.
 
 A journal lets an evaluation go on after it was killed, and lets several machines share one. Its
 numbers are exact, and sums over cases are made in the order of the cases, so results do not depend
@@ -81,7 +81,7 @@ class Journal:
     def read(self) -> list[Findings]:
         """Return the findings in the file, if there is one.
 
-        Raises ValueError, which names what differs, for findings of something else.
+        Raises ValueError if they belong to another evaluation; the error names the difference.
         """
         if not self.file.is_file():
             return []
@@ -143,7 +143,7 @@ class _JudgeStages(Stages[Case, tuple[Truth, OpenedImage], tuple[Truth, Predicti
     tolerance: float
     changes: Mapping[str, Any]
     found: dict[str, Findings] = field(default_factory=dict)
-    """findings of cases that are judged and not ended yet"""
+    """findings of cases that are evaluated and not ended yet"""
 
     def weigh(self, item: Case) -> int:
         # whatever is wrong with the file, reading it will tell

@@ -65,7 +65,7 @@ class CalibrationStudy:
 def objects_apart(
     mask: Mask, truth: Mask, inside: Mask, spacing: Spacing
 ) -> tuple[list[Numbers], Numbers]:
-    """Each object of the truth, found or not; objects that share a pixel match."""
+    """Return each object of the truth, found or not; objects that share a pixel match."""
     objects = match_objects(mask, truth, inside=inside, spacing=spacing)
     columns = zip(objects.size.tolist(), objects.found, objects.dice, strict=True)
     things = [
@@ -78,7 +78,7 @@ def objects_apart(
 def widths_apart(
     mask: Mask, truth: Mask, inside: Mask, spacing: Spacing
 ) -> tuple[list[Numbers], Numbers]:
-    """The truth's pixels of each width, and the share of them that was found."""
+    """Return the truth's pixels of each width, and the share of them that was found."""
     widths = local_width(truth & inside, spacing).round(3)[truth & inside]
     sizes, which, counts = np.unique(widths, return_inverse=True, return_counts=True)
     found = np.bincount(which, weights=mask[truth & inside], minlength=len(sizes)) / counts
@@ -131,7 +131,7 @@ class SizeStudy:
 
     @property
     def band_rows(self) -> list[Row]:
-        """A row a case, class, source and band; none where no case holds anything."""
+        """Return one row for each case, class, source and band; empty if no case holds anything."""
         return [dict(row) for row in band_rows(self.things, self.unit)] if self.things else []
 
     @property

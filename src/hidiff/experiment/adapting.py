@@ -73,7 +73,7 @@ def find_three(places: Sequence[Path]) -> Folders:
     for place in places:
         if not place.is_dir():
             raise DataError(
-                f"no folder at {place}. Wanted are three folders, IMAGES MASKS PRIORS, or one that "
+                f"there is no folder {place}. Give three folders, IMAGES MASKS PRIORS, or one that "
                 "holds images/, masks/ and priors/."
             )
     folders = Folders(*places)

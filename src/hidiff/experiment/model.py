@@ -29,23 +29,23 @@ class Model:
 
     def __init__(self, files: Sequence[ModelFile], predictor: Predictor, options: dict[str, Any]):
         self.predictor = predictor
-        """the engine, for research: networks, windows, settings"""
+        """the engine with networks, windows and settings, for research"""
         self.paths = tuple(file.path.resolve() for file in files)
-        """the checkpoint, or all of those that are averaged"""
+        """the checkpoint, or all checkpoints that are averaged"""
         self.recipe: Recipe = files[0].recipe
-        """every setting of its training; that of the first, of several"""
+        """every setting of the training; for several models that of the first"""
         self.notice: str = files[0].metadata.get("notice", "")
-        """data, limits and licence in a sentence, where the file has one"""
+        """data, limits and licence in a sentence; "" if the file has none"""
         self._options = options
 
     @property
     def path(self) -> Path:
-        """The checkpoint; of several the first."""
+        """The checkpoint; for several models the first."""
         return self.paths[0]
 
     @property
     def name(self) -> str:
-        """The name of a model that comes with HiDiff; of another one that of its recipe."""
+        """The model's name, for a model that comes with HiDiff; otherwise the recipe's name."""
         return self.recipe.name if self._shipped is None else self.path.stem
 
     @property
@@ -65,12 +65,12 @@ class Model:
 
     @property
     def refines(self) -> bool:
-        """True if its refiner was trained; otherwise the prior is the answer."""
+        """True if the refiner was trained; otherwise predictions are the prior."""
         return self.predictor.refines
 
     @property
     def takes(self) -> str:
-        """The images it takes, in a phrase: channels and values."""
+        """The channels and values of the images that the model takes, as a phrase."""
         intensity = self.recipe.data.intensity
         values = {
             "unit": f"values of 0..{intensity.full_scale:g}",
@@ -87,16 +87,20 @@ class Model:
     def predict(self, image: Any, **options: Any) -> Prediction | list[Prediction]:
         """Predict an image, or each image of a list.
 
-        An image is a path (a tuple of paths: a file a channel; a folder: a DICOM series), an array
-        or tensor (h, w) or (h, w, channels), the bytes of a file or an open file, a picture of
-        Pillow, or an image of nibabel. Arrays become volumes with `spacing_mm=` or `affine=`. The
-        values are those of the training images (see `takes`); `value_range=(0, 1)` rescales
-        others, (black, white) to the model's range.
+        An image is one of these:
 
-        All other options are those of `Predictor.predict`, such as samples=4, seed=1,
-        keep_probability=True. For a list, `name` and `prior` are lists too, one of each image, and
-        the other options hold for all. Raises ValueError for an image that does not fit; of a list
-        it says which one.
+        - a path: a file, a tuple with a file for each channel, or the folder of a DICOM series;
+        - an array or tensor, (h, w) or (h, w, channels); with `spacing_mm=` or `affine=` a volume;
+        - the bytes of a file, or an open file;
+        - a picture of Pillow, or an image of nibabel.
+
+        Values must be on the scale of the training images (see `takes`). `value_range=(0, 1)`
+        rescales others: these two numbers become the model's black and white.
+
+        All other options are those of `Predictor.predict`, such as samples=4, seed=1 or
+        keep_probability=True. For a list of images, `name` and `prior` are lists too; the other
+        options hold for all images. Raises ValueError for an image that does not fit; for a list,
+        the error says which one.
         """
         if not isinstance(image, list):
             return self.predictor.predict(image, **options)
@@ -166,18 +170,23 @@ def load(
     compiled: bool = False,
     revision: str | None = None,
 ) -> Model:
-    """Load a trained model: a checkpoint (.safetensors), a run's folder (its best checkpoint), a
-    model that comes with HiDiff, by its name (`hidiff models` lists them), or USER/NAME on the
-    Hugging Face hub, of the branch, tag or commit `revision` (extra `hub`).
+    """Load a trained model.
 
-    `.predict(image)` returns labels, probability, uncertainty and prior. A model without a trained
-    refiner (stage 1, or arm segmentor_only) gives its prior as the answer. Several paths, such as
-    the folds of a cross-validation, give the mean of all. `segmentor` is for a model that was
-    trained with your own module: one of the same class, which gets the trained weights; wrapped or
-    not. `segmentor_runtime` is torch, onnx or openvino (on the CPU only, and after an export that
-    takes a while). `compiled` runs a float refiner's steps through torch.compile, which needs a C++
-    compiler (on a GPU: Triton) and takes a minute at the first window of each size. Raises
-    ValueError, naming the file, for one that is not a HiDiff model.
+    `path` is one of these:
+
+    - a checkpoint (.safetensors), or a run's folder, whose best checkpoint is taken;
+    - the name of a model that comes with HiDiff (`hidiff models` lists them);
+    - USER/NAME on the Hugging Face hub, at the branch, tag or commit `revision` (extra `hub`);
+    - a list of these, such as the folds of a cross-validation. The prediction is their mean.
+
+    A model without a trained refiner (stage 1, or arm segmentor_only) returns its prior.
+
+    `segmentor` is needed if the model was trained with a module of your own: pass a new one of the
+    same class. `segmentor_runtime` is torch, onnx or openvino; the last two run on the CPU only,
+    and first export the segmentor. `compiled` runs a float refiner through torch.compile. That
+    needs a C++ compiler (on a GPU: Triton) and takes a minute for the first window of each size.
+
+    Raises ValueError, which names the file, if it is not a HiDiff model.
     """
     options = {
         "device": str(device),

@@ -23,7 +23,7 @@ from hidiff.segmentors import (
 
 
 def make_hybrid(recipe: Recipe, segmentor: nn.Module | None = None) -> HybridSegmentor:
-    """The untrained networks of a recipe; the same seed gives the same weights.
+    """Make the untrained networks of a recipe; the same seed gives the same weights.
 
     `segmentor` is the user's own module, for a recipe that says so; it is used itself.
     """
@@ -35,7 +35,10 @@ def make_hybrid(recipe: Recipe, segmentor: nn.Module | None = None) -> HybridSeg
 
 
 def segmentor_of(recipe: Recipe, own: nn.Module | None = None) -> Any:
-    """The segmentor of a recipe: an nn.Module that is a Segmentor, for which Python has no type."""
+    """Make the segmentor of a recipe.
+
+    It is an nn.Module and a Segmentor, for which Python has no common type.
+    """
     channels, patch = recipe.data.image_channels, recipe.data.patch_size
     if recipe.segmentor.name == FILES:
         labels = recipe.labels
@@ -56,13 +59,13 @@ def segmentor_of(recipe: Recipe, own: nn.Module | None = None) -> Any:
 
 
 def refiner_of(recipe: Recipe, segmentor: Segmentor) -> Refiner:
-    """The refiner of a recipe, which reads this segmentor's features."""
+    """Make the refiner of a recipe, which reads this segmentor's features."""
     planes, features = recipe.labels.num_planes, segmentor.feature_channels
     return Refiner(segmentor.image_channels, planes, features, recipe.refiner)
 
 
 def with_own(recipe: Recipe, module: nn.Module | None) -> tuple[Recipe, nn.Module | None]:
-    """A user's own module as a segmentor, and the recipe that says so."""
+    """Return a user's own module as a segmentor, and the recipe that names it."""
     if module is None:
         return recipe, None
     segmentor = adopt(module, recipe.segmentor, recipe.data.image_channels)

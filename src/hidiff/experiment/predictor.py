@@ -77,7 +77,11 @@ def _predictor_of(
     hybrid = load_hybrid(model, segmentor)
     predictor = make_predictor(hybrid, model.recipe, device, model.refines)
     size = model.recipe.prediction.window_size or model.recipe.data.patch_size
-    hybrid.segmentor = export.export_segmentor(hybrid.segmentor, size, segmentor_runtime)
+    kept = None
+    if segmentor is None and segmentor_runtime != export.TORCH:
+        # a module that was handed in may change its code, of which no file knows
+        kept = export.KeptExport(model.path, hybrid.segmentor, size)
+    hybrid.segmentor = export.export_segmentor(hybrid.segmentor, size, segmentor_runtime, kept)
     if compiled:
         # one method in place of another: no type says that
         setattr(hybrid.refiner, "denoise", torch.compile(hybrid.refiner.denoise))  # noqa: B010

@@ -1,5 +1,6 @@
 """Trained models for other engines: packed modules, ONNX, OpenVINO."""
 
+from hidiff.export.kept import KeptExport
 from hidiff.export.onnx_model import SEGMENTOR, STEP, WHOLE, OnnxSettings, export_model
 from hidiff.export.pack import pack_refiner
 from hidiff.export.packed_file import FORMAT, STORAGES, load_packed, save_packed
@@ -13,6 +14,7 @@ __all__ = [
     "STORAGES",
     "TORCH",
     "WHOLE",
+    "KeptExport",
     "OnnxSettings",
     "export_model",
     "export_segmentor",

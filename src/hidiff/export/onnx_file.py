@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hidiff.export.onnx_rewrites import rewrite
 from hidiff.extras import import_extra
 
 OPSET = 18
@@ -57,6 +58,7 @@ def to_onnx(
                 dynamo=False,
             )
             model = onnx.load(_simplified(written))
+            rewrite(model.graph)
     finally:
         exporter.setLevel(level)
     # The exporter leaves the lines of code that made each node, with the paths of their files.

@@ -57,7 +57,7 @@ class SegmentorGraph(nn.Module):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Two planes, then the maps that each condition block makes of the image."""
+        """Return two planes, then the maps that each condition block makes of the image."""
         return ("prior", "chance", *condition_names(self.refiner))
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -110,7 +110,7 @@ class StepGraph(nn.Module):
             prepared.append((hidden, hidden if block.once else next(maps)))
         conditions = refiner.condition(tuple(prepared), t)
         y0_hat = self.answer(image, yt, prior, t, conditions, *marks)
-        now, then = (self.answer.alpha_bar_at(step, image.shape[0]) for step in (t, next_t))
+        now, then = (self.answer.alpha_bar_at(step) for step in (t, next_t))
         return y0_hat, self.reverse(yt, y0_hat, NOISES[self.noise](prior), now, then)
 
 
@@ -126,9 +126,9 @@ class Answer(nn.Module):
         self.marks = ["hints"] if refiner.reads_hints else []
         self.register_buffer("alpha_bar", hybrid.schedule.alpha_bar.float())
 
-    def alpha_bar_at(self, t: Tensor, batch: int) -> Float[Tensor, "b 1 1 1"]:
-        """Return alpha_bar at one step, for each image."""
-        return self.alpha_bar[t][:, None, None, None].expand(batch, 1, 1, 1)
+    def alpha_bar_at(self, t: Tensor) -> Float[Tensor, "1 1 1 1"]:
+        """Return alpha_bar at a step."""
+        return self.alpha_bar[t][:, None, None, None]
 
     def forward(
         self,
@@ -139,10 +139,10 @@ class Answer(nn.Module):
         conditions: Conditions,
         *hints: Tensor,
     ) -> Tensor:
-        steps = t.expand(image.shape[0])
-        raw = self.refiner.denoise(image, yt, prior, steps, conditions, *hints)
-        alpha_bar = self.alpha_bar_at(t, image.shape[0])
-        return torch.sigmoid(self.target(raw, yt, prior, alpha_bar))
+        # All images are at one step. It is not repeated for each of them, as their number is free:
+        # so all that a fixed step makes of it is a constant of the graph.
+        raw = self.refiner.denoise(image, yt, prior, t, conditions, *hints)
+        return torch.sigmoid(self.target(raw, yt, prior, self.alpha_bar_at(t)))
 
 
 def condition_names(refiner: Refiner) -> list[str]:

@@ -22,7 +22,7 @@ from hidiff.refiner.unet import CHANNEL_FACTORS
 def pack_refiner(
     refiner: nn.Module, steps: Sequence[int], condition_compute: str = "float32"
 ) -> PackedRefiner:
-    """The same refiner on bits, for prediction at `steps` (t in 1..T).
+    """Return the same refiner on bits, for prediction at `steps` (t in 1..T).
 
     `condition_compute`, a key of COMPUTES, is of the condition blocks' 3x3 convolutions. Raises
     ValueError for a refiner whose layers are real, or one that is packed already, and where this
@@ -84,7 +84,7 @@ def empty_packed(refiner: Refiner, condition_compute: str = "float32") -> Packed
 
 
 def _without_time(block: ConditionBlock) -> ConditionBlock:
-    """A copy whose factors and shifts of t come from the table."""
+    """Return a copy whose factors and shifts of t come from the table."""
     # made shallow first: its time layer is as large as its convolutions
     copied = copy.copy(block)
     copied._modules = {**block._modules, "time": nn.Identity()}
@@ -148,7 +148,7 @@ class _Packing(Walk):
 
 
 def folded(norm: Norm) -> tuple[Float[Tensor, "c"], Float[Tensor, "c"]]:
-    """A batch norm that no longer learns, as x * factor + shift."""
+    """Return a batch norm that no longer learns, as x * factor + shift."""
     assert norm.running_mean is not None and norm.running_var is not None
     factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     return factor, norm.bias - norm.running_mean * factor

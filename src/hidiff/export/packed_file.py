@@ -80,7 +80,7 @@ def load_packed(
     segmentor: nn.Module,
     refiner: Refiner,
 ) -> PackedRefiner:
-    """The packed refiner of a file that was read, and the segmentor's weights in their places.
+    """Return the packed refiner of a file; load the segmentor's weights into their places.
 
     `refiner` is a float one of the recipe, of which the sizes alone are read: it may lie on torch's
     meta device. Raises ValueError for a file that does not fit.
@@ -111,7 +111,7 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Stored weights as float32 again."""
+    """Return stored weights as float32."""
     found = {}
     scaled = {
         name

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hidiff.export.kept import KeptExport
 from hidiff.extras import import_extra
 from hidiff.segmentors import Segmentor, SegmentorOutput
 
@@ -41,12 +42,17 @@ class ExportedSegmentor(nn.Module):
         return SegmentorOutput(logits, tuple(features))
 
 
-def export_segmentor(segmentor: Segmentor, size: tuple[int, int], runtime: str) -> Any:
-    """The same segmentor in `runtime`, a key of RUNTIMES, for images of `size` alone; for TORCH,
-    itself. An nn.Module that is a Segmentor: Python has no type for both.
+def export_segmentor(
+    segmentor: Segmentor, size: tuple[int, int], runtime: str, kept: KeptExport | None = None
+) -> Any:
+    """Return the same segmentor in `runtime`, a key of RUNTIMES, for images of `size` alone.
 
-    Takes some seconds to a minute, each time: nothing is kept on the disk. It runs on as many
-    threads as torch has now. Raises ValueError for one that cannot be exported.
+    For TORCH that is the segmentor itself. The result is an nn.Module and a Segmentor, for which
+    Python has no common type.
+
+    An export takes some seconds to a minute, and is read from `kept` where it was written before.
+    It runs on as many threads as torch has now. Raises ValueError for a segmentor that cannot be
+    exported.
     """
     if runtime == TORCH:
         return segmentor
@@ -54,14 +60,34 @@ def export_segmentor(segmentor: Segmentor, size: tuple[int, int], runtime: str) 
         known = ", ".join((TORCH, *RUNTIMES))
         raise ValueError(f"segmentor_runtime is {runtime!r}, but must be one of {known}")
     name, start = RUNTIMES[runtime]
+    former = None if kept is None else kept.read()
+    if former is None:
+        _import_exporter(runtime)
+    library = import_extra(name, runtime)
+    if kept is not None and former is not None:
+        try:
+            return ExportedSegmentor(segmentor, size, start(library, former))
+        except Exception as error:  # the runtime's own, of a damaged file
+            problem = (str(error).strip() or type(error).__name__).splitlines()[0]
+            warnings.warn(
+                f"{kept.path} does not load ({problem}), so the segmentor is exported again.",
+                stacklevel=2,
+            )
+        _import_exporter(runtime)
+    model = to_onnx(segmentor, size)
+    if kept is not None:
+        kept.write(model)
+    return ExportedSegmentor(segmentor, size, start(library, model))
+
+
+def _import_exporter(runtime: str) -> None:
+    """Raise ValueError, naming the extra, if the libraries that make an export are missing."""
     for needed in ("onnx", "onnxscript"):
         import_extra(needed, runtime)
-    library = import_extra(name, runtime)
-    return ExportedSegmentor(segmentor, size, start(library, to_onnx(segmentor, size)))
 
 
 def to_onnx(segmentor: Segmentor, size: tuple[int, int]) -> bytes:
-    """An ONNX model: images of `size`, any number of them -> logits, and the features if any."""
+    """Return an ONNX model that turns images of `size` into logits and features."""
     bare = _Bare(segmentor).eval()
     image = torch.zeros(EXAMPLES, segmentor.image_channels, *size)
     exporter = logging.getLogger("torch.onnx")

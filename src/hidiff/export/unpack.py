@@ -23,7 +23,7 @@ EPSILON = nn.BatchNorm2d(1).eps
 
 
 class StepCodes(nn.Module):
-    """Takes the time embedding's place: t in 1..T -> one row, 1 at the step's own place.
+    """Replaces the time embedding: turns t in 1..T into a row that is 1 at the place of the step.
 
     So every time layer is a table of numbers, a column a step. All images of a batch are at the
     same step. The row of a step that the model was not packed for is NaN, and so is its answer.
@@ -71,20 +71,31 @@ def plain_refiner(
 
 
 def _settle(refiner: Refiner) -> None:
-    """Let 1-bit layers take their weights as they are, and attentions compare whole numbers."""
+    """Let attentions compare whole numbers, and 1-bit layers multiply half signs by 2 * weight.
+
+    The products are the same, and engines make half a sign faster (a comparison, a cast and a
+    subtraction) than they choose between two numbers.
+    """
     for layer in _modules(refiner, Conv2d) + _modules(refiner, Linear):
-        layer.precision = replace(layer.precision, conv_weight=identity, linear_weight=identity)
+        layer.precision = HALVED
+        layer.weight.mul_(2)
     for attention in _modules(refiner, CrossAttention):
         head_dim = attention.query.linear.out_features // NUM_HEADS
         attention.precision = replace(SETTLED, attention=_ExactAttention(head_dim))
 
 
-# Signs as ever; weights as they are.
+def half_sign(x: Tensor) -> Tensor:
+    """Return +0.5 where x >= 0, else -0.5."""
+    return (x >= 0).to(x.dtype) - 0.5
+
+
+# Weights are taken as they are; signs in full, or half of them for doubled weights.
 SETTLED: Precision = replace(BINARY, conv_weight=identity, linear_weight=identity)
+HALVED: Precision = replace(SETTLED, activation=half_sign)
 
 
 class _ExactAttention:
-    """`above_threshold` for scores that are whole numbers divided by sqrt(head_dim)."""
+    """The attention of `above_threshold`, for scores that are whole numbers over sqrt(head_dim)."""
 
     def __init__(self, head_dim: int):
         self.head_dim = head_dim

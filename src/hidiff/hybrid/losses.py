@@ -15,7 +15,7 @@ def segmentor_loss(
     labels: Labels,
     field_of_view: Float[Tensor, "b 1 h w"],
 ) -> Float[Tensor, ""]:
-    """Soft Dice (0..1) plus cross-entropy (nats), inside the field of view (bits).
+    """Return soft Dice (0..1) plus cross-entropy (nats), inside the field of view (bits).
 
     Outside of it the truth is put in for the logits, so that nothing is lost or learned there.
     """

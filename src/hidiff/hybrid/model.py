@@ -107,7 +107,7 @@ class Look(NamedTuple):
     """more logits that the segmentor's own loss takes, see SegmentorOutput"""
 
     def detach(self) -> "Look":
-        """The same without a gradient: for the refiner's half of the training."""
+        """Return the same without a gradient, for the refiner's half of the training."""
         features = tuple(feature.detach() for feature in self.features)
         return Look(self.logits.detach(), self.prior.detach(), features)
 
@@ -142,6 +142,15 @@ class HybridSegmentor(nn.Module):
             GAUSSIAN
             if settings.kind == "gaussian"
             else bernoulli_process(settings.noise, settings.target, settings.reverse)
+        )
+
+    @property
+    def adds_to_prior(self) -> bool:
+        """True if the refiner adds to the prior's logits, so that its 0 gives the prior back."""
+        return (self.settings.kind, self.settings.noise, self.settings.target) == (
+            "bernoulli",
+            "prior",
+            "residual",
         )
 
     def place(self, device: torch.device | str) -> "HybridSegmentor":

@@ -37,7 +37,7 @@ class Head(NamedTuple):
 
 
 def read_array_volume(path: Path, holds: Holds) -> Volume:
-    """The image's array, or the mask's."""
+    """Return the image's array, or the mask's."""
     key, head = _choose(path, holds)
     grid = _grid(path, head.shape)
     check_numbers(path, np.empty(0, head.dtype))  # one word may be of any length
@@ -49,7 +49,7 @@ def read_array_volume(path: Path, holds: Holds) -> Volume:
 
 
 def read_array_grid(path: Path, holds: Holds) -> Grid:
-    """From the head alone."""
+    """Return the grid of an array, from the file's header alone."""
     return _grid(path, _choose(path, holds)[1].shape)
 
 
@@ -79,7 +79,7 @@ def _choose(path: Path, holds: Holds) -> tuple[str, Head]:
 
 
 def _heads(path: Path) -> Mapping[str, Head]:
-    """Every array of a file by its name."""
+    """Return every array of a file by its name."""
     if not path.is_file():
         raise DataError(f"{path} is not there, or is no file. Check the data folder's path.")
     suffix = path.suffix.lower()
@@ -101,7 +101,10 @@ def _heads(path: Path) -> Mapping[str, Head]:
 
 
 def _own(path: Path, file: "h5py.File") -> Iterator[tuple[str, "h5py.Dataset"]]:
-    """The arrays that lie in the file itself: HDF5 may lead into any other, by three ways."""
+    """Return the arrays that lie in the file itself.
+
+    HDF5 can point into other files in three ways.
+    """
     import h5py
 
     for name in map(str, file):

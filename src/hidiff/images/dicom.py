@@ -18,10 +18,10 @@ __all__ = ["dicom_slices", "is_dicom", "read_dicom", "read_dicom_grid"]
 
 
 def read_dicom(path: Path, holds: Holds) -> Volume:
-    """Read all slices of a series, or of a single file; rescale slope and intercept applied.
+    """Read all slices of a series, or of a single file, and apply rescale slope and intercept.
 
-    MONAI's reader sorts by instance number and warns of uneven slices, so pydicom is called
-    directly.
+    pydicom is called directly, because MONAI's reader sorts slices by instance number and only
+    warns of uneven ones.
     """
     with as_data_errors(path):
         slices = sort_slices(read_slices(path))

@@ -121,10 +121,10 @@ def read_head(file: Path, tags: list[str] | None = None) -> Any:
 
 
 def _find_files(path: Path) -> list[Path]:
-    """Return the files of DICOM in a folder, or the file itself.
+    """Return the DICOM files of a folder, or the file itself.
 
-    Raises DataError for a file that should be a slice by its name and is none: a volume without it
-    would be wrong. Texts and files of other endings are passed over.
+    Raises DataError for a file that is named like a slice but is not DICOM, because the volume
+    would miss a slice. Texts and files with other endings are skipped.
     """
     if not path.is_dir():
         return [path] if path.is_file() else []

@@ -1,4 +1,4 @@
-"""Another model's results of a case: one file of channels, a file a class, or a label map."""
+"""Another model's results of a case: one file of channels, a file per class, or a label map."""
 
 import re
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ def _lay_seg(found: Image, geometry: VolumeGeometry, image: ImageFiles) -> Image
 def _read_files(
     prior: Files, labels: Labels, geometry: Geometry, image: ImageFiles
 ) -> Float[np.ndarray, "k d h w"]:
-    """Read a file a class, one after another."""
+    """Read a file per class, one after another."""
     files, source = _files_by_class(prior), first_file(prior)
     named = match_names(labels, files, source)
     if not named:
@@ -121,7 +121,7 @@ def _read_one(file: Path, geometry: Geometry, image: ImageFiles) -> Num[np.ndarr
     if maps.shape != geometry.native_shape:
         raise DataError(
             f"{file} has the shape {maps.shape}, but one map of the shape {geometry.native_shape} "
-            "is wanted, as its folder has a file a class."
+            "is wanted, as its folder has a file per class."
         )
     return geometry.from_native(maps)
 
@@ -151,7 +151,7 @@ def read_foreign_bits(
     geometry: Geometry,
     image: ImageFiles,
 ) -> Bool[np.ndarray, "k d h w"]:
-    """Read the hard masks of another model as bits, a plane a class.
+    """Read the hard masks of another model as bits, a plane per class.
 
     Classes are found by `values`, else by the names that the file or its folder gives, else by the
     values of the labels. Raises ValueError for a value that nothing declares.
@@ -184,7 +184,7 @@ def read_foreign_bits(
 def _read_mask_files(
     folder: Path, labels: Labels, geometry: VolumeGeometry, image: ImageFiles
 ) -> Bool[np.ndarray, "k d h w"]:
-    """Read a mask a class, as TotalSegmentator writes them: everything above 0 is inside."""
+    """Read a mask per class, as TotalSegmentator writes them: everything above 0 is inside."""
     files = _files_by_class(folder)
     named = match_names(labels, files, folder)
     if not named:

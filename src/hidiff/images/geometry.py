@@ -83,7 +83,7 @@ class Geometry(ABC):
 
 @dataclass(frozen=True)
 class PictureGeometry(Geometry):
-    """One slice, whose pixels have no known size."""
+    """The geometry of a picture: one slice, and pixels of unknown size."""
 
     rows_columns: tuple[int, int]
 

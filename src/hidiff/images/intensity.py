@@ -44,11 +44,11 @@ class Intensity(BaseModel):
 def normalise(
     image: Float[np.ndarray, "c *space"], intensity: Intensity
 ) -> Float[np.ndarray, "c *space"]:
-    """Return what the networks see, for the raw values of a whole image or volume.
+    """Turn the raw values of a whole image or volume into those that the networks see.
 
-    Statistics (zscore, percentile) are taken over the pixels that are not 0 in every channel, so
-    that the black around an eye or a stripped skull does not count; they are applied to all.
-    Normalise the whole image, never a tile or a slice of it.
+    The statistics of zscore and percentile leave out pixels that are 0 in every channel, so that
+    the black around an eye or around a stripped skull does not count. They are applied to all
+    pixels. Normalise whole images, never a tile or a single slice.
     """
     return _KINDS[intensity.kind](image, intensity)
 
@@ -114,7 +114,7 @@ def _shift_and_scale(
     centre: Float[np.ndarray, " c"],
     spread: Float[np.ndarray, " c"],
 ) -> Float[np.ndarray, "c *space"]:
-    """Shift and scale each channel; a constant one, which has no spread, becomes 0."""
+    """Shift and scale each channel. A constant channel becomes 0."""
     spread = np.where(spread > 1e-6 * np.abs(centre).clip(1e-6), spread, np.inf)
     shape = (-1, *[1] * (image.ndim - 1))
     shifted = (image - centre.reshape(shape)) / spread.reshape(shape)

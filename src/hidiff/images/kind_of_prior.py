@@ -28,7 +28,7 @@ def guess_kind(prior: ImageFiles) -> Kind:
     if path.is_dir():
         files = [file for file in visible_files(path) if find_format(file) is not None]
         if not files:
-            raise DataError(f"{path} holds no file of a prior. Put a file a class there.")
+            raise DataError(f"{path} holds no file of a prior. Put a file per class there.")
         return guess_kind(files[0])
     return "probability" if _are_fractions(path) else "mask"
 

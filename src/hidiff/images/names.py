@@ -16,7 +16,7 @@ NUMBERED_FOLDERS = ("imagesTr", "imagesTs", "imagesVal")
 
 @dataclass(frozen=True)
 class NamedFiles:
-    """One case: its name, its files in the order of the channels, and the names that it lacks."""
+    """The name of one case, its files in the order of the channels, and the missing files."""
 
     stem: str
     files: tuple[Path, ...]

@@ -197,7 +197,7 @@ def _reader(path: Path) -> str:
 
 
 def _read_labels(path: Path) -> tuple[Names, tuple[int, ...]]:
-    """Return the classes in dataset.json, and of regions the values in the order of painting."""
+    """Return the classes in dataset.json, and for regions the order in which they are painted."""
     file = find_beside(path, ["dataset.json"])
     names = read_label_names(path)
     if not any(len(values) > 1 for values in names.values()):

@@ -22,7 +22,7 @@ from hidiff.images.image import Image
 from hidiff.images.in_memory import COLOUR, image_of_array, image_of_nibabel, image_of_picture
 from hidiff.images.voxels import Nan
 
-# Files (a tuple: a file a channel), an array or tensor, bytes, an open file, a picture of Pillow,
+# Files (a tuple: a file per channel), an array or tensor, bytes, an open file, a picture of Pillow,
 # an image of nibabel, or an Image. Any, as neither torch nor nibabel is imported here.
 GivenImage = Any
 
@@ -85,7 +85,7 @@ def open_image(
 
 
 def name_of(image: GivenImage) -> str:
-    """Return the name without its ending of the file that an image comes from; "" without one."""
+    """Return the file name of an image, without its ending; "" if it comes from no file."""
     if isinstance(image, Image):
         return "" if image.path is None else image_stem(image.path)
     if isinstance(image, str | Path | tuple):

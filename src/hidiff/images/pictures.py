@@ -67,7 +67,7 @@ def read_size(path: Path | str) -> tuple[int, int]:
 
 
 def read_pixels(path: Path, convert: Callable[[Image.Image], Image.Image]) -> np.ndarray:
-    """Return rows, columns (and channels); the first frame of an animation."""
+    """Return (row, column) or (row, column, channel); the first frame of an animation."""
     _check_exists(path)
     try:
         with warnings.catch_warnings():
@@ -145,7 +145,7 @@ def _expand_palette(image: Image.Image) -> Image.Image:
 
 
 def _grey_if_equal(image: Image.Image) -> Image.Image:
-    """A palette of greys (common in GIF) is a grey picture."""
+    """Return a palette of greys (common in GIF) as a grey picture."""
     red, green, blue = (np.asarray(plane) for plane in image.split())
     same = np.array_equal(red, green) and np.array_equal(green, blue)
     return image.convert("L") if same else image
@@ -198,7 +198,7 @@ def _check_bytes(path: Path, count: int) -> None:
 
 
 def drop_alpha(pixels: np.ndarray) -> np.ndarray:
-    """Return h w 2 as h w 1 (grey and alpha), and h w 4 as h w 3."""
+    """Drop the alpha channel: h w 2 becomes h w 1, and h w 4 becomes h w 3."""
     return pixels[..., :-1] if pixels.shape[-1] in (2, 4) else pixels
 
 

@@ -27,7 +27,7 @@ FOLDS = "fold_*/validation"  # where nnU-Net's cross-validation leaves results o
 FILE_EACH = "_probability_"  # between the case's name and the class's, as we write them ourselves
 
 PriorFiles = ImageFiles
-"""one file, a file a plane, or a folder with a file a class"""
+"""one file, a file per plane, or a folder with a file per class"""
 
 
 class Priors(BaseModel):
@@ -43,8 +43,8 @@ class Priors(BaseModel):
     kind: Literal["probability", "mask"] = Field(
         default="probability",
         description="probability: maps (npz and npy of planes, rows, columns, such as nnU-Net's; "
-        "NIfTI of several channels or a file a class; of one plane also pictures of 8 or 16 bits); "
-        "mask: hard masks, whose edges are softened",
+        "NIfTI of several channels or a file per class; of one plane also pictures of 8 or 16 "
+        "bits); mask: hard masks, whose edges are softened",
     )
     softness_px: float = Field(
         default=2.0,
@@ -111,7 +111,7 @@ def _endings(kind: str) -> tuple[str, ...]:
 
 
 def _find_in(folder: Path, name: str, kind: str) -> PriorFiles | None:
-    """Return the prior of a case in one folder: a file, a file a class, or a folder of them."""
+    """Return the prior of a case in one folder: a file, a file per class, or a folder of them."""
     stems = (name, name.removesuffix(CHANNEL_NUMBER))
     if kind == "probability" and folder.is_dir():
         arrays = [folder / f"{case}{ending}" for ending in ARRAYS for case in stems]

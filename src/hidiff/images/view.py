@@ -8,7 +8,7 @@ SHARE = 0.12  # of the way from the darkest pixels to the brightest: below it is
 
 
 def find_view(image: Float[np.ndarray, "c h w"]) -> Bool[np.ndarray, "h w"]:
-    """True inside the largest lit part of the image, whose dark places belong to it.
+    """Return True inside the largest lit part of the image; dark places in it belong to it.
 
     Any unit will do, as brightness (the largest channel's) is measured between the 1st and the 95th
     percentile of the image's own. Of an image without contrast everything is view.

@@ -78,7 +78,7 @@ class VolumeFormat(Format):
         return image if channels is None else as_floats(image)
 
     def partner(self, path: Path) -> Format:
-        """Return the format of a volume, by its ending or by what the file says of itself."""
+        """Return the format of a volume, found by the file's ending or its content."""
         _check_exists(path)
         format = find_volume_format(path)
         if format is None:

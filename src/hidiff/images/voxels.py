@@ -11,7 +11,7 @@ from hidiff.images.files import DataError
 from hidiff.images.grid import Grid
 
 Holds = Literal["image", "mask"]
-"""what is wanted of a file that may hold both"""
+"""the array to read from a file that may hold an image and its mask"""
 Nan = Literal["refused", "background"]
 """what becomes of NaN in an image"""
 

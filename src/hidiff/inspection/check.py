@@ -76,7 +76,7 @@ def _of_names(labels: Labels | None, tally: Tally) -> list[Finding]:
         for text in tally.values.recoloured[:1]
     ]
     if tally.values.inverted:
-        doubts.append(Finding("warning", f"{tally.values.inverted}. Look whether it is."))
+        doubts.append(Finding("warning", f"{tally.values.inverted}. Check them."))
     if labels is None:
         return doubts
     found = doubts + [
@@ -88,7 +88,7 @@ def _of_names(labels: Labels | None, tally: Tally) -> list[Finding]:
         Finding(
             "warning",
             f"the value {value} is called {name} in the masks' files, but {wanted[value]} in the "
-            "recipe. Look whether labels.classes has the values in the right order.",
+            "recipe. Check the order of the values in labels.classes.",
         )
         for value, name in tally.values.names.items()
         if labels.kind != "regions" and _plain(name) != _plain(wanted.get(value, name))

@@ -106,7 +106,7 @@ def choose_intensity(
 
 
 def choose_plane(found: Fingerprint) -> tuple[Plane, str]:
-    """The plane whose slices lie furthest apart, where that is telling; else axial."""
+    """Return the plane whose slices lie furthest apart, if the difference is clear; else axial."""
     apart: Mapping[Plane, float] = {
         plane: float(np.median([_thickness(grid, plane) for grid in found.grids]))
         for plane in PLANES
@@ -148,7 +148,7 @@ def median_spacing(found: Fingerprint, plane: Plane) -> Float[np.ndarray, "2"]:
 
 
 def typical_size(found: Fingerprint, data: Mapping[str, Any]) -> tuple[int, int]:
-    """Rows and columns of the median image, after resampling."""
+    """Return rows and columns of the median image, after resampling."""
     if data.get("size"):
         rows, columns = data["size"]
         return rows, columns

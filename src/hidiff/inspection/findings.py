@@ -61,5 +61,5 @@ class DataReport:
         return not any(finding.level == "stop" for finding in self.findings)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain numbers and words for a program."""
+        """Return plain numbers and words for a program."""
         return {"go": self.go, **asdict(self)}

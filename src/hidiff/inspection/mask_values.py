@@ -19,7 +19,7 @@ MOST_CLASSES = 32
 UNDECIDED = (255, 65535)
 # Share of masks whose border is all foreground, from which on they seem inverted.
 MOST_FRAMED = 0.9
-BOTH_WAYS = "masks of 0/1 and of 0/255 are both read right"
+BOTH_WAYS = "masks of 0/1 and of 0/255 are read in the same way"
 
 
 @dataclass
@@ -165,12 +165,10 @@ def propose_labels(values: MaskValues, ignore: tuple[int, ...] = ()) -> Proposal
     counts = np.array([values.pixels[value] for value in found.tolist()])
     noisy = not ignore and is_noise(found, counts, lossy=bool(values.lossy))
     if noisy and not values.labelled and not values.unlike_noise:
-        reading = (
-            f"{len(found)} values up to {above[-1]:g}, as JPEG leaves them: {_one_class([255])}"
-        )
+        reading = f"{len(found)} values up to {above[-1]:g}, the noise of JPEG: {_one_class([255])}"
         warning = (
-            f"masks hold {len(found)} values around 0 and 255, as JPEG or smoothing leaves them. "
-            "Each mask is cut at half of white. Save masks as PNG without resampling."
+            f"masks hold {len(found)} values around 0 and 255, which JPEG or smoothing makes. "
+            "Values above half of white count as the class. Save masks as PNG without resampling."
         )
         return Proposal(_one(255, ()), reading, warning=warning)
     if values.lossy:

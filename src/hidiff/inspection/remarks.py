@@ -30,7 +30,7 @@ class Remarks:
     def findings(self) -> list[Finding]:
         """Return a warning for each choice."""
         return [
-            Finding("warning", f"{remark} ({len(files)} files). Look whether it is meant.", files)
+            Finding("warning", f"{remark} ({len(files)} files). Check that it is meant.", files)
             for remark, files in ((text, tuple(names)) for text, names in self.files.items())
         ]
 

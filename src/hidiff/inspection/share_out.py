@@ -17,7 +17,7 @@ ALL = "all"  # the split of cases that could not be shared out
 def share_out_folder(
     root: Path, splitting: Splitting
 ) -> tuple[dict[str, list[Case]], list[Finding]]:
-    """The splits of a folder of images/ and masks/, as far as it goes, and what is in the way.
+    """Return the splits of a folder of images/ and masks/, and the reasons why it cannot be split.
 
     Where training would stop at the first bad thing, this goes on with all the others.
     """
@@ -91,7 +91,7 @@ def group_by_names(
 
 
 def _passed_over(root: Path) -> list[Finding]:
-    """Files that look like data to a person and not to us."""
+    """Return files that look like data to a person, but that HiDiff skips."""
     found = []
     for place in (root / "images", *(rater_folders(root / "masks") or [root / "masks"])):
         name = place.relative_to(root).as_posix()

@@ -5,6 +5,7 @@ only training needs it.
 """
 
 from hidiff.loading.augmentation import PRESETS, Augmentation
+from hidiff.loading.crop import At, Crop, place_crop, stretch
 from hidiff.loading.dataset import LoadedCases, TrainingPatches, collate, count_cache
 from hidiff.loading.draws import Draws
 from hidiff.loading.planes import PLANES, Item, PlaneRule, read_item, segmentor_input
@@ -25,8 +26,10 @@ __all__ = [
     "DATA_VARIABLE",
     "PLANES",
     "PRESETS",
+    "At",
     "Augmentation",
     "CaseFiles",
+    "Crop",
     "DataSettings",
     "Draws",
     "Item",
@@ -41,8 +44,10 @@ __all__ = [
     "load_image",
     "most_raters",
     "normalise_image",
+    "place_crop",
     "read_item",
     "resize_image",
     "segmentor_input",
     "show_slice",
+    "stretch",
 ]

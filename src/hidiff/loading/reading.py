@@ -44,6 +44,8 @@ class Slicing:
     """spacing of rows and columns that slices are resampled to"""
     nan: Nan = "refused"
     """treatment of NaN in an image"""
+    crop_mm: float | None = None
+    """side of a pixel of the crops that are seen of a volume; None: whole slices are seen"""
 
     def size_of(self, geometry: Geometry) -> tuple[int, int] | None:
         """Return rows and columns that slices are resized to; None where they stay as they are."""

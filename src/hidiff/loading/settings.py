@@ -46,6 +46,12 @@ class DataSettings(BaseModel):
         description="volumes: spacing of rows and columns, in mm, that slices are "
         "resampled to; left out: their own",
     )
+    crop_mm: PositiveFloat | None = Field(
+        default=None,
+        description="volumes: the model outlines what lies in the middle of a crop of patch_size, "
+        "so a prediction needs a place (--at); side of the crop's pixels, in mm. The crop is "
+        "stretched to its own range, if intensity is unit. Left out: whole slices are seen",
+    )
     nan: Nan = Field(
         default="refused",
         description="NaN in images: refused, or background, which puts the lowest value of the "
@@ -75,8 +81,8 @@ class DataSettings(BaseModel):
     )
     cache: Cache = Field(
         default=True,
-        description="keep decoded images in memory; disk: in a folder of arrays, $HIDIFF_CACHE or "
-        "~/.cache/hidiff; false: decode each time",
+        description="true: keep decoded images in memory; disk: keep them in a folder of arrays, "
+        "$HIDIFF_CACHE or ~/.cache/hidiff; false: decode each time",
     )
 
     @field_validator("source")
@@ -127,7 +133,7 @@ class DataSettings(BaseModel):
     @property
     def slicing(self) -> Slicing:
         """Return how images are read and cut into slices."""
-        return Slicing(self.plane, self.neighbours, self.spacing_mm, self.nan)
+        return Slicing(self.plane, self.neighbours, self.spacing_mm, self.nan, self.crop_mm)
 
     @property
     def image_channels(self) -> int:

@@ -240,7 +240,7 @@ class FillBackground(MapTransform):
 
 
 def _grown(side: int, room: float) -> int:
-    """At least `room` times the side, by a whole number of pixels on each end."""
+    """Return at least `room` times the side, by a whole number of pixels on each end."""
     return side + 2 * math.ceil((math.ceil(side * room) - side) / 2)
 
 
@@ -252,7 +252,7 @@ def _start(centre: int, image_side: int, patch_side: int, crop_side: int) -> int
 
 
 def _crop(value: Tensor, starts: list[int], size: tuple[int, ...], mode: str) -> Tensor:
-    """A copy, so that nothing later can write into the cached image."""
+    """Return a copy, so that nothing later can write into the cached image."""
     inside, beyond = [], []
     for start, side, length in zip(starts, size, value.shape[-2:], strict=True):
         first, last = max(start, 0), min(start + side, length)

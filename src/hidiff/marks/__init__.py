@@ -13,6 +13,7 @@ from hidiff.marks.simulate import (
     seeded,
     simulate_marks,
 )
+from hidiff.marks.spread import spread_marks
 from hidiff.marks.strokes import STROKES
 from hidiff.marks.thin import thin
 
@@ -40,5 +41,6 @@ __all__ = [
     "pick_error",
     "seeded",
     "simulate_marks",
+    "spread_marks",
     "thin",
 ]

@@ -131,7 +131,7 @@ class _Canvas:
         hints[last] = 1
 
     def drawn(self) -> Drawn:
-        """Return what all marks together say."""
+        """Return hints and evidence of all marks together."""
         return Drawn(
             hints=torch.from_numpy(self.hints).float(),
             exact=torch.from_numpy(self.exact),

@@ -132,7 +132,7 @@ class _Axis:
         return np.maximum(np.maximum(self.low - value, value - self.high), 0)
 
     def shares(self, start: Number, end: Number) -> tuple[np.ndarray, np.ndarray]:
-        """Return at which shares of the way from start to end each pixel is entered and left."""
+        """Return where the segment enters and leaves each pixel: 0 at its start, 1 at its end."""
         step = end - start
         if step == 0:
             return np.zeros(len(self.low)), np.where(self.holds(start), 1.0, -1.0)
@@ -141,9 +141,9 @@ class _Axis:
 
 
 def _distance(start: Point, end: Point, rows: _Axis, columns: _Axis) -> Float[np.ndarray, "r c"]:
-    """Return how far each pixel lies from the segment, if the two do not cross.
+    """Return the distance between each pixel and a segment that does not cross it.
 
-    The nearest points are then an end of the segment or a corner of the pixel.
+    The nearest point is then an end of the segment or a corner of the pixel.
     """
     ends = [np.hypot(rows.gap(row)[:, None], columns.gap(column)) for row, column in (start, end)]
     nearest = np.minimum(*ends)

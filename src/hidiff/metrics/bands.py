@@ -29,7 +29,7 @@ class Band:
 
 
 def size_edges(things: Sequence[Row], num_bands: int = NUM_BANDS) -> tuple[float, ...]:
-    """The sizes that part these things into bands of equal counts, as far as equal sizes allow.
+    """Return the sizes that divide the objects into bands of equal counts, as far as ties allow.
 
     To three digits, as they are shown.
     """
@@ -43,7 +43,7 @@ def size_edges(things: Sequence[Row], num_bands: int = NUM_BANDS) -> tuple[float
 
 
 def band_rows(things: Sequence[Row], unit: str, edges: Sequence[float] | None = None) -> list[Row]:
-    """A row for each case, class, source and band that holds a thing, smallest band first.
+    """Return one row for each case, class, source and band with an object, smallest band first.
 
     Its metrics are means over the band's things. A size on an edge belongs to the band below it.
     Without `edges` each class gets its own, of `size_edges`.
@@ -68,7 +68,7 @@ def band_rows(things: Sequence[Row], unit: str, edges: Sequence[float] | None = 
 
 
 def by_keys(things: Sequence[Row]) -> dict[tuple, list[Row]]:
-    """The things of each case, class and source."""
+    """Return the objects of each case, class and source."""
     found: dict[tuple, list[Row]] = {}
     for row in things:
         found.setdefault(tuple(row[key] for key in KEYS), []).append(row)
@@ -91,7 +91,7 @@ def band_name(edges: Sequence[float], number: int, unit: str) -> str:
 
 
 def summarise_bands(rows: Sequence[Row]) -> list[Band]:
-    """Each class and band on its own: not every case has an object of every size.
+    """Summarise each class and band on its own, as not every case has an object of every size.
 
     A patient without any in a band takes no part in it, so n differs from band to band.
     """

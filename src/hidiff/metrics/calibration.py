@@ -61,7 +61,7 @@ def expected_calibration_error(
     y0: Shaped[np.ndarray, "k *space"],
     inside: Bool[np.ndarray, "*space"] | None = None,
 ) -> Float[np.ndarray, "k"]:
-    """The error of each plane's `reliability`; 0 is best."""
+    """Return the error of each plane's `reliability`; 0 is best."""
     return np.array([each.error for each in reliability(probability, y0, inside)])
 
 
@@ -88,7 +88,7 @@ def planes_inside(
     y0: Shaped[np.ndarray, "k *space"],
     inside: Bool[np.ndarray, "*space"] | None,
 ) -> Iterator[tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]]:
-    """Each plane's pixels in the field of view, in float64: millions of them will be added up."""
+    """Return each plane's pixels in the field of view, in float64, as millions are added."""
     if inside is None:
         inside = np.ones(probability.shape[1:], dtype=bool)
     for p, y in zip(probability, y0, strict=True):

@@ -13,7 +13,9 @@ ROUNDING = 1e-9  # of a distance: what floats may be wrong by, far below what te
 def local_width(
     mask: Bool[np.ndarray, "*space"], spacing: tuple[float, ...] | None = None
 ) -> Float[np.ndarray, "*space"]:
-    """The width of the mask at each of its pixels, 0 outside it; in mm with a spacing, else pixels.
+    """Return the width of the mask at each of its pixels, 0 outside.
+
+    It is in mm if the spacing is known, else in pixels.
 
     The local thickness of Hildebrand and Ruegsegger (https://doi.org/10.1046/j.1365-2818.1997.
     1340694.x): the diameter of the largest ball that holds the pixel and lies in the mask. A ball
@@ -43,7 +45,7 @@ def local_width(
 def within_neighbour(
     radius: Float[np.ndarray, "*space"], sides: tuple[float, ...]
 ) -> Bool[np.ndarray, "*space"]:
-    """Pixels whose ball lies in a neighbour's, and so need not be drawn: all but the middle ones.
+    """Return pixels whose ball lies in a neighbour's: all but the middle ones need not be drawn.
 
     `radius` is 0 at the array's rim, so that rolling it round brings nothing in.
     """
@@ -56,7 +58,7 @@ def within_neighbour(
 
 
 def ball(radius: float, sides: tuple[float, ...]) -> np.ndarray:
-    """The steps from a pixel to all that lie nearer than `radius`."""
+    """Return the steps from a pixel to all that are nearer than `radius`."""
     reaches = [np.arange(-(radius // side), radius // side + 1) for side in sides]
     steps = np.stack(np.meshgrid(*reaches, indexing="ij"), axis=-1).reshape(-1, len(sides))
     near = np.linalg.norm(steps * sides, axis=1) < radius - ROUNDING

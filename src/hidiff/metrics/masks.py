@@ -46,7 +46,7 @@ def case_metrics(
     spacing: tuple[float, ...] | None = None,
     tolerance: float = 1.0,
 ) -> dict[str, float]:
-    """Every metric of METRICS for one mask, of an image (h w) or of a whole volume (d h w).
+    """Return every metric of METRICS for one mask, of an image (h w) or of a whole volume (d h w).
 
     Always finite, so that no case drops out of a mean. What counts where a mask is empty (no pixel
     inside the field of view):
@@ -103,7 +103,7 @@ def surface_distances(
     truth: Bool[np.ndarray, "*space"],
     sides: tuple[float, ...],
 ) -> tuple[Float[np.ndarray, "m"], Float[np.ndarray, "n"]]:
-    """From each surface pixel of one mask to the other's surface, both ways; neither is empty."""
+    """Return the distance from each surface pixel to the other mask's surface, both ways."""
     # Prediction imports this package, measures nothing, and does without SciPy.
     from scipy.ndimage import find_objects
     from scipy.spatial import KDTree
@@ -124,7 +124,7 @@ def surface_points(mask: Bool[np.ndarray, "*space"]) -> Float[np.ndarray, "n dim
 
 
 def pixel_sides(shape: tuple[int, ...], spacing: tuple[float, ...] | None) -> tuple[float, ...]:
-    """The spacing, or 1 along every axis where it is not known."""
+    """Return the spacing, or 1 along every axis if it is not known."""
     if spacing is None:
         return (1.0,) * len(shape)
     if len(spacing) != len(shape) or not all(0 < side < np.inf for side in spacing):

@@ -72,7 +72,7 @@ def match_objects(
 def overlaps(
     truth: Bool[np.ndarray, "*space"], predicted: Bool[np.ndarray, "*space"]
 ) -> tuple["scipy.sparse.csr_array", Int[np.ndarray, "n"], Int[np.ndarray, "m"]]:
-    """Pixels that each object of the one shares with each of the other, and their own pixels."""
+    """Count the pixels of all objects, and those that each pair of objects shares."""
     # Prediction imports this package, measures nothing, and does without SciPy.
     from scipy.ndimage import generate_binary_structure, label
     from scipy.sparse import coo_array
@@ -111,7 +111,7 @@ def match_one_to_one(
 
 
 def object_metrics(objects: Objects) -> dict[str, float]:
-    """Every metric of OBJECT_METRICS for one case and class.
+    """Return every metric of OBJECT_METRICS for one case and class.
 
     Recall is the share of the truth's objects that were found, precision that of the predicted ones
     that are right, F1 their harmonic mean; the Dice is the mean over the truth's objects. All are 1

@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 
 def dice_threshold(probability: Float[np.ndarray, "h w"]) -> float:
-    """The cut c for which the mask `probability > c` (strictly) has the highest expected Dice.
+    """Return the c for which the mask `probability > c` (strictly) has the highest expected Dice.
 
     No labels are needed. Keeping the pixels above c is expected to score (RankDice,
     https://jmlr.org/papers/v24/22-0712.html)

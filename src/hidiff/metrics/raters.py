@@ -16,7 +16,7 @@ RATER_METRICS = {
 def rater_metrics(
     samples: Bool[np.ndarray, "n *space"], raters: Bool[np.ndarray, "r *space"]
 ) -> dict[str, float]:
-    """Every metric of RATER_METRICS for one case and class; samples are masks, cut at 0.5.
+    """Return every metric of RATER_METRICS for one case and class; samples are masks, cut at 0.5.
 
     The numbers of samples and raters may differ. Two empty masks agree perfectly (IoU 1), an empty
     one and any other not at all.
@@ -34,7 +34,7 @@ def energy_distance(
     samples: Float[np.ndarray, "n n"],
     raters: Float[np.ndarray, "r r"],
 ) -> float:
-    """The squared generalised energy distance of the distance 1 - IoU, out of three IoU matrices.
+    """Return the squared generalised energy distance of 1 - IoU, from three IoU matrices.
 
     2 E[d(sample, rater)] - E[d(sample, sample')] - E[d(rater, rater')], each a mean over all pairs,
     those of a mask with itself included, as in https://arxiv.org/abs/1806.05034: 0 for the raters'
@@ -44,7 +44,7 @@ def energy_distance(
 
 
 def matched_iou(across: Float[np.ndarray, "n r"]) -> float:
-    """The mean IoU of samples and raters paired as well as they can be.
+    """Return the mean IoU of samples and raters in the best one-to-one pairing.
 
     Each side is repeated until both are as many as their least common multiple, then paired one to
     one (Hungarian method), as in https://arxiv.org/abs/1905.13077.
@@ -61,7 +61,7 @@ def matched_iou(across: Float[np.ndarray, "n r"]) -> float:
 def iou_matrix(
     left: Bool[np.ndarray, "n *space"], right: Bool[np.ndarray, "r *space"]
 ) -> Float[np.ndarray, "n r"]:
-    """The IoU of every mask with every other; 1 where both are empty."""
+    """Return the IoU of every mask with every other; 1 if both are empty."""
     left, right = (each.reshape(len(each), -1).astype(np.float64) for each in (left, right))
     both = left @ right.T
     either = left.sum(axis=1)[:, None] + right.sum(axis=1) - both

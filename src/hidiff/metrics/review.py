@@ -59,13 +59,14 @@ class Review:
         count, total = len(self.flagged), len(self.error)
         words = (
             f"Needs review: the {count} of {total} cases with the highest doubt "
-            f"({self.threshold:.3f} or more)"
+            f"({self.threshold:.3f} or more)."
         )
         if self.caught is None or self.at_best is None:
-            return f"{words}. There is no error to catch."
+            return f"{words} There is no error to catch."
         return (
-            f"{words} hold {self.caught:.0%} of the error (1 - Dice, added up). As many drawn at "
-            f"random would hold {count / total:.0%}, the worst ones {self.at_best:.0%}."
+            f"{words} They hold {self.caught:.0%} of the error (1 - Dice, summed over cases). "
+            f"A random choice of {count} would hold {count / total:.0%}, the best choice "
+            f"{self.at_best:.0%}."
         )
 
 

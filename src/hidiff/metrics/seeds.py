@@ -8,7 +8,7 @@ from hidiff.metrics.table import KEYS, SOURCES, Row, metric_names, scale_of
 
 
 def average_seeds(runs: Sequence[Sequence[Row]]) -> list[Row]:
-    """The rows of several seeds as those of one: each case's mean over seeds.
+    """Average the rows of several seeds: return each case's mean over seeds.
 
     So a group counts once, however many seeds were trained. Raises ValueError unless all judged
     the same cases, classes and sources by the same metrics.
@@ -36,7 +36,7 @@ def average_seeds(runs: Sequence[Sequence[Row]]) -> list[Row]:
 
 
 def pair_arms(before: Sequence[Sequence[Row]], after: Sequence[Sequence[Row]]) -> list[Row]:
-    """Two arms, each the rows of its seeds, as the prior and the refined rows of one summary.
+    """Return two arms as the prior and the refined rows of one summary; each is a list of seeds.
 
     Seeds are averaged first. Of an arm its refined rows count, or its prior's where nothing is
     refined. The summary's difference is then after - before, with interval and test over groups.

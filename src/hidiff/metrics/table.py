@@ -136,7 +136,7 @@ def summarise(rows: Sequence[Row], *, seed: int = 0, num_resamples: int = NUM_RE
 def bootstrap(
     by_group: Float[np.ndarray, "n columns"], seed: int, num_resamples: int
 ) -> tuple[Float[np.ndarray, "columns"], Float[np.ndarray, "columns"]]:
-    """The 2.5 % and 97.5 % points of the mean over groups drawn with replacement."""
+    """Return the 2.5 % and 97.5 % points of the mean over groups drawn with replacement."""
     n = len(by_group)
     times_drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=num_resamples)
     low, high = np.percentile(times_drawn @ by_group / n, [2.5, 97.5], axis=0)
@@ -144,7 +144,7 @@ def bootstrap(
 
 
 def metric_names(rows: Sequence[Row]) -> list[str]:
-    """The metrics these rows hold, all the same."""
+    """Return the metrics of these rows, which must all have the same."""
     if not rows:
         raise ValueError("there are no rows to summarise. Evaluate at least one case first.")
     for row in rows:
@@ -172,7 +172,7 @@ def scale_of(rows: Sequence[Row]) -> dict[str, str]:
 def gather(
     rows: Sequence[Row], names: Sequence[str]
 ) -> tuple[list[str], list[str], Float[np.ndarray, "cases classes sources metrics"], np.ndarray]:
-    """Classes, sources, the values as one array, and the group of each case.
+    """Return classes, sources, the values as one array, and the group of each case.
 
     A missing or endless value is an error, because a mean without it would look better than it is.
     """
@@ -205,7 +205,7 @@ def gather(
 
 
 def write_csv(rows: Sequence[Row], path: Path | str) -> None:
-    """One line per case, class and source, numbers in full."""
+    """Write one line per case, class and source, with all digits."""
     columns = [name for name in NOT_METRICS if rows and name in rows[0]] + metric_names(rows)
     with (
         atomic_write(Path(path)) as temporary,
@@ -217,7 +217,7 @@ def write_csv(rows: Sequence[Row], path: Path | str) -> None:
 
 
 def write_json(summary: Summary, path: Path | str) -> None:
-    """The whole summary, numbers in full; an unknown interval end is null."""
+    """Write the whole summary with all digits; an unknown end of an interval is null."""
     text = json.dumps(asdict(summary), indent=2, allow_nan=False) + "\n"
     with atomic_write(Path(path)) as temporary:
         Path(temporary).write_text(text, encoding="utf-8")

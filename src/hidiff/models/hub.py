@@ -24,7 +24,7 @@ UNSAFE = {".bin", ".ckpt", ".dill", ".joblib", ".npy", ".pickle", ".pkl", ".pt",
 
 
 class HubName(NamedTuple):
-    """A repository, and a branch, tag or commit of it."""
+    """The name of a repository, with a branch, tag or commit."""
 
     id: str
     revision: str | None

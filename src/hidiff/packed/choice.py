@@ -27,10 +27,10 @@ def choose_engine(name: str | None = None) -> Engine:
 
 
 def kernel_info() -> dict[str, str]:
-    """Describe the choice.
+    """Return facts about the kernel in use.
 
-    `kernel` is its name, `how` says how it counts, `available` lists all kernels that run here, and
-    `why`, only for the reference, says why it is used.
+    `kernel` is its name and `how` the way it counts bits. `available` lists all kernels that run
+    here. `why` is there for the reference alone, and gives the reason for its use.
     """
     module, problem = load_kernels()
     supported = module.supported() if module else {}

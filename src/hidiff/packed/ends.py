@@ -34,21 +34,25 @@ def read_out(
     each pixel first, and the shifted products are added afterwards.
     """
     pixels = x.permute(0, 2, 3, 1)
-    height, width = pixels.shape[1:3]
+    batch, height, width, channels = pixels.shape
     factor, shift = _group_norm(norm, pixels)
-    weight = layer.weight.permute(1, 2, 3, 0).flatten(1)  # c, (row, column, k)
-    taps = x.new_empty(*pixels.shape[:3], weight.shape[1])
+    weight = layer.weight.permute(2, 3, 0, 1).reshape(-1, channels)  # (row, column, k), c
+    planes = layer.out_channels
+    # a plane for each product, with the border that the shifted products reach
+    taps = x.new_zeros(9 * planes, batch, height + 2, width + 2)
     for rows in _strips(x):
         strip = torch.addcmul(shift, pixels[:, rows], factor)
-        taps[:, rows] = functional.silu(strip, inplace=True) @ weight
-    taps = functional.pad(taps, (0, 0, 1, 1, 1, 1)).unflatten(3, (3, 3, -1))
-    out = taps[:, :height, :width, 0, 0].clone()
+        strip = functional.silu(strip, inplace=True).reshape(-1, channels)
+        products = (weight @ strip.T).view(9 * planes, batch, -1, width)
+        taps[:, :, rows.start + 1 : rows.stop + 1, 1:-1] = products
+    taps = taps.view(3, 3, planes, batch, height + 2, width + 2)
+    out = taps[0, 0, :, :, :height, :width].clone()
     for number in range(1, 9):
         i, j = divmod(number, 3)
-        out += taps[:, i : i + height, j : j + width, i, j]
+        out += taps[i, j, :, :, i : i + height, j : j + width]
     if layer.bias is not None:
-        out += layer.bias
-    return out.permute(0, 3, 1, 2)
+        out += layer.bias[:, None, None, None]
+    return out.transpose(0, 1)
 
 
 def _group_norm(

@@ -72,10 +72,12 @@ class StepTable(nn.Module):
                 f"the model was packed for the steps {', '.join(map(str, self.steps))}, but step "
                 f"{t} is asked for. Predict with {len(self.steps)} steps, or pack it for more."
             )
-        index = self.steps.index(t)
-        if "values" in self._buffers:
-            return self.values[index]
         last = self._last  # read once, as another thread may put another step there
         if last is None or last[0] != t:
-            last = self._last = (t, torch.addmv(self.bias, self.weight, self.times[index]))
+            index = self.steps.index(t)
+            if "values" in self._buffers:
+                row = self.values[index]
+            else:
+                row = torch.addmv(self.bias, self.weight, self.times[index])
+            last = self._last = (t, row)
         return last[1]

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from hidiff.prediction.prediction import SliceMaps, decide, entropy_bits
 from hidiff.prediction.predictor import Predictor
+from hidiff.prediction.reach import Guidance
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
-from hidiff.prediction.windows import Guidance
 
 # What all must share, so that an image is read and shown once for all.
 SHARED = ("labels", "channels", "intensity", "slicing", "size", "priors", "refines")

@@ -8,7 +8,7 @@ import numpy as np
 from hidiff.labels import Labels
 from hidiff.prediction.prediction import Prediction
 
-# Maps with a plane a class: kept for the classes that are kept.
+# Maps with a plane per class: kept for the classes that are kept.
 PLANE_MAPS = ("probability", "prior", "variance")
 
 

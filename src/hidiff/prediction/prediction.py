@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Shaped, UInt8
 
-from hidiff.images import Geometry, ImageFiles, PictureGeometry
+from hidiff.images import Geometry, ImageFiles, PictureGeometry, find_view
 from hidiff.labels import Labels
 from hidiff.metrics import Doubt, dice_threshold
 
@@ -40,7 +40,7 @@ class SliceMaps:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The refined masks of an image, in the form of its file, and what they were made of.
+    """The refined masks of an image, in the form of its file, with probability and uncertainty.
 
     Maps of a picture have the axes (h, w) or (k, h, w), those of a volume the axes (x, y, z) or
     (k, x, y, z) of its file. `maps` holds the same with slices first, by name.
@@ -80,7 +80,10 @@ class Prediction:
 
     @property
     def labels(self) -> Native:
-        """One class: 0, 1; exclusive: 0 the background, then in order; regions: a bit a plane."""
+        """Integers. One class: 0 or 1. Exclusive classes: 0 is the background, 1 the first class.
+
+        For regions, each plane has a mask of 0 and 1.
+        """
         return self.geometry.native(self.maps["labels"])
 
     @property
@@ -90,12 +93,12 @@ class Prediction:
 
     @property
     def uncertainty(self) -> Native:
-        """Entropy of the probability in bits; of each plane, for regions."""
+        """Entropy of the probability, in bits; for regions one map per plane."""
         return self.geometry.native(self.maps["uncertainty"])
 
     @property
     def doubt(self) -> float:
-        """Doubt in the masks, 0..1, without any truth: review cases with the highest first.
+        """Doubt in the masks, 0..1. It needs no truth: review the cases with the highest first.
 
         It is 1 less the mean probability of each class inside its mask, averaged over classes; an
         empty mask counts the highest probability that it left out.
@@ -104,25 +107,25 @@ class Prediction:
 
     @property
     def probability(self) -> Native | None:
-        """Mean over the samples, 0..1, of each plane; sums to 1 over exclusive planes.
+        """Mean over the samples, 0..1, for each plane; exclusive planes sum to 1.
 
-        None for a volume, unless it was asked for.
+        None for a volume, unless predicted with keep_probability=True.
         """
         return self._optional("probability")
 
     @property
     def prior(self) -> Native | None:
-        """The segmentor's own probability; None where `probability` is."""
+        """The segmentor's own probability; None if `probability` is None."""
         return self._optional("prior")
 
     @property
     def variance(self) -> Native | None:
-        """Variance over the samples; None where there is only one, or no `probability`."""
+        """Variance over the samples; None for a single sample, or without `probability`."""
         return self._optional("variance")
 
     @property
     def trace(self) -> list[Step]:
-        """(t, yt, y0_hat) of each step of the first sample, if it was asked for."""
+        """List of (t, yt, y0_hat) of each step of the first sample; needs trace=True."""
         steps = sorted((int(name[3:]) for name in self.maps if name[:3] == "yt "), reverse=True)
         native = self.geometry.native
         return [(t, native(self.maps[f"yt {t}"]), native(self.maps[f"y0_hat {t}"])) for t in steps]
@@ -194,6 +197,11 @@ def cut_outside(maps: SliceMaps, inside: Bool[np.ndarray, "h w"], labels: Labels
         prior_labels=maps.prior_labels * inside,
         variance=None if variance is None else variance * inside,
     )
+
+
+def cut_to_view(maps: SliceMaps, image: Float[np.ndarray, "c h w"], labels: Labels) -> SliceMaps:
+    """Make everything outside the lit view of a slice background without a doubt."""
+    return cut_outside(maps, find_view(image), labels)
 
 
 def normalise_planes(probability: Float[np.ndarray, "k h w"]) -> Float[np.ndarray, "k h w"]:

@@ -11,27 +11,15 @@ from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 from hidiff.hybrid import HybridSegmentor
-from hidiff.images import (
-    GivenImage,
-    Image,
-    Intensity,
-    PictureGeometry,
-    PriorFiles,
-    Priors,
-    find_view,
-)
-from hidiff.loading import Reading, Slicing, resize_image
-from hidiff.prediction.prediction import (
-    Prediction,
-    SliceMaps,
-    cut_outside,
-    decide,
-    entropy_bits,
-)
+from hidiff.images import GivenImage, Image, Intensity, PictureGeometry, PriorFiles, Priors
+from hidiff.loading import At, Reading, Slicing, resize_image
+from hidiff.prediction.cropped import predict_crop
+from hidiff.prediction.prediction import Prediction, SliceMaps, cut_to_view, decide, entropy_bits
+from hidiff.prediction.reach import Guidance, refine_reach
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
 from hidiff.prediction.slices import OpenedImage, open_slices, read_given_prior
-from hidiff.prediction.windows import Guidance, read_trace, refine_reach, refine_windows
+from hidiff.prediction.windows import read_trace, refine_windows
 from hidiff.segmentors import input_size
 
 
@@ -80,6 +68,7 @@ class Predictor:
         value_range: tuple[float | int, float | int] | None = None,
         prior: np.ndarray | PriorFiles | None = None,
         name: str | None = None,
+        at: At | None = None,
         refine: bool | None = None,
         slice: int | None = None,
         trace: bool = False,
@@ -99,8 +88,9 @@ class Predictor:
         `changes` are PredictionSettings, such as samples=4, steps=5, seed=1. Without `refine` (left
         out: as the model was trained) the prior stands in for the refined probability. `prior` is
         what a model refines that was trained on priors from files: a file, or probabilities, a map
-        a plane in the form of the file. `slice` is the only slice to predict: its prediction is
-        that of a picture. A volume keeps probabilities, and the steps of `trace`, only with
+        a plane in the form of the file. `at` is the place in a volume, (row, column, slice) from 0,
+        that a model of crops outlines. `slice` is the only slice to predict: its prediction is that
+        of a picture. A volume keeps probabilities, and the steps of `trace`, only with
         `keep_probability`; they take 2 bytes a voxel and map, below the folder `scratch` as files
         mapped into memory. `done` is called with the share that is done. Raises ValueError for an
         image that does not fit. Safe to call from several threads at once.
@@ -111,7 +101,12 @@ class Predictor:
             opened = image if name is None else replace(image, name=name)
         else:
             opened = self.open(
-                image, spacing_mm=spacing_mm, affine=affine, value_range=value_range, name=name
+                image,
+                spacing_mm=spacing_mm,
+                affine=affine,
+                value_range=value_range,
+                name=name,
+                at=at,
             )
             opened = opened.with_prior(self.read_prior(prior, opened.opened))
         geometry, source = opened.opened.geometry, opened.opened.path
@@ -136,9 +131,11 @@ class Predictor:
         affine: Num[np.ndarray, "4 4"] | None = None,
         value_range: tuple[float | int, float | int] | None = None,
         name: str | None = None,
+        at: At | None = None,
     ) -> OpenedImage:
         """Open and normalise an image, without a prior; the arguments are those of `predict`."""
-        return open_slices(image, self.reading, spacing_mm, affine, value_range, name)
+        reading, window = self.reading, self.window
+        return open_slices(image, reading, window, spacing_mm, affine, value_range, name, at)
 
     def predict_batch(
         self,
@@ -151,6 +148,10 @@ class Predictor:
         keep: SeenWindows | None = None,
     ) -> list[SliceMaps]:
         """Predict some slices of an image at once; `keep` is that of `refine_windows`."""
+        if opened.crop is not None:
+            return predict_crop(
+                self, opened, numbers, settings, refine=refine, trace=trace, keep=keep
+            )
         maps = self.predict_slices(
             torch.cat([opened.seen(number) for number in numbers]),
             [opened.key(number) for number in numbers],
@@ -160,12 +161,10 @@ class Predictor:
             trace=trace,
             keep=keep,
         )
-        if not settings.lit_view:
-            return maps
-        views = [find_view(opened.image[:, number].numpy()) for number in numbers]
-        return [
-            cut_outside(found, view, self.labels) for found, view in zip(maps, views, strict=True)
-        ]
+        if settings.lit_view:
+            slices = [opened.image[:, number].numpy() for number in numbers]
+            maps = [cut_to_view(*each, self.labels) for each in zip(maps, slices, strict=True)]
+        return maps
 
     def predict_slices(
         self,
@@ -211,7 +210,7 @@ class Predictor:
         guidance: Guidance,
         keep: SeenWindows,
     ) -> tuple[slice, slice, Float[Tensor, "k rows columns"]]:
-        """Refine what is within reach of marks again, see `prediction.windows.refine_reach`."""
+        """Refine what is within reach of marks again, see `prediction.reach.refine_reach`."""
         return refine_reach(
             self.hybrid,
             seen,
@@ -226,7 +225,7 @@ class Predictor:
         )
 
     def _has_prior(self, images: Float[Tensor, "b channels h w"]) -> bool:
-        """Return whether a prior that replaces the segmentor's lies behind the image's channels."""
+        """Return whether the input holds a prior of another model after the image's channels."""
         return images.shape[1] > self.hybrid.segmentor.image_channels
 
     def change_settings(self, changes: dict[str, Any]) -> PredictionSettings:

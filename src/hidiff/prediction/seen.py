@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from hidiff.hybrid import HybridSegmentor
+from hidiff.prediction.certain import certain_windows
 
 WindowKey = tuple[str, int, int, int]
 """the image's name, the window's top and left in it, and the number of its mirrored copy"""
@@ -20,7 +21,7 @@ class Seen(NamedTuple):
     image: Float[Tensor, "b c h w"]
     prior: Float[Tensor, "b k h w"]
     prepared: tuple[tuple[Tensor, ...], ...]
-    """from `HybridSegmentor.prepare`"""
+    """from `HybridSegmentor.prepare`; empty for windows that are not refined"""
 
     @property
     def num_bytes(self) -> int:
@@ -38,15 +39,53 @@ class Seen(NamedTuple):
         return Seen(copy(self.image), copy(self.prior), prepared)
 
 
+class Looked(NamedTuple):
+    """Windows after the segmentor, and those of them that are to be refined."""
+
+    image: Float[Tensor, "b c h w"]
+    prior: Float[Tensor, "b k h w"]
+    is_open: Bool[Tensor, "b"]
+    """True for windows that are to be refined"""
+    seen: Seen | None
+    """the open windows alone; None if there is none"""
+
+    def one(self, number: int) -> Seen:
+        """Return a copy of one window, without the refiner's work if it is not open."""
+        if self.seen is not None and self.is_open[number]:
+            return self.seen.one(int(self.is_open[:number].sum()))
+        return Seen(self.image, self.prior, ()).one(number)
+
+
 def see(
     hybrid: HybridSegmentor,
     image: Float[Tensor, "b c h w"],
     prior: Float[Tensor, "b k h w"] | None = None,
-) -> Seen:
-    """Run the segmentor and the refiner's work on the image; `prior` replaces the segmentor's."""
+    *,
+    bound: float = 0.0,
+    marked: Bool[Tensor, "b"] | None = None,
+) -> Looked:
+    """Run the segmentor, and the refiner's work on the image for windows that are to be refined.
+
+    `prior` replaces the segmentor's. Windows that are certain (`certain_windows`) are not refined,
+    unless they are `marked`.
+    """
     look = hybrid.look(image)
-    prepared = hybrid.prepare(image, look)
-    return Seen(image, look.prior if prior is None else prior, prepared)
+    prior = look.prior if prior is None else prior
+    is_open = ~certain_windows(prior, bound)
+    if marked is not None:
+        is_open |= marked.to(is_open.device)
+    if is_open.all():
+        return Looked(image, prior, is_open, Seen(image, prior, hybrid.prepare(image, look)))
+    if not is_open.any():
+        return Looked(image, prior, is_open, None)
+
+    def choose(values: Tensor) -> Tensor:
+        return values[is_open].contiguous(memory_format=torch.channels_last)
+
+    part = look._replace(features=tuple(choose(feature) for feature in look.features))
+    chosen = choose(image)
+    seen = Seen(chosen, choose(prior), hybrid.prepare(chosen, part))
+    return Looked(image, prior, is_open, seen)
 
 
 def join_seen(windows: Sequence[Seen]) -> Seen:

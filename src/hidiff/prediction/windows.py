@@ -1,18 +1,17 @@
 """Images of any size through networks of one window: overlapping windows in, whole maps out."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from hidiff import seeding
 from hidiff.diffusion import Evidence, subset
-from hidiff.hybrid import HybridSegmentor, Look, believe
-from hidiff.prediction.seen import Seen, SeenWindows, join_seen, see
+from hidiff.hybrid import HybridSegmentor, Look
+from hidiff.prediction.certain import bound_of
+from hidiff.prediction.seen import Looked, Seen, SeenWindows, see
 from hidiff.prediction.settings import PredictionSettings
-from hidiff.prediction.tiling import Tile, Tiling, blend_tiles, predict_tiles
+from hidiff.prediction.tiling import Tile, predict_tiles
 
 MIRRORS = ((), (3,), (2,), (2, 3))  # axes turned round: none, left-right, up-down, both
 
@@ -36,18 +35,22 @@ def refine_windows(
 ) -> dict[str, Float[Tensor, "b _ h w"]]:
     """Return the maps of images of one size, blended from overlapping windows, on the CPU.
 
-    They are `prior`, the `mean` of the samples and the mean of their `squares`; without `refine`
-    the mean is the prior. With `trace` also `yt 3` and `y0_hat 3` of every step of the first
-    sample. Draws depend only on an image's name and the window's place in it, not on what else is
-    in the batch. With `with_prior` the last planes of the images are a prior that replaces the
-    segmentor's. `keep` takes what can be used again when marks change the mask.
+    They are `prior`, the `mean` of the samples and, of several, the mean of their `squares`;
+    without `refine` the mean is the prior. With `trace` also `yt 3` and `y0_hat 3` of every step of
+    the first sample. Draws depend only on an image's name and the window's place in it, not on what
+    else is in the batch. With `with_prior` the last planes of the images are a prior that replaces
+    the segmentor's. `keep` takes what can be used again when marks change the mask. The prior is
+    the mean of windows that are certain (`certain.bound_of`).
     """
+    bound = bound_of(settings, hybrid, with_prior=with_prior, trace=trace) if refine else 0.0
 
     def look(tiles: Tensor, places: list[Tile]) -> dict[str, Tensor]:
         corners = [(names[tile.image], tile.top, tile.left) for tile in places]
         looks = [
-            _mirrored(hybrid, tiles, mirror, corners, settings, refine, trace, with_prior, keep)
-            for mirror in range(_num_mirrors(settings))
+            _mirrored(
+                hybrid, tiles, mirror, corners, settings, refine, trace, with_prior, keep, bound
+            )
+            for mirror in range(num_mirrors(settings))
         ]
         return {key: torch.stack([each[key] for each in looks]).mean(dim=0) for key in looks[0]}
 
@@ -66,52 +69,77 @@ def _mirrored(
     trace: bool,
     with_prior: bool,
     keep: SeenWindows | None,
+    bound: float,
 ) -> dict[str, Float[Tensor, "b _ h w"]]:
-    """Segmentor once, refiner for each sample and step, on windows turned round and back."""
-    image, prior = _turned(hybrid, tiles, mirror, with_prior)
+    """Run the segmentor once, and the refiner for each sample and step, on mirrored windows."""
+    image, prior = turn_tiles(hybrid, tiles, mirror, with_prior)
     if not refine:
         found = hybrid.look(image).prior if prior is None else prior
         maps = {"prior": found, "mean": found}
     else:
-        seen = see(hybrid, image, prior)
+        looked = see(hybrid, image, prior, bound=bound)
         if keep is not None:
             for number, corner in enumerate(corners):
-                keep.put((*corner, mirror), seen.one(number))
-        maps = {"prior": seen.prior}
-        maps |= _refined(hybrid, seen, mirror, corners, settings, trace)
-    return {key: _turn(value, mirror) for key, value in maps.items()}
+                keep.put((*corner, mirror), looked.one(number))
+        maps = {"prior": looked.prior}
+        maps |= _refine_open(hybrid, looked, mirror, corners, settings, trace)
+    return {key: turn(value, mirror) for key, value in maps.items()}
 
 
-def _num_mirrors(settings: PredictionSettings) -> int:
+def _refine_open(
+    hybrid: HybridSegmentor,
+    looked: Looked,
+    mirror: int,
+    corners: list[Corner],
+    settings: PredictionSettings,
+    trace: bool,
+) -> dict[str, Float[Tensor, "b k h w"]]:
+    """Refine the open windows; the others keep the prior."""
+    if looked.is_open.all() and looked.seen is not None:
+        return refine_seen(hybrid, looked.seen, mirror, corners, settings, trace)
+    maps = {"mean": looked.prior.clone()}
+    if settings.samples > 1:
+        maps["squares"] = looked.prior.square()
+    if looked.seen is not None:
+        chosen = [corners[number] for number in looked.is_open.nonzero().flatten().tolist()]
+        refined = refine_seen(hybrid, looked.seen, mirror, chosen, settings)
+        for key, values in maps.items():
+            values[looked.is_open] = refined[key]
+    return maps
+
+
+def num_mirrors(settings: PredictionSettings) -> int:
+    """Return the number of mirrored copies of a window that are refined."""
     return len(MIRRORS) if settings.mirror else 1
 
 
-def _turn(values: Tensor, mirror: int) -> Tensor:
+def turn(values: Tensor, mirror: int) -> Tensor:
     """Turn windows round; twice brings them back."""
     axes = MIRRORS[mirror]
     return values.flip(axes) if axes else values
 
 
-def _turned(
+def turn_tiles(
     hybrid: HybridSegmentor, tiles: Float[Tensor, "b c h w"], mirror: int, with_prior: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Return windows turned round, and the prior that came with them."""
     planes = hybrid.labels.num_planes
     image, prior = (tiles[:, :-planes], tiles[:, -planes:]) if with_prior else (tiles, None)
-    image = _turn(image.contiguous(memory_format=torch.channels_last), mirror)
-    return image, None if prior is None else _turn(prior, mirror)
+    image = turn(image.contiguous(memory_format=torch.channels_last), mirror)
+    return image, None if prior is None else turn(prior, mirror)
 
 
-def _refined(
+def refine_seen(
     hybrid: HybridSegmentor,
     seen: Seen,
     mirror: int,
     corners: list[Corner],
     settings: PredictionSettings,
-    trace: bool,
+    trace: bool = False,
     hints: Float[Tensor, "b k h w"] | None = None,
     evidence: Evidence | None = None,
 ) -> dict[str, Float[Tensor, "b k h w"]]:
+    """Return the mean of the samples, and of several that of their squares, of windows seen."""
     planes, (height, width) = seen.prior.shape[1], seen.image.shape[2:]
 
     def uniforms_of(sample: int):
@@ -123,7 +151,7 @@ def _refined(
                 )
                 for name, top, left in corners
             ]  # fmt: skip
-            return _turn(torch.stack(fields), mirror)
+            return turn(torch.stack(fields), mirror)
 
         return uniform
 
@@ -139,106 +167,13 @@ def _refined(
         if trace:
             step = taken[0]
             maps[f"yt {step.t}"], maps[f"y0_hat {step.t}"] = step.yt, step.y0_hat
+    if len(taken) == 1:  # one sample has no variance
+        return {**maps, "mean": taken[0].y0_hat}
     total, squares = torch.zeros_like(seen.prior), torch.zeros_like(seen.prior)
     for step in taken:
         total += step.y0_hat
         squares += step.y0_hat.square()
     return {**maps, "mean": total / settings.samples, "squares": squares / settings.samples}
-
-
-@dataclass(frozen=True)
-class Guidance:
-    """Hints, evidence and belief about the mask of one image, at its size."""
-
-    hints: Float[Tensor, "k h w"]
-    """+1 this class, -1 not this class, 0 nothing said"""
-    known: Bool[Tensor, "k h w"]
-    """pixels where the hints are certain"""
-    belief: Float[Tensor, "k h w"] | None = None
-    """log-odds that are added to those of the prior"""
-
-    def cut(self, tiling: Tiling, tiles: list[Tile], mirror: int, device: torch.device):
-        """Return hints, evidence and belief of windows, turned round; nothing is known beyond."""
-
-        def part(values: Tensor) -> Tensor:
-            cut = tiling.cut(tiling.pad(values[None], beyond="zero"), tiles)
-            return _turn(cut, mirror).to(device)
-
-        hints = part(self.hints)
-        evidence = Evidence(part(self.known.float()) > 0, (hints > 0).to(hints.dtype))
-        return hints, evidence, None if self.belief is None else part(self.belief)
-
-
-@torch.inference_mode()
-def refine_reach(
-    hybrid: HybridSegmentor,
-    image: Float[Tensor, "1 c h w"],
-    name: str,
-    settings: PredictionSettings,
-    *,
-    window: tuple[int, int],
-    device: torch.device,
-    reach: Bool[Tensor, "h w"],
-    guidance: Guidance,
-    with_prior: bool,
-    keep: SeenWindows,
-) -> tuple[slice, slice, Float[Tensor, "k rows columns"]]:
-    """Refine the windows that meet the reach again; return its box, and the probability there.
-
-    The windows are those of `refine_windows`, of which `keep` has what it has. Within the reach the
-    result is the blend of all windows; in the rest of the box it is not.
-    """
-    height, width = image.shape[2:]
-    tiling = Tiling((height, width), window, settings.overlap)
-    rows, columns = (_span(reach.any(dim=axis)) for axis in (1, 0))
-    corners = [
-        (top, left)
-        for top, left in tiling.corners
-        if reach[max(top, 0) : top + window[0], max(left, 0) : left + window[1]].any()
-    ]
-    padded = tiling.pad(image)
-    means: list[Tensor] = []
-    for first in range(0, len(corners), settings.windows):
-        tiles = [Tile(0, *corner) for corner in corners[first : first + settings.windows]]
-        places = [(name, tile.top, tile.left) for tile in tiles]
-        looks = []
-        for mirror in range(_num_mirrors(settings)):
-            seen = _recall(hybrid, tiling, padded, places, mirror, device, with_prior, keep)
-            hints, evidence, belief = guidance.cut(tiling, tiles, mirror, device)
-            if belief is not None:
-                seen = seen._replace(prior=believe(seen.prior, belief, hybrid.labels))
-            maps = _refined(hybrid, seen, mirror, places, settings, False, hints, evidence)
-            looks.append(_turn(maps["mean"], mirror))
-        means += list(torch.stack(looks).mean(dim=0).cpu())
-    return rows, columns, blend_tiles(tiling, corners, means, rows, columns)
-
-
-def _recall(
-    hybrid: HybridSegmentor,
-    tiling: Tiling,
-    padded: Float[Tensor, "1 c H W"],
-    places: list[Corner],
-    mirror: int,
-    device: torch.device,
-    with_prior: bool,
-    keep: SeenWindows,
-) -> Seen:
-    """Return windows as the networks saw them; those that were not kept are seen again."""
-    windows = [keep.get((*place, mirror)) for place in places]
-    missing = [number for number, window in enumerate(windows) if window is None]
-    if missing:
-        tiles = tiling.cut(padded, [Tile(0, *places[number][1:]) for number in missing])
-        seen = see(hybrid, *_turned(hybrid, tiles.to(device), mirror, with_prior))
-        for place, number in enumerate(missing):
-            windows[number] = window = seen.one(place)
-            keep.put((*places[number], mirror), window)
-    return join_seen([window for window in windows if window is not None])
-
-
-def _span(marked: Bool[Tensor, "n"]) -> slice:
-    """Return the stretch from the first marked place to the last."""
-    places = marked.nonzero()
-    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def read_trace(maps: dict[str, Float[np.ndarray, "k h w"]]) -> list:

@@ -72,5 +72,5 @@ class AttentionOutput(nn.Module):
 
 
 def _heads(x: Tensor) -> Tensor:
-    """(b, n, c) -> (b, heads, n, c / heads)."""
+    """Reshape (b, n, c) to (b, heads, n, c / heads)."""
     return x.unflatten(2, (NUM_HEADS, -1)).transpose(1, 2)

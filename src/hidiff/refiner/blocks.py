@@ -116,7 +116,7 @@ class Fusion(nn.Module):
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """The paper's 32 groups, or as many as divide the channels."""
+    """Return a group norm with the paper's 32 groups, or as many as divide the channels."""
     return nn.GroupNorm(math.gcd(32, channels), channels)
 
 

@@ -93,10 +93,10 @@ class CrossTransformer(nn.Module):
 
 
 def to_tokens(x: Tensor) -> Tensor:
-    """(b, c, h, w) -> (b, h w, c)."""
+    """Reshape (b, c, h, w) to (b, h w, c)."""
     return x.flatten(2).transpose(1, 2)
 
 
 def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(b, h w, c) -> (b, c, h, w)."""
+    """Reshape (b, h w, c) to (b, c, h, w): undo `to_tokens`."""
     return tokens.transpose(1, 2).unflatten(2, grid)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def sinusoids(steps: Integer[Tensor, "b"], channels: int) -> Float[Tensor, "b c"]:
-    """Cosines, then sines, of the steps at frequencies 10000^(-i / (channels/2))."""
+    """Return cosines, then sines, of the steps at frequencies 10000^(-i / (channels/2))."""
     half = channels // 2
     exponents = torch.arange(half, device=steps.device, dtype=torch.float32) / half
     angles = steps[:, None].float() * torch.exp(-math.log(10_000) * exponents)

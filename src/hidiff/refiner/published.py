@@ -112,7 +112,7 @@ def _rules() -> list[tuple[re.Pattern[str], str]]:
 
 
 def our_name(published: str) -> tuple[str, int] | None:
-    """The name in ours and the place among its parts, or None for what ours does not need."""
+    """Return our name and the place among its parts, or None if we do not need the tensor."""
     for pattern, ours in _rules():
         if match := pattern.fullmatch(published):
             return ours + (match["rest"] or ""), int(match["part"] or 0)
@@ -131,9 +131,9 @@ class Published:
 
 
 def read_published(path: str | Path) -> Published:
-    """Read a checkpoint of the paper's code; pickled code in it is refused.
+    """Read a checkpoint of the paper's code, and refuse pickled code in it.
 
-    Raises ValueError, naming the file, where it is not one or a tensor is missing.
+    Raises ValueError, which names the file, if it is no such checkpoint or lacks a tensor.
     """
     tensors = weights.load_foreign(path)
     try:
@@ -143,7 +143,7 @@ def read_published(path: str | Path) -> Published:
 
 
 def from_state_dict(tensors: Mapping[str, Tensor]) -> Published:
-    """The refiner of a published state dict, sizes and all, in eval mode."""
+    """Return the refiner of a published state dict, with its sizes, in eval mode."""
     prefix = next((key.removesuffix(MARK) for key in tensors if key.endswith(MARK)), None)
     if prefix is None:
         raise ValueError(

@@ -54,9 +54,9 @@ class RefinerSettings(BaseModel):
     )
     condition: Literal["each_step", "once"] = Field(
         default="once",
-        description="once (ours): t scales the image features after their blocks, so that all work "
-        "on the image is done once; each_step (the paper's): inside of them. On DRIVE both are "
-        "equally good",
+        description="once (ours): t scales the image features after their blocks, so that these "
+        "are computed once; each_step (the paper's): t scales them inside the blocks, which are "
+        "computed in every step. Both score the same on DRIVE",
     )
     exchange: Literal["cross_transformer", "concatenation"] = Field(
         default="cross_transformer",
@@ -65,8 +65,9 @@ class RefinerSettings(BaseModel):
     )
     fine: bool = Field(
         default=False,
-        description="true (ours): see the image itself too, at strides 1 and 2, by real "
-        "convolutions; false (the paper's): the segmentor's features alone, at strides 4 to 32",
+        description="true (ours): the refiner also reads the image itself, at strides 1 and 2, by "
+        "real convolutions; false (the paper's): it reads the segmentor's features alone, at "
+        "strides 4 to 32",
     )
     hints: bool = Field(
         default=False,

@@ -104,7 +104,7 @@ def _new_figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _plain(text: str) -> str:
-    """Return a name as matplotlib draws it: a dollar sign would begin a formula."""
+    """Escape dollar signs in a name, because matplotlib would read them as a formula."""
     return text.replace("$", r"\$")
 
 

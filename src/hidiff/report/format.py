@@ -12,7 +12,7 @@ RESULT = ("prior", "refined", "difference [95 % CI]", "p")
 
 
 def markdown_table(summary: Summary, *, metrics: Sequence[str] = ("dice",)) -> str:
-    """A table to paste: prior, refined, their difference with its interval and test, and n.
+    """Return a table to paste: prior, refined, their difference with its interval and test, and n.
 
     p is Wilcoxon's, with the groups whose difference is not zero; n all groups.
     """
@@ -26,7 +26,7 @@ def markdown_table(summary: Summary, *, metrics: Sequence[str] = ("dice",)) -> s
 
 
 def markdown_bands(bands: Sequence[Band], *, counted: str = "objects") -> str:
-    """The same by size: a line a class, band and metric, with how many objects (or pixels) it has.
+    """Return a table by size: a line for each class, band and metric, with its number of objects.
 
     n are the groups that hold any.
     """
@@ -46,7 +46,7 @@ def markdown_bands(bands: Sequence[Band], *, counted: str = "objects") -> str:
 
 
 def result_cells(entry: Entry) -> tuple[str, str, str, str]:
-    """The cells of RESULT."""
+    """Return the cells of RESULT."""
     return (
         format_mean(entry.metric, entry.prior),
         format_mean(entry.metric, entry.refined),
@@ -67,18 +67,18 @@ def scale_words(summary: Summary) -> str:
 
 
 def shown_classes(summary: Summary) -> tuple[str, ...]:
-    """The classes worth a line: the mean of one class alone would only repeat it."""
+    """Return the classes worth a line; the mean of a single class would only repeat it."""
     names = summary.class_names
     return names[:-1] if len(names) == 2 else names
 
 
 def metric_name(name: str) -> str:
-    """ "Surface Dice" of "surface_dice"; a metric that KNOWN doesn't hold keeps its name."""
+    """Return "Surface Dice" for "surface_dice"; a metric that KNOWN doesn't hold keeps its name."""
     return KNOWN[name].title if name in KNOWN else name
 
 
 def metric_title(name: str, distance_unit: str = "px") -> str:
-    """ "Dice ↑", "HD95 (px) ↓": what it is, its unit, and which way is better."""
+    """Return "Dice ↑" or "HD95 (px) ↓": the metric, its unit, and which way is better."""
     if name not in KNOWN:
         return name
     unit = f" ({distance_unit})" if KNOWN[name].unit == "distance" else ""
@@ -86,12 +86,12 @@ def metric_title(name: str, distance_unit: str = "px") -> str:
 
 
 def format_mean(name: str, interval: Interval | None, *, signed: bool = False) -> str:
-    """Three decimals for a share, two for a distance; a dash where there is nothing."""
+    """Write three decimals for a share, two for a distance, and a dash for nothing."""
     return "-" if interval is None else format_number(name, interval.mean, signed=signed)
 
 
 def format_interval(name: str, interval: Interval | None, *, signed: bool = False) -> str:
-    """ "+0.012 [+0.004, +0.020]"."""
+    """Write a difference and its interval: "+0.012 [+0.004, +0.020]"."""
     if interval is None or interval.low is None or interval.high is None:
         return format_mean(name, interval, signed=signed)
     mean, low, high = (
@@ -102,7 +102,7 @@ def format_interval(name: str, interval: Interval | None, *, signed: bool = Fals
 
 
 def format_test(test: SignedRank | None) -> str:
-    """ "0.031 (n = 16)": never a p without what it rests on."""
+    """Write "0.031 (n = 16)": a p never stands without its n."""
     if test is None:
         return "-"
     p = "<0.001" if test.p < 0.001 else f"{test.p:.3f}"
@@ -119,8 +119,8 @@ def format_number(name: str, value: float, *, signed: bool = False) -> str:
 def judge(entry: Entry) -> str:
     """Return the verdict on a difference: "better", "worse", "unclear", "few" or "".
 
-    "unclear": the interval includes zero, or the test is not significant; "few": there are too few
-    groups for a verdict; "": there is no interval.
+    "unclear" means that the interval includes zero or that the test is not significant. "few" means
+    that there are too few groups for a verdict. "" means that there is no interval.
     """
     difference = entry.difference
     if difference is None or difference.low is None or difference.high is None:

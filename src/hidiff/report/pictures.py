@@ -56,7 +56,7 @@ class CasePicture:
 
 
 def case_panels(case: CasePicture) -> dict[str, Rgb]:
-    """Title -> picture: two rows of four, so that a mask stands over its mistakes."""
+    """Return pictures by title, in two rows of four, so that a mask stands over its mistakes."""
     several = has_several_classes(case)
     return {
         "Image": case.image,
@@ -71,7 +71,10 @@ def case_panels(case: CasePicture) -> dict[str, Rgb]:
 
 
 def paint_labels(labels: LabelMap, several: bool) -> Rgb:
-    """A colour per class, or white for the only one; later regions lie over earlier ones."""
+    """Paint each class in its colour, or white if it is the only one.
+
+    Later regions cover earlier ones.
+    """
     colours = CLASSES if several else (ONE_CLASS,)
     picture = np.full((*labels.shape[-2:], 3), DARK, np.uint8)
     if labels.ndim == 3:
@@ -86,7 +89,7 @@ def paint_labels(labels: LabelMap, several: bool) -> Rgb:
 def paint_difference(
     labels: LabelMap, truth: LabelMap, inside: Bool[np.ndarray, "h w"] | None = None
 ) -> Rgb:
-    """Each pixel in its colour of DIFFERENCES; where nothing is and nothing was said, dark."""
+    """Paint each pixel in its colour of DIFFERENCES; background in both masks is dark."""
     missed, extra, found = differences(labels, truth)
     picture = np.full((*labels.shape[-2:], 3), DARK, np.uint8)
     picture[found & ~missed & ~extra] = DIFFERENCES["found"]
@@ -136,20 +139,23 @@ def differences(
 def paint_uncertainty(
     bits: Float[np.ndarray, "h w"] | Float[np.ndarray, "k h w"], most_bits: float = 1.0
 ) -> Rgb:
-    """From black (0) to pale yellow (`most_bits`) in every picture; of regions, the greatest."""
+    """Paint from black (0) to pale yellow (`most_bits`).
+
+    For regions, the greatest uncertainty counts.
+    """
     bits = bits.max(axis=0) if bits.ndim == 3 else bits
     rgba = matplotlib.colormaps["inferno"](np.clip(bits / most_bits, 0, 1), bytes=True)
     return np.ascontiguousarray(rgba[..., :3])
 
 
 def paint_share(share: Num[np.ndarray, "h w"]) -> Rgb:
-    """0 black, 1 white: a probability, or bits."""
+    """Paint a probability, or bits: 0 black, 1 white."""
     grey = np.round(np.clip(share, 0, 1) * 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=2)
 
 
 def step_panels(trace: Trace, plane: int = 0) -> list[tuple[int, Rgb, Rgb]]:
-    """(t, noisy mask yt, what the network makes of it, y0_hat) of one plane, first step first.
+    """Return (t, yt, the network's output, y0_hat) of one plane, first step first.
 
     Of more than MOST_STEPS steps an even choice is shown, the first and the last among them.
     """
@@ -162,7 +168,7 @@ def step_panels(trace: Trace, plane: int = 0) -> list[tuple[int, Rgb, Rgb]]:
 
 
 def case_png(case: CasePicture) -> bytes:
-    """All panels of a case in two rows, with titles and a legend, for a slide or a paper."""
+    """Return all panels of a case in two rows, with titles and a legend, for a slide or a paper."""
     panels = list(case_panels(case).items())
     figure = grid_figure([panels[:4], panels[4:]])
     handles = [
@@ -176,7 +182,7 @@ def case_png(case: CasePicture) -> bytes:
 
 
 def steps_png(trace: Trace, plane: int = 0) -> bytes:
-    """Every step of one refinement: yt above, y0_hat below."""
+    """Return a picture of every step of one refinement: yt above, y0_hat below."""
     steps = step_panels(trace, plane)
     if not steps:
         raise ValueError("the trace is empty. Predict with the trace kept to draw its steps.")
@@ -186,7 +192,7 @@ def steps_png(trace: Trace, plane: int = 0) -> bytes:
 
 
 def legend_colours(cases: Sequence[CasePicture]) -> dict[str, tuple[int, int, int]]:
-    """The part of DIFFERENCES that a legend of these cases needs."""
+    """Return the part of DIFFERENCES that a legend of these cases needs."""
     used = dict(DIFFERENCES)
     if not any(has_several_classes(case) for case in cases):
         del used["wrong class"]

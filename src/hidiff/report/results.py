@@ -30,7 +30,7 @@ def write_tables(folder: Path, rows: Sequence[Row]) -> Summary:
 
 
 def write_reliability(folder: Path, study: CalibrationStudy) -> None:
-    """Write reliability.csv: a line a class, source and bin that holds a pixel."""
+    """Write reliability.csv: a line per class, source and bin that holds a pixel."""
     with (
         atomic_write(folder / RELIABILITY_FILE) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as file,
@@ -43,7 +43,7 @@ def write_reliability(folder: Path, study: CalibrationStudy) -> None:
 
 
 def write_sizes(folder: Path, study: SizeStudy) -> None:
-    """Write sizes.csv, a row a case and band, and sizes.md, the table."""
+    """Write sizes.csv, a row per case and band, and sizes.md, the table."""
     csv_file, table_file = (folder / name for name in SIZE_FILES)
     if study.things:
         write_csv(study.band_rows, csv_file)

@@ -30,7 +30,7 @@ class TrainedOn(NamedTuple):
 
 @runtime_checkable
 class Segmentor(Protocol):
-    """Any nn.Module with these; `hooks.wrap` makes one of a module that lacks them.
+    """Any nn.Module with these members; `hooks.wrap` adds them to a module that lacks them.
 
     It may also have `input_size`, see the function of that name.
     """
@@ -44,5 +44,5 @@ class Segmentor(Protocol):
 
 
 def input_size(segmentor: object) -> tuple[int, int] | None:
-    """The only (height, width) that a segmentor takes; None, or left out, if it takes any."""
+    """Return the only (height, width) that a segmentor takes; None if it takes any."""
     return getattr(segmentor, "input_size", None)

@@ -57,7 +57,7 @@ def efficientnet_lite0_fpn(
 
 
 class LiteMaps(nn.Module):
-    """The stem and stages of a classifier -> their last maps at the given strides, finest first."""
+    """The stem and stages of a classifier. Returns the last map at each stride, finest first."""
 
     def __init__(self, classifier: EfficientNetLite0, image_channels: int, strides: Sequence[int]):
         super().__init__()
@@ -132,7 +132,7 @@ def _relu() -> nn.Module:
 
 
 def backbone(pretrained: bool) -> EfficientNetLite0:
-    """The classifier, from ImageNet or from random weights."""
+    """Return the classifier, with ImageNet's weights or random ones."""
     classifier = EfficientNetLite0()
     if pretrained:
         load_imagenet(classifier)
@@ -167,7 +167,10 @@ def imagenet_file() -> Path:
 
 @torch.no_grad()
 def see_channels(conv: nn.Conv2d, image_channels: int) -> nn.Conv2d:
-    """A first layer for 3 channels -> one for any number, of the same answer to a grey image."""
+    """Turn a first layer for 3 channels into one for any number.
+
+    A grey image gives the same answer.
+    """
     if image_channels != conv.in_channels:
         summed = conv.weight.sum(dim=1, keepdim=True) / image_channels
         conv.weight = nn.Parameter(summed.repeat(1, image_channels, 1, 1))

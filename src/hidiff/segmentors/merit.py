@@ -105,23 +105,23 @@ class Mix(nn.Module):
 
 
 def mutations(predictions: list[Tensor]) -> list[Tensor]:
-    """The sum of every non-empty subset of the heads' logits; that of all of them comes last."""
+    """Return the sum of every non-empty subset of the heads' logits; the sum of all comes last."""
     counts = range(1, len(predictions) + 1)
     return [sum_of(each) for count in counts for each in combinations(predictions, count)]
 
 
 def sum_of(maps: Sequence[Tensor]) -> Tensor:
-    """Their sum, without the integer that Python's own begins with."""
+    """Add the tensors up, without the integer that Python's `sum` begins with."""
     return reduce(torch.add, maps)
 
 
 def resize(map_: Float[Tensor, "b c _ _"], size: Sequence[int]) -> Float[Tensor, "b c _ _"]:
-    """Bilinear, as every change of size here."""
+    """Resize bilinearly, as every change of size here."""
     return functional.interpolate(map_, tuple(size), mode="bilinear", align_corners=False)
 
 
 def colour(image_channels: int) -> nn.Sequential:
-    """Images of other than three channels -> the three that MaxViT was trained on."""
+    """Turn images of other than three channels into the three that MaxViT was trained on."""
     return nn.Sequential(nn.Conv2d(image_channels, 3, 1), nn.BatchNorm2d(3), nn.ReLU(inplace=True))
 
 

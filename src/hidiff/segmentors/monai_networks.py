@@ -182,7 +182,7 @@ def _products(strides: Sequence[int]) -> list[int]:
 
 
 def _with_layers(network, image_channels: int, layers: dict[int, str], **fixed) -> HookedSegmentor:
-    """The network with the layers at strides 4 to 32; with its deepest one if it has none there."""
+    """Return the network with its layers at strides 4 to 32, or else with its deepest layer."""
     wanted = {stride: name for stride, name in layers.items() if stride in STRIDES}
     deepest = max(layers)
     return freeze_unused(

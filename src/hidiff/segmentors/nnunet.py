@@ -130,7 +130,7 @@ def read_plans(root: Path) -> Plans:
 
 
 def make_unet(plans: Plans) -> nn.Module:
-    """The network that the plans describe, untrained."""
+    """Make the network that the plans describe, untrained."""
     module = import_extra("dynamic_network_architectures.architectures.unet", "nnunet")
     try:
         return getattr(module, plans.architecture)(
@@ -156,7 +156,7 @@ def load_fold(unet: nn.Module, path: Path) -> None:
 
 
 def layers_of(plans: Plans) -> dict[int, str]:
-    """The layers at strides 4 to 32: the decoder's, and the encoder's where it has none."""
+    """Return the layers at strides 4 to 32: the decoder's, or the encoder's if it has none."""
     strides = plans.arguments["strides"]
     deepest = len(strides) - 1
     rows, columns, layers = 1, 1, {}
@@ -180,7 +180,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _configuration(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A configuration, with what it inherits."""
+    """Return a configuration, with what it inherits."""
     found = configurations[name]
     parent = found.get("inherits_from")
     return {**_configuration(configurations, parent), **found} if parent else dict(found)
@@ -196,7 +196,7 @@ def _architecture(class_name: str) -> str:
 
 
 def _arguments(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """The network's arguments; where they name classes, only those of torch.nn are looked up."""
+    """Return the network's arguments; names of classes are looked up in torch.nn alone."""
     arguments = dict(architecture["arch_kwargs"])
     for key in architecture["_kw_requires_import"]:
         if arguments[key] is None:
@@ -221,7 +221,10 @@ def _patch(patch_size: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _count_heads(labels: Mapping[str, Any]) -> int:
-    """One for each region, else for each label with the background; "ignore" has none."""
+    """Count one head for each region, else one for each label with the background.
+
+    The class "ignore" has none.
+    """
     values = [value for name, value in labels.items() if name != "ignore"]
     if any(isinstance(value, list) and len(value) > 1 for value in values):
         return sum(value not in (0, [0]) for value in values)
@@ -231,7 +234,7 @@ def _count_heads(labels: Mapping[str, Any]) -> int:
 def _intensity(
     schemes: list[str], properties: Mapping[str, Any]
 ) -> tuple[dict[str, Any], float, float]:
-    """data.intensity for nnU-Net's scheme, and the scale and shift that are left to do."""
+    """Return data.intensity for nnU-Net's scheme, and the scale and shift that remain."""
     scheme, *others = dict.fromkeys(schemes)
     if others or (scheme == "CTNormalization" and len(schemes) > 1):
         raise ValueError(

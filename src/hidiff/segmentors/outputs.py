@@ -23,7 +23,7 @@ class Place(NamedTuple):
 
 
 def tensors_of(output: Any, path: str = "") -> dict[str, Tensor]:
-    """Every tensor of a tensor, tuple, list, dict or dataclass, by its path."""
+    """Return every tensor of a tensor, tuple, list, dict or dataclass, by its path."""
     if isinstance(output, Tensor):
         return {path: output}
     if isinstance(output, Mapping):
@@ -43,7 +43,7 @@ def tensors_of(output: Any, path: str = "") -> dict[str, Tensor]:
 
 
 def find_maps(output: Any, batch: int, height: int, width: int) -> list[Place]:
-    """Every tensor of an output that is a map of the image (height, width) at a whole stride."""
+    """Find every tensor of an output that is a map of the image at a whole stride."""
     places = []
     for path, tensor in tensors_of(output).items():
         found = _lie_of(tuple(tensor.shape), batch, height, width)
@@ -55,7 +55,7 @@ def find_maps(output: Any, batch: int, height: int, width: int) -> list[Place]:
 def take_map(
     output: Any, place: Place, height: int, width: int
 ) -> Float[Tensor, "b channels rows columns"]:
-    """The map at a place, channels first, for an image of (height, width)."""
+    """Return the map at a place, channels first, for an image of (height, width)."""
     found = tensors_of(output)
     if place.path not in found:
         raise ValueError(
@@ -73,7 +73,7 @@ def take_map(
 
 
 def find_logits(output: Any, image: Tensor, name: str | None) -> Place:
-    """The element of a network's output that is its logits.
+    """Find the logits among a network's outputs.
 
     The one of that name, if it has one. Else of several maps the one called logits or out, else the
     finest, and of equally fine ones the first (deep supervision gives several).
@@ -97,7 +97,7 @@ def find_logits(output: Any, image: Tensor, name: str | None) -> Place:
 
 
 def take_logits(output: Any, place: Place, height: int, width: int) -> Float[Tensor, "b k h w"]:
-    """The logits at a place, interpolated to the image's size where they are smaller."""
+    """Return the logits at a place, interpolated to the image's size if they are smaller."""
     logits = take_map(output, place, height, width)
     if place.stride == 1:
         return logits
@@ -105,7 +105,7 @@ def take_logits(output: Any, place: Place, height: int, width: int) -> Float[Ten
 
 
 def _lie_of(shape: tuple[int, ...], batch: int, height: int, width: int) -> tuple[str, int] | None:
-    """(layout, stride) of a tensor of that shape, if it is a map of the image at all."""
+    """Return (layout, stride) of a tensor of that shape, or None if it is no map of the image."""
     if not shape or shape[0] != batch:
         return None
     if len(shape) == 4:
@@ -123,7 +123,7 @@ def _lie_of(shape: tuple[int, ...], batch: int, height: int, width: int) -> tupl
 
 
 def _stride(sides: tuple[int, ...], height: int, width: int) -> int | None:
-    """By what whole factor the sides are smaller than the image's."""
+    """Return the whole factor by which the sides are smaller than the image's."""
     rows, columns = sides
     if not rows or not columns or height % rows or width % columns:
         return None

@@ -25,7 +25,7 @@ def own_settings(module: nn.Module, before: SegmentorSettings) -> SegmentorSetti
 
 
 def adopt(module: nn.Module, settings: SegmentorSettings, image_channels: int) -> nn.Module:
-    """A module as a segmentor: itself, if it is one, else wrapped, as the settings may say."""
+    """Return a module as a segmentor: itself if it is one, else wrapped as the settings say."""
     if isinstance(module, Segmentor):
         return module
     options = dict(settings.options) if settings.name == OWN else {}
@@ -40,7 +40,7 @@ def adopt(module: nn.Module, settings: SegmentorSettings, image_channels: int) -
 
 
 def _wrapping(segmentor: HookedSegmentor) -> dict[str, Any]:
-    """The arguments of `wrap`, as plain YAML has them."""
+    """Return the arguments of `wrap`, as plain YAML holds them."""
     options: dict[str, Any] = {
         "features": {str(stride): name for stride, name in segmentor.features.items()}
     }

@@ -66,7 +66,7 @@ def load_pretrained(segmentor: nn.Module, path: Path | str, partial: bool = Fals
 
 
 def best_match(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> Match:
-    """The match under that one of the prefixes that fits most."""
+    """Return the match under the prefix that fits most tensors."""
     matches = [_match(wanted, _without(prefix, tensors)) for prefix in PREFIXES]
     return max(matches, key=lambda match: len(match.found))
 

@@ -9,7 +9,7 @@ from hidiff.segmentors.base import STRIDES
 
 
 def choose_strides(available: list[int]) -> tuple[int, ...]:
-    """For each of the strides 4..32, which of the available ones it is made of.
+    """Choose, for each of the strides 4..32, the available stride from which it is made.
 
     The same stride where there is one, else the nearest finer, else the nearest coarser.
     """
@@ -21,7 +21,7 @@ def choose_strides(available: list[int]) -> tuple[int, ...]:
 
 
 def to_pyramid(features: Mapping[int, Tensor], height: int, width: int) -> tuple[Tensor, ...]:
-    """Features by stride -> four maps of exactly (height / stride, width / stride).
+    """Turn features by stride into four maps of exactly (height / stride, width / stride).
 
     A missing stride is average-pooled from a finer map, or interpolated from a coarser one.
     """

@@ -58,7 +58,10 @@ class SegmentorSettings(BaseModel):
     )
 
     def without_start(self) -> "SegmentorSettings":
-        """For a checkpoint that brings all weights: those it once started from may be gone."""
+        """Remove the weights to start from.
+
+        A checkpoint brings all weights, and their file may be gone.
+        """
         kept = {name: v for name, v in self.options.items() if name not in STARTING_WEIGHTS}
         return self.model_copy(update={"options": kept})
 
@@ -66,7 +69,7 @@ class SegmentorSettings(BaseModel):
 def make_segmentor(
     settings: SegmentorSettings, image_channels: int, num_planes: int
 ) -> HookedSegmentor:
-    """The named segmentor, untrained. Raises ValueError for an unknown name or option."""
+    """Make the named segmentor, untrained. Raises ValueError for an unknown name or option."""
     if settings.name == OWN:
         raise ValueError(
             f"the segmentor is a module of your own, {settings.own_class or 'of any class'}. Pass "

@@ -21,7 +21,7 @@ ARCHITECTURES = ("Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "UPerNet", "Seg
 
 
 def _maker(architecture: str) -> Callable[..., HookedSegmentor]:
-    """The function that makes networks of an architecture."""
+    """Return the function that makes networks of an architecture."""
 
     def make(
         image_channels: int,
@@ -71,14 +71,14 @@ def _check_options(network: type[nn.Module], encoder_name: str, options: dict[st
 
 
 def _trained(encoder_name: str, tensors: dict[str, Tensor] | None) -> dict[str, Any]:
-    """Arguments that hand weights to an encoder: timm's takes them as it is made."""
+    """Return the arguments that hand weights to an encoder: timm's encoders take them when made."""
     if tensors is None or not encoder_name.startswith("tu-"):
         return {"encoder_weights": None}
     return {"encoder_weights": True, "pretrained_cfg_overlay": {"state_dict": dict(tensors)}}
 
 
 def _load_encoder(encoder: nn.Module, tensors: dict[str, Tensor], path: str) -> None:
-    """Weights of the encoder, or of the classifier that it was, for images of any channels."""
+    """Load weights of the encoder, or of its classifier, for images of any number of channels."""
     adapt = import_extra("timm.models", "smp").adapt_input_conv
     own = encoder.state_dict()
     for name, value in tensors.items():

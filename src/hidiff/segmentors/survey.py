@@ -52,7 +52,7 @@ def catching(network: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Any
 
 @contextmanager
 def at_rest(network: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradients; the network's modes are put back."""
+    """Switch to eval mode without gradients in the block, and put the network's modes back."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:
@@ -64,7 +64,7 @@ def at_rest(network: nn.Module) -> Iterator[None]:
 
 
 def blank(network: nn.Module, channels: int, size: tuple[int, int]) -> Tensor:
-    """A trial image on the network's device."""
+    """Return a trial image on the network's device."""
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     return torch.zeros(1, channels, *size, device=device)
 
@@ -85,7 +85,9 @@ def try_out(network: nn.Module, image: Tensor, names: Iterable[str]) -> tuple[An
 def survey(
     network: nn.Module, image_channels: int, size: tuple[int, int]
 ) -> tuple[dict[int, list[Found]], Any]:
-    """The layers with parameters that give a map, by stride, in the order they end; the output.
+    """Return the layers with parameters that give a map, by stride, and the output.
+
+    Layers stand in the order in which they end.
 
     Layers without any (dropout, softmax) only pass on or weigh what another made.
     """
@@ -138,7 +140,7 @@ def propose_features(
 
 
 def describe(found: dict[int, list[Found]]) -> str:
-    """ "stride 4: stem (8 channels), ...; stride 8: ..." """
+    """Write the layers as text, such as "stride 4: stem (8 channels); stride 8: deep"."""
     lines = []
     for stride, layers in found.items():
         shown = [f"{each.name} ({each.channels} channels)" for each in layers[-MOST_SHOWN:]]

@@ -53,7 +53,9 @@ def timm_backbone(
 
 
 def check_taken(encoder: nn.Module, tensors: Mapping[str, Tensor], path: str) -> None:
-    """Are the encoder's weights those of the file? timm passes in silence over what does not fit.
+    """Check that the encoder's weights are the file's.
+
+    The library timm skips what does not fit, without a word.
 
     Half of them will do: some are not as they were in the file, for other sizes or channels.
     """
@@ -73,7 +75,7 @@ def check_taken(encoder: nn.Module, tensors: Mapping[str, Tensor], path: str) ->
 
 
 def _fixed_size(encoder: nn.Module) -> tuple[int, int] | None:
-    """The only (height, width) that a backbone takes, as its patch embedding says."""
+    """Return the only (height, width) that a backbone takes, as its patch embedding says."""
     for module in encoder.modules():
         if getattr(module, "strict_img_size", False):
             size: Any = module.img_size

@@ -67,7 +67,7 @@ TRANSFORMERS = {"transformers.Segformer": segformer, "transformers.UperNet": upe
 
 
 def _config(kind: type, options: dict[str, Any], **ours: Any) -> Any:
-    """A configuration; refuses what it would keep in silence, and use nowhere."""
+    """Return a configuration; refuse options that it would keep without using them."""
     known = set(kind().to_dict())
     unknown = sorted(set(options) - known)
     if unknown:
@@ -76,7 +76,7 @@ def _config(kind: type, options: dict[str, Any], **ours: Any) -> Any:
 
 
 def _trained(kind: Any, config: Any, folder: str) -> nn.Module:
-    """A model with the weights of a local folder; never one of the hub's."""
+    """Return a model with the weights of a local folder; never one of the hub's."""
     if not Path(folder).is_dir():
         raise ValueError(
             f"segmentor.options.encoder_weights is {folder}, but no such folder is there. Put "

@@ -76,7 +76,7 @@ class UpCat(nn.Module):
 def two_convolutions(
     inputs: int, outputs: int, activation: Callable[[], nn.Module], bias: bool = True
 ) -> nn.Sequential:
-    """Two 3x3 convolutions, each followed by batch norm and the activation."""
+    """Return two 3x3 convolutions, each followed by batch norm and the activation."""
     return named(
         conv_0=_convolution(inputs, outputs, activation, bias),
         conv_1=_convolution(outputs, outputs, activation, bias),
@@ -105,7 +105,7 @@ def _down(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _up(inputs: int, upsampled: int, outputs: int) -> UpCat:
-    """One step of the decoder, whose skip has as many channels as its output."""
+    """Return one step of the decoder, whose skip has as many channels as its output."""
     deconv = nn.ConvTranspose2d(inputs, upsampled, kernel_size=2, stride=2)
     return UpCat(named(deconv=deconv), two_convolutions(upsampled + outputs, outputs, _leaky_relu))
 

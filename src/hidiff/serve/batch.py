@@ -1,12 +1,12 @@
 """Masks of uploads without a session, as a zip."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 from hidiff.images import ImageFiles, first_file
 from hidiff.serve.archive import zip_of
 from hidiff.serve.refusal import Refusal, one_line
+from hidiff.serve.remarks import caught_warnings
 from hidiff.serve.service import Service
 from hidiff.serve.uploads import find_images, keep_uploads
 
@@ -37,8 +37,7 @@ def _predict(model: Any, images: list[ImageFiles], folder: Path) -> bytes:
     failures = []
     for image in images:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with caught_warnings():
                 write_prediction(model.predict(image), folder / "masks")
         except (ValueError, OSError) as error:
             failures.append(f"{first_file(image).name}: {one_line(error, folder)}")

@@ -1,7 +1,6 @@
 """Corrections as the API takes them, done in a session."""
 
 import base64
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from jaxtyping import Bool, UInt8
 from hidiff.serve.api.schema import Lock, Mark
 from hidiff.serve.opened import Opened, encode
 from hidiff.serve.refusal import Refusal, one_line
+from hidiff.serve.remarks import caught_warnings
 
 MOST_SENT = 4_000_000  # pixels of a changed box: beyond it a viewer asks for slices anew
 
@@ -18,8 +18,7 @@ MOST_SENT = 4_000_000  # pixels of a changed box: beyond it a viewer asks for sl
 def change(opened: Opened, act: Callable[[Opened], object]) -> dict[str, Any]:
     """Correct a session; return what changed, as the API describes it."""
     before = opened.session.revision
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with caught_warnings() as caught:
         act(opened)
     box = opened.take_changes() if opened.session.revision != before else None
     codes = None
@@ -27,8 +26,8 @@ def change(opened: Opened, act: Callable[[Opened], object]) -> dict[str, Any]:
         part = opened.in_box(box)
         codes = base64.b64encode(part.tobytes()).decode() if part.size <= MOST_SENT else None
     opened.candidates = {}
-    said = list(dict.fromkeys(one_line(str(each.message)) for each in caught))
-    return {**opened.masks_now(), "box": box, "codes": codes, "warnings": said}
+    remarks = [one_line(line) for line in caught]
+    return {**opened.masks_now(), "box": box, "codes": codes, "warnings": remarks}
 
 
 def add_mark(opened: Opened, mark: Mark) -> None:
@@ -91,9 +90,12 @@ def choose(opened: Opened, place: int) -> None:
 
 
 def _compare(other: UInt8[np.ndarray, "h w"], now: UInt8[np.ndarray, "h w"]) -> str:
-    more = int(((other != 0) & (now == 0)).sum())
-    less = int(((other == 0) & (now != 0)).sum())
-    return f"{more:,} px more, {less:,} px less"
+    counts = {
+        "px more": int(((other != 0) & (now == 0)).sum()),
+        "px less": int(((other == 0) & (now != 0)).sum()),
+        "px of another class": int(((other != now) & (other != 0) & (now != 0)).sum()),
+    }
+    return ", ".join(f"{count:,} {unit}" for unit, count in counts.items() if count)
 
 
 def _check_points(opened: Opened, points: list[list[float]]) -> None:

@@ -1,6 +1,5 @@
 """The door of the server: who may ask, from where, and how much (an ASGI middleware)."""
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -12,10 +11,9 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from hidiff.serve.body import BODY_SECONDS, Body, Message, Receive, too_large
 from hidiff.serve.settings import ANY_HOST, MAX_JSON, ServeSettings, is_loopback
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
@@ -32,7 +30,6 @@ UPLOADS = (
     "/add_scribble_interaction",
     "/add_lasso_interaction",
 )
-BODY_SECONDS = 30.0  # the longest silence in the middle of a request's body
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -88,44 +85,24 @@ class Guard:
             await self._serve(scope, receive, _logged(guarded, scope))
 
     async def _serve(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        limit = self._limit(scope["path"])
-        count, ended = 0, False
-        refused: tuple[int, str] | None = None
+        body = Body(receive, self._limit(scope["path"]), self.body_seconds)
         started = False
-
-        async def limited_receive() -> Message:
-            nonlocal count, ended, refused
-            if refused is not None:
-                return {"type": "http.disconnect"}
-            if ended:
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), self.body_seconds)
-            except TimeoutError:
-                refused = (408, f"nothing came for {self.body_seconds:g} s. Send it again.")
-                return {"type": "http.disconnect"}
-            count += len(message.get("body", b""))
-            ended = not message.get("more_body", False)
-            if count > limit:
-                refused = _too_large(limit)
-                return {"type": "http.disconnect"}
-            return message
 
         async def watched_send(message: Message) -> None:
             nonlocal started
-            if refused is not None and not started:
+            if body.refused is not None and not started:
                 return  # the refusal is sent below
             started = True
             await send(message)
 
         try:
-            await self.app(scope, limited_receive, watched_send)
+            await self.app(scope, body.receive, watched_send)
         except Exception:
             # Answered and logged already (web.py), or it came of the refusal itself.
-            if refused is None and not started:
+            if body.refused is None and not started:
                 raise
-        if refused is not None and not started:
-            await _answer(send, *refused, close=True)
+        if body.refused is not None and not started:
+            await _answer(send, *body.refused, close=True)
 
     def _refusal(
         self, scope: MutableMapping[str, Any], headers: dict[str, str]
@@ -153,7 +130,7 @@ class Guard:
         length = headers.get("content-length", "0")
         limit = self._limit(scope["path"])
         if not length.isdecimal() or int(length) > limit:
-            return _too_large(limit)
+            return too_large(limit)
         return None
 
     def _needs_token(self, path: str) -> bool:
@@ -216,10 +193,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _too_large(limit: int) -> tuple[int, str]:
-    return 413, f"the request is larger than {limit / 2**20:g} MiB, which is the most."
 
 
 def _with_headers(send: Send, origin: str | None) -> Send:

@@ -1,6 +1,6 @@
 """An image that is open: its correction session, slice by slice as viewers show it."""
 
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, UInt8
 from hidiff.images import ImageFiles, visible_files
 from hidiff.serve.archive import SESSION, bundle, zip_of
 from hidiff.serve.refusal import Refusal, one_line
+from hidiff.serve.remarks import caught_warnings
 from hidiff.serve.slices import View, share_to_bytes, view_of
 
 if TYPE_CHECKING:
@@ -42,12 +43,13 @@ class Opened:
         self._codes = np.zeros(self.geometry.shape, np.uint8)
         self._counts = np.zeros((depth, len(self.classes.class_names)), np.int64)
         self._known = np.zeros(depth, bool)
+        self._now = self._describe_masks()
 
     def describe(self) -> dict[str, Any]:
-        """Return everything that a viewer needs to show it."""
+        """Return everything that a viewer needs to show it; waits for nobody."""
         view = self.view
         return {
-            **self.masks_now(),
+            **self._now,
             "kind": self.classes.kind,
             "shape": self.geometry.shape,
             "spacing_mm": self.geometry.spacing_mm,
@@ -66,7 +68,11 @@ class Opened:
         }
 
     def masks_now(self) -> dict[str, Any]:
-        """Return what changes with every correction."""
+        """Return what changes with every correction, and keep it for `describe`."""
+        self._now = self._describe_masks()
+        return self._now
+
+    def _describe_masks(self) -> dict[str, Any]:
         spacing = self.geometry.spacing_mm
         pixel_ml = None if spacing is None else float(np.prod(spacing)) / ML
         locked, locks_pixels = self.locks()
@@ -170,6 +176,7 @@ class Opened:
         self._codes[number] = codes
         self._counts[number] = count(codes, self._counts.shape[1], self.classes.kind)
         self._known[number] = True
+        self.masks_now()
 
     def _blend(self, number: int, share: float) -> Float[np.ndarray, "k h w"]:
         maps = self.session.slice_maps(number)
@@ -217,26 +224,27 @@ def count(codes: UInt8[np.ndarray, "h w"], num_classes: int, kind: str) -> Int[n
     return np.bincount(codes.ravel(), minlength=num_classes + 1)[1:]
 
 
-def open_files(entry: "Entry", model: "Model", image: ImageFiles) -> Opened:
+def open_files(entry: "Entry", model: "Model", image: ImageFiles, cache_mb: int) -> Opened:
     """Read an image and segment the slice that is shown first."""
     entry.put(step="Reading the image", progress=None)
-    return _start(entry, model, lambda: model.correct(image))
+    return _start(entry, model, cache_mb, lambda: model.correct(image))
 
 
-def open_saved(entry: "Entry", model: "Model", saved: Path, image: ImageFiles) -> Opened:
+def open_saved(
+    entry: "Entry", model: "Model", saved: Path, image: ImageFiles, cache_mb: int
+) -> Opened:
     """Go on with a saved session; the image that its file names is on no account opened."""
     from hidiff.experiment import open_session
 
     entry.put(step="Reading the session", progress=None)
-    return _start(entry, model, lambda: open_session(saved, model=model, image=image))
+    return _start(entry, model, cache_mb, lambda: open_session(saved, model=model, image=image))
 
 
-def _start(entry: "Entry", model: "Model", start: Any) -> Opened:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+def _start(entry: "Entry", model: "Model", cache_mb: int, start: Callable[[], "Session"]) -> Opened:
+    with caught_warnings() as caught:
         session = start()
-        remarks = [one_line(str(each.message), entry.folder) for each in caught]
-        opened = Opened(session, model, list(dict.fromkeys(remarks)))
+        session.limit_cache(cache_mb)
+        opened = Opened(session, model, [one_line(line, entry.folder) for line in caught])
         entry.put(step="Segmenting", progress=None, name=session.name or entry.name)
         entry.near = opened.geometry.shape[0] // 2
         opened.codes(entry.near)

@@ -1,4 +1,8 @@
-"""Run a server until it is told to end: its port, its address, its log."""
+"""Run a server until it is told to end: its port, its address, its log.
+
+The port is open and the browser starts before the web framework is imported, which takes as long as
+a browser needs to ask for the page: its requests wait in the port's queue.
+"""
 
 import contextlib
 import logging
@@ -9,12 +13,9 @@ import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import uvicorn
-
 from hidiff.serve.offered import OfferedModels
 from hidiff.serve.service import Service
 from hidiff.serve.settings import ANY_HOST, ServeSettings
-from hidiff.serve.web import make_app
 
 CONNECTIONS = 128  # at a time; others wait or get 503
 KEEP_ALIVE_SECONDS = 20
@@ -41,28 +42,39 @@ def run_server(
     opened = open_port(settings)
     with contextlib.closing(opened):
         service = Service(settings, OfferedModels(models, device), places, output)
-        address = address_of(settings, opened)
-        set_up_log(verbose)
-        config = uvicorn.Config(
-            make_app(service),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=END_SECONDS,
-        )
-        say(f"HiDiff is at {address} (Ctrl-C ends it). For research, not a medical device.")
-        if not settings.is_local:
-            say("Other machines reach it: whoever has the token sees and changes its images.")
-        if browse:
-            threading.Thread(target=open_browser, args=(address, say), daemon=True).start()
         try:
-            uvicorn.Server(config).run(sockets=[opened])
+            address = address_of(settings, opened)
+            set_up_log(verbose)
+            say(f"HiDiff is at {address} (Ctrl-C ends it). For research, not a medical device.")
+            if not settings.is_local:
+                say("Other machines reach it: whoever has the token sees and changes its images.")
+            if browse:
+                threading.Thread(target=open_browser, args=(address, say), daemon=True).start()
+            _answer_requests(service, opened)
         finally:
             service.end()
+
+
+def _answer_requests(service: Service, opened: socket.socket) -> None:
+    """Run the web application until Ctrl-C or SIGTERM."""
+    import uvicorn
+
+    from hidiff.serve.connections import PatientProtocol
+    from hidiff.serve.web import make_app
+
+    config = uvicorn.Config(
+        make_app(service),
+        http=PatientProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=END_SECONDS,
+    )
+    uvicorn.Server(config).run(sockets=[opened])
 
 
 def open_port(settings: ServeSettings) -> socket.socket:

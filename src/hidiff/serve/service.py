@@ -13,6 +13,7 @@ from hidiff.serve.folder import Case, Folder, Ranking
 from hidiff.serve.offered import OfferedModels
 from hidiff.serve.opened import Opened, open_files, open_saved
 from hidiff.serve.refusal import Refusal
+from hidiff.serve.remarks import caught_warnings
 from hidiff.serve.settings import ServeSettings
 from hidiff.serve.store import Entry, Store
 from hidiff.serve.uploads import find_image
@@ -62,6 +63,7 @@ class Service:
     def open_upload(self, entry: Entry, files: Sequence[Path]) -> None:
         """Open uploaded files in the background."""
         saved = [file for file in files if file.suffix == SESSION]
+        cache_mb = self.settings.cache_mb_each
 
         def make(entry: Entry) -> Opened:
             model = self._model(entry)
@@ -71,17 +73,20 @@ class Service:
                 if not others:
                     raise Refusal(422, "a session came without its image. Send both together.")
                 image = find_image(others, model.channels, self.settings)
-                return open_saved(entry, model, saved[0], image)
+                return open_saved(entry, model, saved[0], image, cache_mb)
             image = find_image(files, model.channels, self.settings)
-            return open_files(entry, model, image)
+            return open_files(entry, model, image, cache_mb)
 
         self.pool.submit(self._fill, entry, make)
 
     def open_case(self, entry: Entry, case: Case) -> None:
         """Open an image of the folder in the background."""
         entry.put(case=case.id, name=case.name)
+        cache_mb = self.settings.cache_mb_each
         self.pool.submit(
-            self._fill, entry, lambda entry: open_files(entry, self._model(entry), case.files)
+            self._fill,
+            entry,
+            lambda entry: open_files(entry, self._model(entry), case.files, cache_mb),
         )
 
     def _fill(self, entry: Entry, make: Callable[[Entry], Opened]) -> None:
@@ -92,16 +97,16 @@ class Service:
 
     def _segment_rest(self, entry: Entry) -> None:
         while not self._ended.is_set():
-            with entry.lock:
+            with entry.idle_turn():
                 opened = entry.opened
                 number = None if opened is None else opened.next_unknown(entry.near)
                 if opened is None or number is None:
                     return
                 try:
-                    opened.codes(number)
+                    with caught_warnings():
+                        opened.codes(number)
                 except (ValueError, OSError, MemoryError):
                     return  # whoever asks for the slice is told why
-            time.sleep(0.005)  # lets a request have the lock: locks are not fair
 
     def _model(self, entry: Entry) -> Any:
         entry.put(step="Loading the model", progress=None)
@@ -127,9 +132,11 @@ class Service:
 
     def _doubt(self, case: Case) -> float:
         model = self.offered.get(self.offered.default)
-        return model.predict(case.files, keep_probability=False).doubt
+        with caught_warnings():
+            return model.predict(case.files, keep_probability=False).doubt
 
     def _sweep(self) -> None:
+        self.store.private.remove_left_behind()
         while not self._ended.wait(SWEEP_SECONDS):
             self.store.sweep()
             for sweep in self.sweepers:

@@ -31,6 +31,12 @@ class ServeSettings(BaseModel):
     max_unpacked: int = Field(
         default=4096, ge=1, description="MiB that the images of one upload may unpack to"
     )
+    cache_mb: int = Field(
+        default=2048,
+        ge=0,
+        description="MB of memory for what the networks made of images, so that the next mark is "
+        "quick; shared out among the images that can be open",
+    )
     idle_minutes: float = Field(
         default=120.0, gt=0, description="minutes after which a session that nobody uses is closed"
     )
@@ -57,6 +63,11 @@ class ServeSettings(BaseModel):
     def max_upload_bytes(self) -> int:
         """The most bytes of one upload."""
         return self.max_upload * MIB
+
+    @property
+    def cache_mb_each(self) -> int:
+        """The part of `cache_mb` of one open image."""
+        return self.cache_mb // self.max_sessions
 
     @property
     def max_unpacked_bytes(self) -> int:

@@ -3,14 +3,15 @@
 import logging
 import secrets
 import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hidiff.serve.opened import Opened
+from hidiff.serve.private import PrivateFolder
 from hidiff.serve.refusal import Refusal, one_line
 
 log = logging.getLogger("hidiff.serve")
@@ -43,6 +44,29 @@ class Entry:
     lock: threading.RLock = field(default_factory=threading.RLock)
     changed: threading.Condition = field(default_factory=threading.Condition)
     closed: bool = False
+    requests: int = 0
+    """requests that hold the lock or wait for it"""
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the lock for a request. Work in the background leaves it to requests."""
+        with self.changed:
+            self.requests += 1
+        try:
+            with self.lock:
+                yield
+        finally:
+            with self.changed:
+                self.requests -= 1
+                self.changed.notify_all()
+
+    @contextmanager
+    def idle_turn(self) -> Iterator[None]:
+        """Hold the lock for work in the background, once no request wants it."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.requests == 0)
+        with self.lock:
+            yield
 
     def put(self, **changes: object) -> None:
         """Change what is said of it, and wake those who wait for news."""
@@ -57,7 +81,7 @@ class Entry:
             self.changed.wait_for(lambda: self.state != OPENING, seconds)
 
     def ready(self) -> Opened:
-        """Return the session itself. Raises Refusal while it is not there."""
+        """Return the session. Raises Refusal if it is opening, closed or failed."""
         if self.closed:
             raise Refusal(404, "there is no such session: it is closed.")
         if self.state == FAILED:
@@ -85,7 +109,8 @@ class Store:
     def __init__(self, max_sessions: int, idle_minutes: float):
         self.max_sessions = max_sessions
         self.idle_seconds = idle_minutes * 60
-        self.root = Path(tempfile.mkdtemp(prefix="hidiff-serve-"))  # of mode 0700
+        self.private = PrivateFolder()
+        self.root = self.private.path
         self._entries: dict[str, Entry] = {}
         self._lock = threading.Lock()
 
@@ -156,7 +181,7 @@ class Store:
             entries = list(self._entries.values())
         for entry in entries:
             self.close(entry)
-        shutil.rmtree(self.root, ignore_errors=True)
+        self.private.remove()
 
 
 def describe(error: BaseException) -> str:

@@ -88,7 +88,7 @@ def _safe_names(given: Sequence[str | None]) -> list[str]:
 
 
 def find_image(files: Sequence[Path], channels: int, settings: ServeSettings) -> ImageFiles:
-    """Return the one image that uploaded files are: a file, a file a channel, a DICOM series."""
+    """Return the one image that uploaded files are: a file, a file per channel, a DICOM series."""
     cases = find_images(files, channels, settings)
     if len(cases) > 1:
         raise Refusal(

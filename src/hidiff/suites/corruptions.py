@@ -17,7 +17,7 @@ REFERENCE_SIDE = 256  # pixels; blur is meant for pictures of this shorter side,
 
 
 def corrupt(image: Picture, kind: str, strength: int, name: str) -> Picture:
-    """A picture of values 0..255 as it would be under a corruption, of CORRUPTIONS.
+    """Return a picture of values 0..255 under a corruption of CORRUPTIONS.
 
     `name` is the case's: its noise is a function of that alone. Raises ValueError for a kind,
     strength or picture that does not fit.
@@ -41,25 +41,25 @@ def check_corruption(kind: str, strength: int) -> None:
 
 
 def blur(image: Picture, sigma: float, name: str) -> Picture:
-    """Out of focus: Gaussian, of so many pixels where the shorter side has 256."""
+    """Blur as a lens out of focus: Gaussian, in pixels of an image whose shorter side has 256."""
     pixels = sigma * min(image.shape[1:]) / REFERENCE_SIDE
     return gaussian_filter(image, (0, pixels, pixels), mode="nearest")
 
 
 def noise(image: Picture, deviation: float, name: str) -> Picture:
-    """A sensor in the dark: Gaussian noise, each pixel and channel on its own."""
+    """Add Gaussian noise to each pixel and channel, as a sensor in the dark does."""
     draws = np.random.Generator(np.random.Philox(key=derive(0, "corruption", name)))
     return image + FULL * deviation * draws.standard_normal(image.shape, dtype=np.float32)
 
 
 def contrast(image: Picture, share: float, name: str) -> Picture:
-    """Flat light: so much of the distance to each channel's mean is left."""
+    """Flatten the light: keep this share of the distance to each channel's mean."""
     mean = image.mean(axis=(1, 2), keepdims=True)
     return mean + share * (image - mean)
 
 
 def jpeg(image: Picture, quality: float, name: str) -> Picture:
-    """A recording that was saved small."""
+    """Compress a picture as JPEG of low quality."""
     pixels = np.round(image).astype(np.uint8).transpose(1, 2, 0)
     file = io.BytesIO()
     Image.fromarray(pixels[..., 0] if len(image) == 1 else pixels).save(
@@ -70,7 +70,7 @@ def jpeg(image: Picture, quality: float, name: str) -> Picture:
 
 
 def resolution(image: Picture, factor: float, name: str) -> Picture:
-    """A coarser sensor: averaged down by the factor, and smoothly up again."""
+    """Average down by the factor, and interpolate up again, as a coarser sensor would."""
     height, width = image.shape[1:]
     small = (max(round(width / factor), 1), max(round(height / factor), 1))
     planes = [
@@ -83,7 +83,7 @@ def resolution(image: Picture, factor: float, name: str) -> Picture:
 
 
 def colour_cast(image: Picture, share: float, name: str) -> Picture:
-    """A lamp of another colour: more red, less blue."""
+    """Tint the picture as another lamp would: more red, less blue."""
     if len(image) != 3:
         raise ValueError(
             f"{name} has {len(image)} channels, but a colour cast is of 3. Leave it out here."

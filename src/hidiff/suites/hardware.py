@@ -7,7 +7,7 @@ import torch
 
 
 def describe_hardware(device: torch.device) -> dict[str, str | int]:
-    """Processor, threads, torch, and the GPU where one computes."""
+    """Return processor, threads, torch, and the GPU if one computes."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "none"
     return {
         "processor": processor(),
@@ -18,7 +18,7 @@ def describe_hardware(device: torch.device) -> dict[str, str | int]:
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells."""
+    """Return the processor's name, as far as the system tells it."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]

@@ -123,7 +123,7 @@ class SuiteRecipe(BaseModel):
 
     @property
     def all_evaluations(self) -> dict[str, Evaluation]:
-        """The named evaluations, and five of each corruption."""
+        """Return the named evaluations, and five of each corruption."""
         corrupted = {
             f"{kind} {strength}": Evaluation(
                 corruption=kind, strength=strength, arms=self.corrupted_arms
@@ -206,7 +206,7 @@ def read_suite(path: Path) -> Suite:
 
 
 def _empty_for_none(given: Any) -> Any:
-    """`hybrid:` with nothing after it is None in YAML."""
+    """Replace None by empty settings: YAML reads `hybrid:` with nothing after it as None."""
     if not isinstance(given, dict):
         return given
     return {name: {} if value is None else value for name, value in given.items()}

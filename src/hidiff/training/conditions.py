@@ -26,7 +26,7 @@ def conditions(*, workers: int, processes: int, device: str) -> dict[str, str]:
 
 
 def differences(metadata: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """A line for each condition that was another when the state was written."""
+    """Return a line for each condition that has changed since the state was written."""
     before = json.loads(metadata.get(KEY, "{}"))
     return [
         f"{name} was {before[name]} and is {value}"

@@ -16,7 +16,7 @@ from hidiff.training.steps import UNMARKED, Batch, Marked
 
 
 class SimulatedMarks(BaseModel):
-    """The marks that stage 2 simulates at the errors of its masks; with none it stays as it is."""
+    """The marks that stage 2 simulates at the errors of its masks; by default there are none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,8 +40,8 @@ class SimulatedMarks(BaseModel):
         default=0.5,
         ge=0,
         le=1,
-        description="share of rough ones among the strokes, which may lie beside what they mean: "
-        "they are hints alone, the others are certain",
+        description="share of the strokes that are rough: they may lie a little beside the error "
+        "and are only hints; the others are certain",
     )
     radius: PositiveFloat | None = Field(
         default=None,
@@ -115,9 +115,10 @@ def mark_hybrid(
     words: tuple[int | str, ...] = (),
     first: int = 0,
 ) -> Marked:
-    """Mark errors of the prior and of the hybrid's own masks; without marks in the settings, none.
+    """Simulate marks at errors of the prior and of the hybrid's own masks.
 
-    The refiner predicts as it does for a person: in eval mode, in one step at temperature 0.
+    Without marks in the settings there are none. The refiner predicts as it does for a person: in
+    eval mode, in one step at temperature 0.
     """
     if not settings.marks:
         return UNMARKED

@@ -47,7 +47,7 @@ class MemoryNeed:
 
 
 def gib(count: int) -> str:
-    """1.25 GiB"""
+    """Write bytes as "1.25 GiB"."""
     return f"{count / 2**30:.2f} GiB"
 
 

@@ -29,10 +29,10 @@ def find_resumed(
     conditions: Mapping[str, str],
     accelerator: "accelerate.Accelerator",
 ) -> Resumed | None:
-    """Find the state that the run in a folder goes on from, or None if it has left none.
+    """Return the state from which the run in a folder continues, or None if there is none.
 
-    Raises ValueError for a state of another plan of stages. Warns of conditions that have changed,
-    so that the run goes on, but not to the same bits.
+    Raises ValueError if the state belongs to other stages. Warns if torch, threads or other
+    conditions have changed: the run then continues, but not to the same bits.
     """
     file = state.find_state(folder)
     if file is None:

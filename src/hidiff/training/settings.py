@@ -56,7 +56,7 @@ class TrainingSettings(BaseModel):
         description="learning rate of the refiner; 1e-4 is the paper's, at width 128",
         json_schema_extra=ONLY_STAGE2,
     )
-    weight_decay: float = Field(default=1e-4, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0, description="weight decay of AdamW")
     decay_power: float = Field(
         default=0.9,
         ge=0,
@@ -74,8 +74,8 @@ class TrainingSettings(BaseModel):
         default=0.5,
         ge=0,
         le=1,
-        description="share of the draws of t that are T on purpose, where a prediction begins, and "
-        "with one step ends; the others are uniform in 1..T (the paper's: 0)",
+        description="share of the patches with t = T, the step where every prediction begins; for "
+        "the others t is drawn from 1..T (the paper's: 0)",
         json_schema_extra=ONLY_STAGE2,
     )
     last_step_bits: Literal["drawn", "likeliest"] = Field(

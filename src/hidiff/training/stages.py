@@ -85,7 +85,7 @@ def train_jointly(part: Part) -> Iterator[Half]:
 
 
 def train_refiner(part: Part) -> Iterator[Half]:
-    """Train the refiner behind a segmentor that is in eval mode and stays as it is."""
+    """Train the refiner behind a frozen segmentor, which is in eval mode."""
     look = look_frozen(part.hybrid, part.batch.image)
     yield (REFINER,), _refiner_losses(part, look, part.mark(look))
 

@@ -106,7 +106,7 @@ def has_state(folder: Path) -> bool:
 
 
 def find_state(folder: Path) -> Path | None:
-    """The latest state of a run that reads whole; None where there is none at all.
+    """Return the latest state of a run that can be read whole; None if there is none at all.
 
     One that does not read is passed over for the one before, with a warning. Raises ValueError
     if there are states and none of them reads.

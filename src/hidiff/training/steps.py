@@ -72,7 +72,7 @@ def draw_noise(
     last_step_share: float = 0.0,
     last_step_bits: Literal["drawn", "likeliest"] = "drawn",
 ) -> tuple[Tensor, Tensor]:
-    """t, and the numbers in [0, 1) that yt is drawn with.
+    """Draw t, and the numbers in [0, 1) with which yt is drawn.
 
     `last_step_share` of the draws of t are T on purpose, the others uniform in 1..T. If the bits of
     yT shall be the likeliest, their numbers are 1/2. They are drawn for the batches of all

@@ -39,7 +39,7 @@ SLABS = (
 
 
 def write_brain(folder: Path | str, seed: int = 0) -> None:
-    """50 axial slices as PNG, 30 to train, 10 to validate, 10 to test, with their lists.
+    """Write 50 axial slices as PNG, 30 to train, 10 to validate, 10 to test, with their lists.
 
     The height is cut into slabs of 5 slices, 2 mm apart; between two slabs lie 4 mm, so that no
     neighbour of a test slice is trained on. An average of 152 heads is too clean to be a task:
@@ -56,7 +56,7 @@ def write_brain(folder: Path | str, seed: int = 0) -> None:
 
 
 def slices() -> list[tuple[str, int, str]]:
-    """(name, height in mm above the template's lowest plane, split) of every slice."""
+    """Return (name, height in mm above the template's lowest plane, split) of every slice."""
     found = []
     for slab, split in enumerate(SLABS):
         bottom = _FIRST_MM + slab * (_SLAB_MM + _GAP_MM)
@@ -66,7 +66,7 @@ def slices() -> list[tuple[str, int, str]]:
 
 
 def load_tissues() -> tuple[Float[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"]]:
-    """T1 brightness in 0..1 and the likeliest tissue (values of BRAIN_LABELS), in-plane 2 mm.
+    """Return T1 brightness in 0..1 and the likeliest tissue (BRAIN_LABELS), at 2 mm in the plane.
 
     Fluid is what belongs to the brain and is neither grey nor white matter.
     """
@@ -93,7 +93,7 @@ def load_tissues() -> tuple[Float[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z
 
 
 def upright(volume: np.ndarray, height: int) -> np.ndarray:
-    """One axial slice, nose up, centred on SIZE x SIZE."""
+    """Return one axial slice, nose up, centred on SIZE x SIZE."""
     plane = np.rot90(volume[:, :, height])
     rows, columns = ((SIZE - side) // 2 for side in plane.shape)
     top, left = max(-rows, 0), max(-columns, 0)
@@ -103,7 +103,7 @@ def upright(volume: np.ndarray, height: int) -> np.ndarray:
 
 
 def degrade(plane: Float[np.ndarray, "h w"], seed: int) -> UInt8[np.ndarray, "h w"]:
-    """Uneven brightness and the noise of a magnitude image (Rice), as 8 bits."""
+    """Add uneven brightness and the noise of a magnitude image (Rice); return 8 bits."""
     draws = np.random.Generator(np.random.Philox(key=seed))
     uneven = plane * (1 + _BIAS * smooth_field((SIZE, SIZE), 3, draws))
     real, imaginary = draws.normal(0, _NOISE, (2, *plane.shape))
@@ -112,7 +112,7 @@ def degrade(plane: Float[np.ndarray, "h w"], seed: int) -> UInt8[np.ndarray, "h 
 
 
 def _halve_in_plane(volume: Float[np.ndarray, "x y z"]) -> Float[np.ndarray, "u v z"]:
-    """The mean of 2 x 2 voxels, in each axial plane."""
+    """Return the mean of 2 x 2 voxels, in each axial plane."""
     across, along, up = (volume.shape[0] // 2, volume.shape[1] // 2, volume.shape[2])
     pairs = volume[: 2 * across, : 2 * along].reshape(across, 2, along, 2, up)
     return pairs.mean(axis=(1, 3))

@@ -23,7 +23,7 @@ _SEED = 0  # of the patients' order
 
 
 def write_lidc(source: Path, folder: Path) -> None:
-    """images/, masks/rater-1/ to rater-4/ and lists of 70, 10 and 20 % of the patients."""
+    """Write images/, masks/rater-1/ to rater-4/, and lists of 70, 10 and 20 % of the patients."""
     image, raters, ids = read_lidc(source / LIDC_FILE if source.is_dir() else source)
     numbers = range(1, raters.shape[1] + 1)
     for name in ("images", *(f"masks/rater-{number}" for number in numbers)):
@@ -43,7 +43,7 @@ def write_lidc(source: Path, folder: Path) -> None:
 def read_lidc(
     file: Path,
 ) -> tuple[UInt8[np.ndarray, "n h w"], UInt8[np.ndarray, "n r h w"], Integer[np.ndarray, "n 3"]]:
-    """Images, the raters' masks as bits, and (patient, nodule, slice)."""
+    """Return images, the raters' masks as bits, and (patient, nodule, slice)."""
     try:
         with np.load(file, allow_pickle=False) as archive:
             image, packed, ids = (archive[key] for key in ("image", "mask_packed", "ids"))

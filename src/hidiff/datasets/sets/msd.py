@@ -23,7 +23,7 @@ def is_msd(root: Path) -> bool:
 
 
 def read_msd_labels(root: Path) -> Labels:
-    """Exclusive classes, or the one; "labels" maps values to names."""
+    """Return the classes that "labels" names: exclusive ones, or a single one."""
     file = root / DATASET_FILE
     values = _content(file).get("labels")
     try:
@@ -40,7 +40,7 @@ def read_msd_labels(root: Path) -> Labels:
 
 
 def read_msd_channels(root: Path) -> tuple[str, ...]:
-    """The modalities, in their order; one, without a name, where the file names none."""
+    """Return the modalities in order; one without a name, if the file names none."""
     modality = _content(root / DATASET_FILE).get("modality", {"0": "image"})
     if not isinstance(modality, dict) or not modality:
         raise DataError(
@@ -50,7 +50,7 @@ def read_msd_channels(root: Path) -> tuple[str, ...]:
 
 
 def list_msd(root: Path, group_of: Callable[[str], str] = str) -> list[Case]:
-    """The cases of "training"; those of "test" have no masks, and are for `hidiff predict`."""
+    """List the cases of "training"; those of "test" have no masks, and are for `hidiff predict`."""
     file = root / DATASET_FILE
     cases = []
     for entry in _content(file).get("training", []):
@@ -70,7 +70,7 @@ def list_msd(root: Path, group_of: Callable[[str], str] = str) -> list[Case]:
 
 
 def _inside(file: Path, listed: Any) -> Path:
-    """A listed file, which may not lie outside the data set's own folder."""
+    """Return the path of a listed file, which must lie inside the data set's own folder."""
     place = PurePosixPath(str(listed))
     if place.is_absolute() or ".." in place.parts:
         raise DataError(

@@ -58,7 +58,7 @@ def read_dataset(root: Path) -> NnunetDataset:
 
 
 def _labels(file: Path, values: Mapping[str, Any]) -> Labels:
-    """Regions where a name stands for several values, else exclusive classes, or the one."""
+    """Return regions if a name stands for several values, else exclusive classes, or one."""
     classes = {
         name: tuple(value) if isinstance(value, list) else (value,)
         for name, value in values.items()
@@ -76,7 +76,7 @@ def _labels(file: Path, values: Mapping[str, Any]) -> Labels:
 def list_nnunet(
     root: Path, part: str, group_of: Callable[[str], str] = str, has_spacing: bool = True
 ) -> list[Case]:
-    """The cases of "Tr" or "Ts", by name; a case lacks its mask only where labelsTs/ is absent."""
+    """List the cases of "Tr" or "Ts", by name; a case has no mask only if labelsTs/ is absent."""
     dataset = read_dataset(root)
     images, labels = root / f"images{part}", root / f"labels{part}"
     ending = dataset.file_ending

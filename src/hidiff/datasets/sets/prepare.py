@@ -88,7 +88,10 @@ def _count(name: str, folder: Path, *, written: bool) -> Prepared:
 
 
 def _cases_of(name: str, folder: Path, split: Split) -> list[Case]:
-    """A split may be empty here: a set in part is told of, not refused."""
+    """List the cases of each split.
+
+    A split may be empty: an incomplete set is reported, not refused.
+    """
     return list(CATALOG[name].list_cases(folder, split, Splitting()))
 
 

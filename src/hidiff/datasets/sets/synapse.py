@@ -33,7 +33,7 @@ _AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def write_synapse(source: Path, folder: Path) -> None:
-    """images/ and masks/ of slices (npy), test/images/ and test/masks/ of volumes (NIfTI)."""
+    """Write images/ and masks/ of slices (npy), test/images/ and test/masks/ of volumes (NIfTI)."""
     import nibabel as nib  # deferred: prediction imports the catalog and needs none of it
 
     slices = _listed(source, "train.txt") or _stems(source / "train_npz", ".npz")
@@ -52,7 +52,7 @@ def write_synapse(source: Path, folder: Path) -> None:
 
 
 def read_slice(file: Path) -> tuple[Float[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]:
-    """Image and label of a training slice."""
+    """Return image and label of a training slice."""
     try:
         with np.load(file, allow_pickle=False) as archive:
             image, label = archive["image"], archive["label"]
@@ -62,7 +62,7 @@ def read_slice(file: Path) -> tuple[Float[np.ndarray, "h w"], UInt8[np.ndarray, 
 
 
 def read_test_volume(file: Path) -> tuple[Float[np.ndarray, "d h w"], UInt8[np.ndarray, "d h w"]]:
-    """Image and label of a test volume, slices first."""
+    """Return image and label of a test volume, slices first."""
     import h5py  # deferred, like nibabel above
 
     try:
@@ -93,7 +93,7 @@ def _unreadable(file: Path, error: Exception) -> DataError:
 
 
 def _listed(source: Path, name: str) -> list[str]:
-    """The names in a list of TransUNet's, wherever in lists/ it lies; none without a list."""
+    """Return the names in a list of TransUNet, wherever in lists/ it lies; empty without a list."""
     for place in (source / "lists" / "lists_Synapse", source / "lists", source):
         if (place / name).is_file():
             names = (place / name).read_text(encoding="utf-8-sig").split()

@@ -29,7 +29,7 @@ def write_synthetic(
     labels: Literal["one_class", "exclusive", "regions"] = "one_class",
     seed: int = 0,
 ) -> None:
-    """images/, masks/ and lists: 60 % train, 20 % validation, 20 % test. A function of the seed.
+    """Write images/, masks/ and lists: 60 % train, 20 % validation, 20 % test.
 
     Curves are 1 to 3 pixels wide and dark, discs bright, both faint against a mottled ground with
     noise, so that no threshold finds them.
@@ -52,7 +52,7 @@ def write_synthetic(
 
 
 def draw_curves(size: int, draws: np.random.Generator) -> Bool[np.ndarray, "h w"]:
-    """Four smooth random walks, 1 to 3 pixels wide, from edge to edge."""
+    """Draw four smooth random walks, 1 to 3 pixels wide, from edge to edge."""
     canvas = Image.new("L", (size, size))
     pen = ImageDraw.Draw(canvas)
     for width in (1, 1, 2, 3):
@@ -67,7 +67,7 @@ def draw_curves(size: int, draws: np.random.Generator) -> Bool[np.ndarray, "h w"
 
 
 def draw_discs(size: int, draws: np.random.Generator) -> Bool[np.ndarray, "h w"]:
-    """One to three ellipses."""
+    """Draw one to three ellipses."""
     canvas = Image.new("L", (size, size))
     pen = ImageDraw.Draw(canvas)
     for _ in range(int(draws.integers(1, 4))):
@@ -80,7 +80,7 @@ def draw_discs(size: int, draws: np.random.Generator) -> Bool[np.ndarray, "h w"]
 def smooth_field(
     size: tuple[int, int], cells: int, draws: np.random.Generator
 ) -> Float[np.ndarray, "h w"]:
-    """A slow random change across an image, in about -1..1, `cells` knots a side."""
+    """Return a slow random change across an image, in about -1..1, with `cells` knots a side."""
     knots = Image.fromarray(draws.uniform(-1, 1, (cells, cells)).astype(np.float32))
     return np.asarray(knots.resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
@@ -88,21 +88,21 @@ def smooth_field(
 def write_pair(
     folder: Path, name: str, image: UInt8[np.ndarray, "*hwc"], mask: UInt8[np.ndarray, "h w"]
 ) -> None:
-    """images/name.png and masks/name.png."""
+    """Write images/name.png and masks/name.png."""
     for kind, pixels in (("images", image), ("masks", mask)):
         (folder / kind).mkdir(exist_ok=True)
         Image.fromarray(pixels).save(folder / kind / f"{name}.png")
 
 
 def write_lists(folder: Path, lists: dict[str, list[str]]) -> None:
-    """train.txt, validation.txt, test.txt."""
+    """Write train.txt, validation.txt and test.txt."""
     for split, names in lists.items():
         (folder / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
 
 
 @contextmanager
 def new_folder(folder: Path | str) -> Iterator[Path]:
-    """A folder that appears whole or not at all; two processes may write it at once."""
+    """Make a folder that appears whole or not at all; two processes may write it at once."""
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty. Choose a new folder, or empty this one.")

@@ -15,10 +15,11 @@ REFUSALS = (400, 401, 403, 404, 408, 409, 413, 415, 422, 503)
 
 def api_routes(service: Service) -> APIRouter:
     """Return every route of the JSON API."""
-    router = APIRouter(
-        prefix=PREFIX,
-        responses={status: {"model": Detail, "description": "refused"} for status in REFUSALS},
-    )
+    # As a schema, not as a model: FastAPI would build one for each status of each route, which
+    # takes a fifth of the time until the page is there.
+    content = {"application/json": {"schema": Detail.model_json_schema()}}
+    refused = {"description": "refused", "content": content}
+    router = APIRouter(prefix=PREFIX, responses={status: refused for status in REFUSALS})
     router.include_router(about_routes(service))
     router.include_router(session_routes(service))
     router.include_router(slice_routes())

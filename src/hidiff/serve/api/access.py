@@ -33,7 +33,7 @@ Found = Annotated[Entry, Depends(find_entry)]
 @contextmanager
 def held(entry: Entry) -> Iterator[Opened]:
     """Give the session to one request at a time; errors of a user become refusals."""
-    with entry.lock:
+    with entry.turn():
         opened = entry.ready()
         try:
             yield opened

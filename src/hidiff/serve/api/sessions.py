@@ -111,8 +111,7 @@ def describe(entry: Entry) -> dict:
     head = {name: getattr(entry, name) for name in ("id", "name", "model", "case", "state")}
     opened = entry.opened
     if entry.state == READY and opened is not None:
-        with entry.lock:
-            return {**head, **opened.describe()}
+        return {**head, **opened.describe()}
     step = {name: getattr(entry, name) for name in ("step", "progress", "error")}
     return {**head, **step}
 

@@ -31,17 +31,19 @@ def slice_routes() -> APIRouter:
         """Return a slice as a PNG, with `low` black and `high` white."""
         if low is not None and high is not None and not low < high:
             raise Refusal(422, "low must be below high.")
-        with held(entry) as opened:
-            opened.check_slice(number)
-            return answers.png(opened.view.png(number, low, high))
+        # The image never changes, so it does not wait for slices that are being segmented.
+        opened = entry.ready()
+        opened.check_slice(number)
+        entry.near = number
+        return answers.png(opened.view.png(number, low, high))
 
     @router.get("/slices/{number}/labels")
     def labels(
         entry: Found, request: Request, number: Number, format: Format = "png", share: Share = 1.0
     ) -> Response:
         """Return labels: 0 the background, n the n-th class; regions: bit n - 1."""
+        entry.near = number
         with held(entry) as opened:
-            entry.near = number
             return _pixels(request, opened.codes(number, share), format)
 
     @router.get("/slices/{number}/uncertainty")

@@ -33,14 +33,16 @@ class ClientVolume:
         image: Shaped[np.ndarray, "c d h w"],
         spacing: Sequence[float] | None,
         label: str,
+        cache_mb: int,
     ):
         self.model, self.label = model, label
         self.shape = image.shape[1:]
         self._given = _as_model_takes_it(image, model.channels)
         self._options: dict[str, Any] = {}
+        self._cache_mb = cache_mb
         if self.shape[0] > 1:
             self._options["spacing_mm"] = _check_spacing(spacing)
-        self.base: Session = model.correct(self._given, **self._options)
+        self.base: Session = self._correct()
         self.session = self.base
         self.dtype = np.dtype(np.uint8)
         self.sent = np.zeros(self.shape, dtype=bool)
@@ -92,7 +94,7 @@ class ClientVolume:
             value = 1 if self.model.labels.kind == "one_class" else names.index(self.label)
             labels = marked.astype(np.uint8) * np.uint8(value)
             given = labels[0] if self._num_axes == 2 else labels
-            self.session = self.model.correct(self._given, mask=given, **self._options)
+            self.session = self._correct(mask=given)
         self.sent = marked
         self.waiting = True
 
@@ -130,6 +132,11 @@ class ClientVolume:
     @property
     def _num_axes(self) -> int:
         return 3 if self.shape[0] > 1 else 2
+
+    def _correct(self, **options: Any) -> "Session":
+        session = self.model.correct(self._given, **self._options, **options)
+        session.limit_cache(self._cache_mb)
+        return session
 
     def _mask(self) -> Bool[np.ndarray, "x y z"]:
         masks = self.model.labels.class_masks(self.session.labels)

@@ -5,7 +5,7 @@ import * as cases from "./cases.js";
 import { ask, choose } from "./corrections.js";
 import { question, say, whileBusy } from "./dialogs.js";
 import { fillOf, outlineOf, testOf } from "./outline.js";
-import { imageOf, size } from "./slices.js";
+import { imageOf, maskOf, size } from "./slices.js";
 import { colourOf, state, update } from "./state.js";
 
 const part = (id) => document.getElementById(id);
@@ -38,7 +38,7 @@ const isUnsaved = () => state.session?.can_undo && state.session.saved_revision 
 export async function leave() {
   if (!state.session) return true;
   if (isUnsaved() && !(await question("Leave this image?", "Its corrections are not saved yet.", "Leave it", "Stay"))) return false;
-  api.remove(`/sessions/${state.session.id}`).catch(() => {});
+  await api.remove(`/sessions/${state.session.id}`).catch(() => {});
   update({ session: null });
   history.replaceState(null, "", location.pathname);
   return true;
@@ -58,14 +58,16 @@ export function showCandidates() {
       return;
     }
     const image = await imageOf(state.slice);
-    part("candidates-list").replaceChildren(...(await Promise.all(candidates.map((each) => card(each, image)))));
+    const now = { number: null, note: "as it is" };
+    part("candidates-list").replaceChildren(...(await Promise.all([now, ...candidates].map((each) => card(each, image)))));
     part("candidates-dialog").showModal();
   });
 }
 
-async function card(candidate, image) {
+// A picture of a mask on its image, to choose; without a number it is the mask as it is.
+async function card({ number, note }, image) {
   const [height, width] = size();
-  const codes = await api.bytes(path(`candidates/${candidate.number}/slices/${state.slice}`));
+  const { codes } = number ? { codes: await api.bytes(path(`candidates/${number}/slices/${state.slice}`)) } : await maskOf(state.slice);
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d");
   context.drawImage(image, 0, 0);
@@ -79,11 +81,12 @@ async function card(candidate, image) {
   });
   const button = document.createElement("button");
   const text = document.createElement("small");
-  text.textContent = candidate.note;
+  text.textContent = note;
   button.append(canvas, text);
+  button.ariaCurrent = !number;
   button.onclick = () => {
     part("candidates-dialog").close();
-    choose(candidate.number);
+    if (number) choose(number);
   };
   return button;
 }

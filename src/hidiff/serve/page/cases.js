@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { openCase } from "./open.js";
-import { icon } from "./panel.js";
+import { icon } from "./elements.js";
 import { listen, state } from "./state.js";
 
 const list = document.getElementById("cases-list");

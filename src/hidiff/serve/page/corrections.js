@@ -74,7 +74,7 @@ async function take(change) {
   const { codes, box, warnings, ...description } = change;
   const bitmap = slices.patch(change);
   update({ session: { ...state.session, ...description }, share: 1 });
-  warnings.forEach((line) => say(line, false, 9000));
+  warnings.forEach((line) => say(line[0].toUpperCase() + line.slice(1), false, 9000));
   await view.refresh();
   view.flashChange(bitmap);
 }

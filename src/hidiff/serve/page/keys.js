@@ -50,7 +50,8 @@ const MORE = [
   ["Hold X", "Image without the mask"],
   ["Hold Space", "Move the image by dragging"],
   ["Shift+drag", "Take away with the brush"],
-  ["Wheel", "Slices; pictures: zoom"],
+  ["Wheel", "Change the slice; zoom a picture"],
+  ["Two fingers", "Zoom and move"],
   ["Ctrl+wheel", "Zoom"],
   ["Right drag", "Window and level"],
 ];
@@ -111,7 +112,7 @@ export function setUp() {
   const rows = [...MORE, ...TABLE.filter(([, text]) => text)].map(([key, text]) => {
     const row = document.createElement("div");
     const name = document.createElement("kbd");
-    name.textContent = key.length === 1 ? key.toUpperCase() : key;
+    name.textContent = key.replace(/(^|\+)[a-z]$/, (end) => end.toUpperCase());
     row.append(text, name);
     return row;
   });

@@ -1,7 +1,6 @@
 // The start: drop or choose files, choose a model, see how far it is.
 
 import * as api from "./api.js";
-import { say } from "./dialogs.js";
 
 const part = (id) => document.getElementById(id);
 let stop = null;
@@ -39,15 +38,16 @@ export async function openCase(id, name) {
   await run(name, (signal) => api.upload("/sessions", form, () => {}, signal));
 }
 
-export async function openKnown(id) {
-  await run("the session", () => api.get(`/sessions/${id}`));
+export async function openKnown(id, name = "the session") {
+  await run(name, () => api.get(`/sessions/${id}`));
 }
 
 async function run(name, start) {
   stop?.abort();
   stop = new AbortController();
   const { signal } = stop;
-  part("drop").hidden = true;
+  fail("");
+  part("drop").hidden = part("research").hidden = true;
   part("opening").hidden = false;
   document.body.classList.add("no-session");
   part("opening-title").textContent = `Opening ${name}`;
@@ -68,11 +68,17 @@ async function run(name, start) {
     }
     begin(session);
   } catch (error) {
-    if (error.name !== "AbortError") say(error.message, true);
+    if (error.name !== "AbortError") fail(error.message.includes(name) ? error.message : `${name}: ${error.message}`);
   } finally {
-    part("drop").hidden = false;
+    part("drop").hidden = part("research").hidden = false;
     part("opening").hidden = true;
   }
+}
+
+// What went wrong stays on the page until the next try; an empty line hides it.
+function fail(line) {
+  part("failure").textContent = line;
+  part("failure").hidden = !line;
 }
 
 function progress(line, share) {

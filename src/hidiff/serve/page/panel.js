@@ -1,49 +1,14 @@
-// The panel at the right: classes with their sizes, marks, view, window; and the tools at the left.
+// The panel at the right: classes, marks, view, window; and the tools at the left.
 
-import { lockLabel } from "./corrections.js";
-import { colourOf, listen, state, update } from "./state.js";
+import * as classes from "./classes.js";
+import { unlock } from "./corrections.js";
+import { element } from "./elements.js";
+import { listen, state, update } from "./state.js";
 
 const part = (id) => document.getElementById(id);
 const PRESETS = { Soft: [-160, 240], Lung: [-1350, 150], Bone: [-450, 1050], Brain: [0, 80] };
 
-function element(tag, properties, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-
-export function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  use.setAttribute("href", `/page/icons.svg#${name}`);
-  svg.append(use);
-  return svg;
-}
-
-function sizeOf(label) {
-  if (label.ml !== null) return `${label.ml.toFixed(label.ml < 10 ? 2 : 1)} ml`;
-  return `${label.pixels.toLocaleString("en")} px`;
-}
-
-function drawClasses() {
-  const { session } = state;
-  if (!session?.labels) return;
-  const rows = session.labels.map((label, number) => {
-    const dot = element("i", { className: "dot" });
-    dot.style.background = colourOf(number);
-    const size = element("span", { className: "size", textContent: sizeOf(label) });
-    const choose = element("button", { className: "class", title: `Marks mean ${label.name} (${number + 1})` }, dot, element("b", { textContent: label.name }), size);
-    choose.role = "radio";
-    choose.ariaChecked = number === state.label;
-    choose.onclick = () => update({ label: number });
-    const lock = element("button", { className: "icon", title: label.locked ? "Locked: corrections leave it as it is. Undo unlocks it." : `Lock ${label.name}: no correction changes it` }, icon(label.locked ? "lock" : "unlocked"));
-    lock.ariaLabel = `Lock ${label.name}`;
-    lock.ariaPressed = label.locked;
-    lock.onclick = () => !label.locked && lockLabel(label.name);
-    return element("li", { className: number === state.label ? "chosen" : "" }, choose, lock);
-  });
-  part("classes").replaceChildren(...rows);
-}
+let drawn = null; // id of the session whose notices and presets are shown
 
 function drawNotices() {
   const { session } = state;
@@ -120,13 +85,17 @@ export function setUp() {
   check("uncertainty", "uncertainty");
   part("level").onchange = part("width").onchange = typeWindow;
   listen(["low", "high"], drawWindow);
-  listen(["session", "label"], drawClasses);
+  classes.setUp();
   listen(["session"], () => {
-    drawPresets();
-    drawNotices();
+    if (drawn !== state.session?.id) {
+      drawn = state.session?.id;
+      drawPresets();
+      drawNotices();
+    }
     part("undo").disabled = !state.session?.can_undo;
     part("redo").disabled = !state.session?.can_redo;
   });
+  part("unlock").onclick = () => unlock();
   listen(["share"], () => {
     part("share-note").hidden = state.share === 1;
   });

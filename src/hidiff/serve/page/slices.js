@@ -7,6 +7,7 @@ import { differenceOf, fillOf, hatchOf, heatOf, outlineOf, testOf } from "./outl
 const KEPT = 40;
 const images = new Map();
 const masks = new Map(); // slice -> { codes, paths, fill, heat, hatch }
+const asking = new Map(); // address -> the answer that is under way
 let epoch = 0; // answers to questions of an earlier session or revision are dropped
 
 export function forget(what = "all") {
@@ -24,19 +25,25 @@ function keep(store, key, value) {
   return value;
 }
 
+// Ask once for what is asked for again before its answer is there.
+function once(address, ask) {
+  if (!asking.has(address)) asking.set(address, ask(address).finally(() => asking.delete(address)));
+  return asking.get(address);
+}
+
 export async function imageOf(slice) {
   const range = state.low === null ? "" : `?low=${state.low}&high=${state.high}`;
   const key = slice + range;
   if (images.has(key)) return images.get(key);
-  return keep(images, key, await api.bitmap(path(slice, "image.png") + range));
+  return keep(images, key, await once(path(slice, "image.png") + range, api.bitmap));
 }
 
 export async function maskOf(slice) {
   if (masks.has(slice)) return masks.get(slice);
   const asked = epoch;
   const [codes, locked] = await Promise.all([
-    api.bytes(path(slice, `labels?format=raw&share=${state.share}`)),
-    state.session.locks_pixels ? api.bytes(path(slice, "locked?format=raw")) : null,
+    once(`${path(slice, `labels?format=raw&share=${state.share}`)}#${epoch}`, api.bytes),
+    state.session.locks_pixels ? once(`${path(slice, "locked?format=raw")}#${epoch}`, api.bytes) : null,
   ]);
   const mask = draw(codes, locked);
   return asked === epoch ? keep(masks, slice, mask) : mask;

@@ -10,6 +10,9 @@ const place = document.getElementById("place");
 const pointers = new Map();
 let gesture = null; // { kind, points, add, ... } of what the pointer does now
 let spaceHeld = false;
+let rolled = 0; // by the wheel or a touch pad, since the last slice
+
+const A_SLICE = 40; // pixels of the wheel: a notch of a mouse is 100, a touch pad sends a few at a time
 
 export function holdSpace(held) {
   spaceHeld = held;
@@ -121,8 +124,10 @@ viewer.addEventListener("wheel", (event) => {
   event.preventDefault();
   const depth = state.session.shape[0];
   if (depth > 1 && !event.ctrlKey && !event.metaKey) {
-    if (Math.abs(event.deltaY) < 1) return;
-    const next = state.slice + (event.deltaY > 0 ? -1 : 1);
+    rolled += event.deltaY;
+    if (Math.abs(rolled) < A_SLICE) return;
+    const next = state.slice - Math.sign(rolled);
+    rolled = 0;
     update({ slice: Math.min(depth - 1, Math.max(0, next)) });
   } else view.zoom(Math.exp(-event.deltaY / 500), ...at(event));
 }, { passive: false });

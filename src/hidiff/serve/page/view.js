@@ -14,6 +14,7 @@ let strokes = []; // drawn, and not answered yet
 let flash = null;
 let pending = false;
 let asked = 0;
+let shown = null; // the slice that is drawn
 
 // Voxels that are longer than wide are drawn so.
 function aspect() {
@@ -88,7 +89,16 @@ export async function refresh() {
   if (!state.session || state.session.state !== "ready") return;
   const mine = ++asked;
   const slice = state.slice;
-  const [nextImage, nextMask] = await Promise.all([slices.imageOf(slice), slices.maskOf(slice)]);
+  const masking = slices.maskOf(slice);
+  masking.catch(() => {}); // awaited below
+  const nextImage = await slices.imageOf(slice);
+  if (mine !== asked) return;
+  if (shown !== slice) {
+    // the image first: the mask of a slice may have to be computed
+    [image, mask, heat, shown] = [nextImage, null, null, slice];
+    redraw();
+  }
+  const nextMask = await masking;
   const nextHeat = state.uncertainty ? await slices.heatFor(slice, nextMask) : null;
   if (mine !== asked) return;
   [image, mask, heat] = [nextImage, nextMask, nextHeat];
@@ -98,7 +108,7 @@ export async function refresh() {
 }
 
 export function clear() {
-  [image, mask, heat, strokes, flash] = [null, null, null, [], null];
+  [image, mask, heat, strokes, flash, shown] = [null, null, null, [], null, null];
   asked++;
 }
 
