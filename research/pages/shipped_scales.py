@@ -21,8 +21,9 @@ def measure_scales(
     """Return the mean Dice for each scale, with its interval over patients.
 
     At scale 1.4 a pixel of the crop is 1.4 pixels of the file wide, so that all looks smaller; past
-    the file's rim the rim is repeated. Each crop is stretched to its own range. Masks come back to the size of the file to be judged. Crops
-    that at least two of the four radiologists call empty are left out.
+    the file's rim the rim is repeated. Each crop is stretched to its own range. Masks come back to
+    the size of the file to be judged. Crops that at least two of the four radiologists call empty
+    are left out.
     """
     dice, groups = [], []
     for case in cases:
