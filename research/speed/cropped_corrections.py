@@ -21,20 +21,20 @@ import torch
 
 from hidiff import experiment
 from hidiff.correction import CorrectionSettings, Session, start_session
-from hidiff.prediction import Predictor, crop
+from hidiff.prediction import Predictor, reach_crop
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.timing import machine, write
 
 RADIUS = 4
-SHARES = {"cropped": crop.WORTH, "whole": 0.0}  # of a window; larger crops are refined whole
+SHARES = {"cropped": reach_crop.WORTH, "whole": 0.0}  # of a window; larger crops are refined whole
 
 
 def click(
     session: Session, name: str, place: tuple[float, float], share: float
 ) -> tuple[np.ndarray, float]:
     """Return the labels after a click, which is undone, and its processor seconds."""
-    with patch.object(crop, "WORTH", share):
+    with patch.object(reach_crop, "WORTH", share):
         start = time.process_time()
         session.click(place, name, radius=RADIUS)
         seconds = time.process_time() - start
@@ -90,7 +90,7 @@ def main() -> None:
     torch.set_num_threads(1)
     predictor = experiment.load_predictor(args.model)
     rows = [measure(predictor, args.images, each, args.clicks) for each in args.windows]
-    result = {"machine": machine(), "model": args.model, "margin_px": crop.MARGIN}
+    result = {"machine": machine(), "model": args.model, "margin_px": reach_crop.MARGIN}
     write({**result, "measured": rows}, __file__, "cropped_corrections")
 
 

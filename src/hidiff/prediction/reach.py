@@ -10,7 +10,7 @@ from torch import Tensor
 from hidiff.diffusion import Evidence
 from hidiff.hybrid import HybridSegmentor, believe
 from hidiff.prediction.certain import bound_of, certain_windows
-from hidiff.prediction.crop import Crop, crops_around
+from hidiff.prediction.reach_crop import ReachCrop, crops_around
 from hidiff.prediction.seen import Seen, SeenWindows, WindowKey, join_seen, see
 from hidiff.prediction.settings import PredictionSettings
 from hidiff.prediction.tiling import Tile, Tiling, blend_tiles
@@ -64,7 +64,7 @@ class WindowMarks(NamedTuple):
             says |= self.belief.ne(0)
         return says.flatten(1).any(dim=1)
 
-    def choose(self, numbers: list[int], crop: Crop) -> "WindowMarks":
+    def choose(self, numbers: list[int], crop: ReachCrop) -> "WindowMarks":
         """Return the marks in a crop of some of the windows."""
 
         def cut(values: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ def refine_reach(
 
     The windows are those of `refine_windows`, of which `keep` has what it has. Within the reach the
     result is the blend of all windows; in the rest of the box it is not. Of a window much larger
-    than what is within reach a crop around that is refined (`crop.crops_around`).
+    than what is within reach a crop around that is refined (`reach_crop.crops_around`).
     """
     height, width = image.shape[2:]
     tiling = Tiling((height, width), window, settings.overlap)
@@ -168,7 +168,7 @@ def _refine_marked(
     mean = torch.cat([window.prior for window in windows])
     height, width = mean.shape[2:]
     # windows with the same part to refine are refined together
-    groups: dict[Crop, list[int]] = {}
+    groups: dict[ReachCrop, list[int]] = {}
     for number, crop in enumerate(crops_around(marks.reach)):
         if is_open[number]:
             groups.setdefault(crop, []).append(number)

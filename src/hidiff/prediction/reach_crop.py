@@ -15,7 +15,7 @@ MARGIN = 32  # pixels around the reach that the refiner sees too
 WORTH = 0.75  # share of a window; larger crops are not worth another result
 
 
-class Crop(NamedTuple):
+class ReachCrop(NamedTuple):
     """Rows and columns of a window, from multiples of 32 to multiples of 32."""
 
     top: int
@@ -35,7 +35,7 @@ class Crop(NamedTuple):
 
         def cut(values: Tensor) -> Tensor:
             stride = height // values.shape[2]
-            part = Crop(*(side // stride for side in self)).cut(values)
+            part = ReachCrop(*(side // stride for side in self)).cut(values)
             return part.contiguous(memory_format=torch.channels_last)
 
         prepared = tuple(tuple(cut(each) for each in part) for part in seen.prepared)
@@ -50,7 +50,7 @@ class Crop(NamedTuple):
         return name, top + rows, left + columns
 
 
-def crops_around(reach: Bool[Tensor, "b 1 h w"]) -> Iterator[Crop]:
+def crops_around(reach: Bool[Tensor, "b 1 h w"]) -> Iterator[ReachCrop]:
     """Yield the part of each window to refine: around the reach, or the whole window.
 
     The refiner sees less around a crop, so its answer is another one; a larger share than WORTH of
@@ -61,9 +61,9 @@ def crops_around(reach: Bool[Tensor, "b 1 h w"]) -> Iterator[Crop]:
         top, bottom = _stretch(window.any(dim=1))
         left, right = _stretch(window.any(dim=0))
         if (bottom - top) * (right - left) > WORTH * height * width:
-            yield Crop(0, height, 0, width)
+            yield ReachCrop(0, height, 0, width)
         else:
-            yield Crop(top, bottom, left, right)
+            yield ReachCrop(top, bottom, left, right)
 
 
 def _stretch(marked: Bool[Tensor, "n"]) -> tuple[int, int]:

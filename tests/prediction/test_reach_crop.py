@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hidiff.prediction.crop import MARGIN, WORTH, Crop, crops_around
+from hidiff.prediction.reach_crop import MARGIN, WORTH, ReachCrop, crops_around
 from hidiff.prediction.seen import Seen
 from tests.correction.models import NEAR, REACH, make_image, make_kind, make_packed, start
 
@@ -41,11 +41,11 @@ def test_each_stride_is_cut_where_the_image_is():
         return (1000 * rows + torch.arange(256 // stride) * stride)[None, None].float()
 
     seen = Seen(numbered(1), numbered(1), ((numbered(4), numbered(32)),))
-    part = Crop(64, 160, 32, 128).cut_seen(seen)
+    part = ReachCrop(64, 160, 32, 128).cut_seen(seen)
     for values in (part.image, *part.prepared[0]):
         assert values[0, 0, 0, 0] == 1000 * 64 + 32
     assert [values.shape[2] for values in (part.image, *part.prepared[0])] == [96, 24, 3]
-    whole = Crop(0, 256, 0, 256)
+    whole = ReachCrop(0, 256, 0, 256)
     assert whole.cut_seen(seen) is seen
 
 
@@ -53,7 +53,7 @@ def test_each_stride_is_cut_where_the_image_is():
     ("mirror", "place"), [(0, (74, 52)), (1, (74, 148)), (2, (106, 52)), (3, (106, 148))]
 )
 def test_a_crop_of_a_mirrored_window_lies_where_it_shows(mirror, place):
-    crop = Crop(64, 160, 32, 128)
+    crop = ReachCrop(64, 160, 32, 128)
     assert crop.place(("image", 10, 20), WINDOW, mirror) == ("image", *place)
 
 
