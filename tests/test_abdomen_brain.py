@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import hidiff
+from hidiff.prediction import Prediction
 from tests import official
 from tests.cli.conftest import run_command
 from tests.tiny import skip_counting
@@ -71,5 +72,7 @@ def test_a_recipe_goes_from_the_download_to_judged_masks(name, tmp_path, monkeyp
     image = FIRST[name](data)
     prediction = hidiff.segment(image, model, tmp_path / "masks", name="first")
     mask, first = nib.load(tmp_path / "masks" / "first.nii.gz"), nib.load(image[0])
+    assert isinstance(prediction, Prediction)
+    assert isinstance(mask, nib.Nifti1Image) and isinstance(first, nib.Nifti1Image)
     assert mask.shape == first.shape == prediction.labels.shape
     np.testing.assert_allclose(mask.affine, first.affine)

@@ -1,11 +1,11 @@
 """Add to the facts and the card of a model that ships already, without its run.
 
-    HIDIFF_DATA=... python research/pages/shipped_again.py nodules --set data.crop_mm=0.7 --marks
+    HIDIFF_DATA=... python research/pages/shipped_again.py nodules --set data.crop_mm=0.7 --scales
     HIDIFF_DATA=... python research/pages/shipped_again.py vessels --rival runs/vessels_alone
 
 `--set` changes settings of the recipe in the file, which no weight depends on; `--marks` measures
-marks and widths of pixels, as cards/NAME.yaml names them; `--rival` compares the scores of single
-images in the facts with those of the same segmentor without a refiner.
+marks and `--scales` widths of pixels, as cards/NAME.yaml names them; `--rival` compares the scores
+of single images in the facts with those of the same segmentor without a refiner.
 """
 
 import argparse
@@ -32,7 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("name", choices=sorted(file.stem for file in WORDS.glob("*.yaml")))
     parser.add_argument("--set", action="append", default=[], help="change of a setting")
-    parser.add_argument("--marks", action="store_true", help="measure marks and pixel widths")
+    parser.add_argument("--marks", action="store_true", help="measure marks of a person")
+    parser.add_argument("--scales", action="store_true", help="measure other widths of a pixel")
     parser.add_argument("--rival", type=Path, help="run of the segmentor alone, equal FLOPs")
     parser.add_argument("--before", type=Path, help="stage1.safetensors of the model's own run")
     parser.add_argument("--folder", type=Path, default=models.FOLDER, help="where the model lies")
@@ -52,7 +53,7 @@ def main() -> None:
         cases = experiment.list_cases(own, "test")
         if args.marks and "marks" in test:
             judged["marks"] = measure_marks(predictor, cases, test["marks"], test["size"])
-        if args.marks and "scales" in test:
+        if args.scales and "scales" in test:
             judged["scales"] = measure_scales(predictor, cases, test["scales"])
         if rivals:
             found = judge_rivals(rivals, cases, judged["dice"], predictor.settings)

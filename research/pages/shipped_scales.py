@@ -33,8 +33,9 @@ def measure_scales(
         image = torch.from_numpy(read_image(case.image, predictor.channels).slice(0))
         of_scales = []
         for scale in scales:
-            middle = tuple((side - 1) / 2 for side in image.shape[-2:])
-            crop = Crop(0, middle, (scale, scale), predictor.window, tuple(image.shape[-2:]))
+            height, width = image.shape[-2:]
+            middle = ((height - 1) / 2, (width - 1) / 2)
+            crop = Crop(0, middle, (scale, scale), predictor.window, (height, width))
             seen = crop.cut(image.float()).movedim(0, -1).numpy()
             made = predictor.predict(seen, name=case.name)
             pasted = crop.paste(torch.from_numpy(np.asarray(made.probability))).numpy()

@@ -16,7 +16,7 @@ def test_the_most_doubtful_are_flagged_and_their_errors_added_up(tmp_path):
     assert review.caught == pytest.approx(0.6)
     assert review.at_best == pytest.approx(0.7)
     assert "2 of 5 cases" in str(review) and "hold 60% of the error" in str(review)
-    assert "at random would hold 40%, the worst ones 70%" in str(review)
+    assert "A random choice of 2 would hold 40%, the best choice 70%." in str(review)
     write_review(review, tmp_path / "review.csv")
     with open(tmp_path / "review.csv", newline="") as file:
         lines = list(csv.DictReader(file))
