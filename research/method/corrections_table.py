@@ -169,7 +169,7 @@ def ratio_of(
     row: dict[str, Any], other: dict[str, Any] | None
 ) -> tuple[float, float, float] | None:
     """Return (1 - Dice) of a row by that of another, and the interval; None for no other."""
-    if other is None or other is row:
+    if other is None or other is row or any(str(AFTER) not in r["dice"] for r in (row, other)):
         return None
     ours, theirs = errors(row), errors(other)
     groups = sorted({group for _, group in ours})

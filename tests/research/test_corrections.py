@@ -94,10 +94,12 @@ def test_an_error_ratio_is_paired_over_patients(tmp_path, monkeypatch):
     for name, scores in {"ours": (0.9, 0.8, 0.95), "theirs": (0.8, 0.6, 0.9)}.items():
         lines = [f"{n},{'ab'[n // 2]},{dice}" for n, dice in enumerate(scores)]
         (tmp_path / f"{name}.csv").write_text("\n".join(["case,group,dice3", *lines]))
-    ratio, low, high = corrections_table.ratio_of({"file": "ours.csv"}, {"file": "theirs.csv"})
+    ours, theirs = ({"file": f"{name}.csv", "dice": {"3": 0.8}} for name in ("ours", "theirs"))
+    ratio, low, high = corrections_table.ratio_of(ours, theirs)
     # every image has half the error, so that no draw of patients has another ratio
     assert (ratio, low, high) == pytest.approx((0.5, 0.5, 0.5))
-    assert corrections_table.ratio_of({"file": "ours.csv"}, None) is None
+    assert corrections_table.ratio_of(ours, None) is None
+    assert corrections_table.ratio_of(ours, {**theirs, "dice": {"0": 0.7}}) is None
 
 
 def test_every_row_of_the_results_is_whole():
