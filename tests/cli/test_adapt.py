@@ -98,6 +98,24 @@ def test_what_cannot_show_a_gain_is_refused_before_training(hidiff, three, tmp_p
     assert not list((tmp_path / "r").rglob("*.safetensors"))
 
 
+def test_ignored_values_of_the_masks_can_be_declared(hidiff, three, tmp_path):
+    """dataset.json names no class 255, and says no word of what it is."""
+    from pathlib import Path
+
+    import nibabel as nib
+
+    for file in Path(three[1]).iterdir():
+        mask = np.asarray(nib.load(file).dataobj).copy()
+        mask[:5] = 255
+        write_nifti(file, mask, GRID)
+    words = ["adapt", *three, "--output", tmp_path / "r", "--name", "a", "--recipe-only", *SETS]
+    refused = hidiff(*words)
+    assert refused.exit_code == 2 and "255" in refused.stderr and "ignore" in refused.stderr
+    declared = hidiff(*words, "--set", "labels.ignore=255")
+    assert declared.exit_code == 0, declared.output
+    assert read_recipe(tmp_path / "r" / "a.yaml").labels.ignore == (255,)
+
+
 def test_a_patient_in_two_folds_is_refused(hidiff, three, tmp_path):
     from pathlib import Path
 

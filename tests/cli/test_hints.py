@@ -179,7 +179,7 @@ def test_the_closing_commands_work(hidiff, untrained, tmp_path, monkeypatch, lay
     trained = hidiff("train", "tiny.yaml", "--device", "cpu", "--output", "my runs")
     assert trained.exit_code == 0, trained.output
     lines = dict(line.split(":", 1) for line in trained.stdout.splitlines() if ":  " in line)
-    judged = hidiff(*shlex.split(lines["Judge"])[1:], "--no-report")
+    judged = hidiff(*shlex.split(lines["Test"])[1:], "--no-report")
     assert judged.exit_code == 0, judged.output
     used = hidiff(*shlex.split(lines["Use"])[1:])
     assert used.exit_code == 0, used.output

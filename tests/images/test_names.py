@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from hidiff.images.files import is_hidden
 from hidiff.images.names import CHANNEL, name_cases
+from hidiff.images.sequences import BRATS, BRATS_2023, MS_LESIONS, join_sequences
 
 
 def cases(names, channels, folder="d", **options):
@@ -107,3 +108,30 @@ def test_eight_times_the_files_take_no_more_than_a_linear_time(name):
     few, many = ([name.format(number) for number in range(n)] for n in (1000, 8000))
     quickest = min(seconds_of(few) for _ in range(3))
     assert seconds_of(many) < 24 * quickest  # 64 times would be quadratic
+
+
+@pytest.mark.parametrize("source", ["brats", "brats2023"])
+@pytest.mark.parametrize("endings", [BRATS, BRATS_2023])
+def test_scans_of_brats_are_cases_of_four_channels_without_their_masks(source, endings):
+    files = [Path("scans") / f"{case}{ending}" for ending in sorted(endings) for case in "ba"]
+    found, others = join_sequences(files, source, lambda file: file.name)
+    assert {case.stem: [file.name for file in case.files] for case in found} == {
+        case: [f"{case}{ending}" for ending in endings[:4]] for case in "ab"
+    }
+    assert not others and not any(case.missing for case in found)
+    lacking, _ = join_sequences(files[2:], source, lambda file: file.name)
+    missing = {name for case in lacking for name in case.missing}
+    assert missing == {file.name for file in files[:2]} - {f"{case}{endings[4]}" for case in "ab"}
+
+
+def test_names_of_sequences_mean_nothing_to_models_of_other_data():
+    files = [Path(f"a{ending}") for ending in BRATS]
+    assert join_sequences(files, "nnunet", lambda file: file.name) == ([], files)
+    alone = [Path("a_seg"), Path("other_t2w")]
+    assert join_sequences(alone, "brats", lambda file: file.name) == ([], [alone[1], alone[0]])
+
+
+def test_a_scan_of_ms_lesions_is_named_by_its_folder():
+    files = [Path("patient07") / name for name in MS_LESIONS]
+    (case,), others = join_sequences(files, "ms_lesions", lambda file: file.name)
+    assert (case.stem, case.files, others) == ("patient07", tuple(files[:4]), [])

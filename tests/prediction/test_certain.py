@@ -9,7 +9,7 @@ from hidiff import export
 from hidiff.correction import CorrectionSettings, start_session
 from hidiff.experiment import make_hybrid, make_predictor
 from hidiff.prediction import Ensemble, PredictionSettings
-from hidiff.prediction.certain import DEFAULT_BOUND, bound_of, certain_windows
+from hidiff.prediction.certain import bound_of, certain_windows
 from tests.tiny import make_tiny, shake
 
 KINDS = ("one_class", "exclusive", "regions")
@@ -151,20 +151,8 @@ def test_one_uncertain_pixel_of_one_plane_makes_a_window_uncertain(low):
     assert certain_windows(torch.zeros(1, 1, 8, 8), 0.0).tolist() == [False]
 
 
-@pytest.mark.parametrize(
-    ("diffusion", "bound"),
-    [
-        ({}, DEFAULT_BOUND),
-        ({"target": "flip"}, 0.0),
-        ({"noise": "uniform"}, 0.0),
-        ({"kind": "gaussian"}, 0.0),
-    ],
-)
-def test_left_out_it_holds_where_the_refiner_adds_to_the_prior(tmp_path, diffusion, bound):
-    hybrid = make_hybrid(make_tiny(tmp_path, diffusion=diffusion))
-    assert bound_of(PredictionSettings(), hybrid, with_prior=False) == bound
-    assert bound_of(PredictionSettings(), hybrid, with_prior=True) == 0
-    assert bound_of(PredictionSettings(certain=0.2), hybrid, with_prior=True) == 0.2
-    assert bound_of(PredictionSettings(certain=0.2), hybrid, with_prior=False, trace=True) == 0
-    dice = PredictionSettings(certain=0.2, rule="expected_dice")
-    assert bound_of(dice, hybrid, with_prior=False) == 0
+def test_left_out_every_window_is_refined_and_so_it_is_by_the_dice_rule_and_with_a_trace():
+    assert bound_of(PredictionSettings()) == 0
+    assert bound_of(PredictionSettings(certain=0.2)) == 0.2
+    assert bound_of(PredictionSettings(certain=0.2), trace=True) == 0
+    assert bound_of(PredictionSettings(certain=0.2, rule="expected_dice")) == 0

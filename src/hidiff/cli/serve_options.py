@@ -42,7 +42,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         f"--{name.replace('_', '-')}",
         help=f"{text[:1].upper()}{text[1:]}.",
         rich_help_panel="Server",
-        show_default=False if several else str(field.default),
+        show_default=False if several or field.default is None else str(field.default),
     )
     kind = Annotated[list[str] | None if several else field.annotation | None, info]  # pyright: ignore[reportOptionalOperand]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)

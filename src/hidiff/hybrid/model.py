@@ -144,15 +144,6 @@ class HybridSegmentor(nn.Module):
             else bernoulli_process(settings.noise, settings.target, settings.reverse)
         )
 
-    @property
-    def adds_to_prior(self) -> bool:
-        """True if the refiner adds to the prior's logits, so that its 0 gives the prior back."""
-        return (self.settings.kind, self.settings.noise, self.settings.target) == (
-            "bernoulli",
-            "prior",
-            "residual",
-        )
-
     def place(self, device: torch.device | str) -> "HybridSegmentor":
         """Move to a device, in channels-last layout, which convolutions there run faster in."""
         self.to(device)

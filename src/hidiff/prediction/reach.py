@@ -104,7 +104,7 @@ def refine_reach(
         if reach[max(top, 0) : top + window[0], max(left, 0) : left + window[1]].any()
     ]
     padded = tiling.pad(image)
-    bound = bound_of(settings, hybrid, with_prior=with_prior)
+    bound = bound_of(settings)
     means: list[Tensor] = []
     for first in range(0, len(corners), settings.windows):
         tiles = [Tile(0, *corner) for corner in corners[first : first + settings.windows]]

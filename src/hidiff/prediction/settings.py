@@ -64,14 +64,13 @@ class PredictionSettings(BaseModel):
         "or an endoscope, and call everything outside it background",
     )
     windows: int = Field(default=8, ge=1, description="number of windows computed at once")
-    certain: float | None = Field(
-        default=None,
+    certain: float = Field(
+        default=0.0,
         ge=0,
         le=0.5,
-        description="windows where every prior probability is less than this from 0 or 1 keep the "
-        "prior, which saves the refiner's work; 0 refines every window; left out: 0.001 if the "
-        "refiner adds to the logits of the segmentor's own prior, else 0. Windows with marks, and "
-        "all under the rule expected_dice or with a trace, are refined",
+        description="windows where every prior probability is less than this from 0 or 1, such as "
+        "0.001, keep the prior, which saves the refiner's work; 0 refines every window. Windows "
+        "with marks, and all under the rule expected_dice or with a trace, are refined",
     )
 
     @field_validator("sampler")

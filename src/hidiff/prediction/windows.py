@@ -42,7 +42,7 @@ def refine_windows(
     the segmentor's. `keep` takes what can be used again when marks change the mask. The prior is
     the mean of windows that are certain (`certain.bound_of`).
     """
-    bound = bound_of(settings, hybrid, with_prior=with_prior, trace=trace) if refine else 0.0
+    bound = bound_of(settings, trace=trace) if refine else 0.0
 
     def look(tiles: Tensor, places: list[Tile]) -> dict[str, Tensor]:
         corners = [(names[tile.image], tile.top, tile.left) for tile in places]
