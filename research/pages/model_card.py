@@ -196,8 +196,8 @@ def mark_words(test: Facts) -> str:
         for band in marks["bands"]
     ]
     return (
-        f"\n\nMean Dice, cut at 0.5, with {noun} at the largest errors, at the size that the "
-        f"networks see, of the {marks['images']} images that show anything; "
+        f"\n\nMean Dice of one step, cut at 0.5, with {noun} at the largest errors, at the size "
+        f"that the networks see, of the {marks['images']} images that show anything; "
         f"{marks['harmful']:.0%} of the refiner's marks lowered Dice by more than 0.005."
         f"\n\n{markdown(head, lines)}\n\n{what}:\n\n"
         + markdown(("size", "images", *columns.values()), sizes)

@@ -40,7 +40,7 @@ def measure_scales(
             seen = stretch(crop.cut(image.float()).numpy(), predictor.intensity)
             made = predictor.predict(np.moveaxis(seen, 0, -1), name=case.name)
             pasted = crop.paste(torch.from_numpy(np.asarray(made.probability))).numpy()
-            of_scales.append(overlap(predictor.labels.bits(pasted)[0], y0[0], inside)[0])
+            of_scales.append(overlap(predictor.labels.bits(pasted)[0], y0, inside)[0])
         dice.append(of_scales)
         groups.append(case.group)
     found = intervals(np.array(dice), groups)
