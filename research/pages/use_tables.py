@@ -66,7 +66,14 @@ def corrections_table() -> str:
                 *(words(ratio) if ratio else "" for ratio in ratios),
             )
         )
-    head = ["data", "prior", "steps", "n", "seed", *(f"{number} mark{'' if number == 1 else 's'}" for number in MARKS)]
+    head = [
+        "data",
+        "prior",
+        "steps",
+        "n",
+        "seed",
+        *(f"{number} mark{'' if number == 1 else 's'}" for number in MARKS),
+    ]
     return markdown(
         (
             *head,
