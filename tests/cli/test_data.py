@@ -56,7 +56,7 @@ def test_a_recipe_that_asks_for_too_much_memory_is_no_go(hidiff, recipe):
     [
         (("nowhere",), "nowhere"),
         ((), "Missing argument"),
-        (("{data}", "--set", "name=x"), "--set is for recipes, and this is a folder"),
+        (("{data}", "--set", "name=x"), "--set changes a recipe, and this is a folder"),
     ],
 )
 def test_a_wrong_command_is_told_what_is_wrong(hidiff, data, words, message):
