@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from hidiff.export.onnx_file import check, to_onnx
 from hidiff.export.onnx_graphs import SegmentorGraph, StepGraph, WholeGraph, condition_names
@@ -113,7 +114,12 @@ class _Graphs:
         def random(channels: int) -> Tensor:
             return torch.rand(batch, channels, *size, generator=draws)
 
-        image, module = 2 * random(self.hybrid.segmentor.image_channels) - 1, self.modules[name]
+        # Smooth, as images are: on noise the signs of 1-bit layers hang on the last digit.
+        coarse = torch.rand(
+            batch, self.hybrid.segmentor.image_channels, *(n // 8 for n in size), generator=draws
+        )
+        image = interpolate(coarse, size, mode="bicubic").clamp(0, 1) * 2 - 1
+        module = self.modules[name]
         if name == WHOLE:
             return {"image": image, **{each: random(planes) for each in module.more_inputs}}
         if name == SEGMENTOR:
