@@ -59,9 +59,8 @@ def images(model, batch, size):
         distance = ((rows - height / 2) ** 2 + (columns - width / 2) ** 2).sqrt()
         return 1.5 * torch.sigmoid(20 - distance) - 0.95 + 0.1 * noise
     colours = torch.tensor([[0.49, -0.29, -0.6], [-0.05, -0.68, -0.8]])[:, :, None, None]
-    across = (rows - 10 * torch.sin(columns / 15)) % 24 - 12  # pixels from the middle of a curve
-    curve = torch.exp(-((across / 2) ** 2))
-    return colours[0] + (colours[1] - colours[0]) * curve + 0.02 * noise
+    curve = ((rows - 10 * torch.sin(columns / 15)) % 24 < 3).float()
+    return colours[0] + (colours[1] - colours[0]) * curve + 0.05 * noise
 
 
 def ours(model, image, **changes):

@@ -233,3 +233,13 @@ def test_a_file_that_does_not_say_how_it_is_written_is_named(folder, slices, the
     file.write_bytes(content.replace(there, instead))
     with pytest.raises(DataError, match=r"unsaid\.dcm"):
         read_volume(file, 1)
+
+
+def test_pixels_that_are_not_those_of_the_header_are_refused(tmp_path, slices, monkeypatch):
+    def colours(found):
+        yield 0, np.zeros((4, 4, 3), dtype=np.float32)
+
+    write_slices(tmp_path, slices)
+    monkeypatch.setattr("hidiff.images.dicom._read_pixels", colours)
+    with pytest.raises(DataError, match=r"holds pixels of shape \(4, 4, 3\), but its header says"):
+        read_volume(tmp_path, 1)

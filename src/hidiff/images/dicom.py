@@ -31,6 +31,11 @@ def read_dicom(path: Path, holds: Holds) -> Volume:
     columns, rows, depth = grid.shape
     values = np.empty((depth, rows, columns), dtype=np.float32)
     for number, pixels in _read_pixels(slices):
+        if pixels.shape != (rows, columns):
+            raise DataError(
+                f"{slices[number].file} holds pixels of shape {pixels.shape}, but its header says "
+                f"{rows} rows and {columns} columns of grey. Write it again from its source."
+            )
         values[number] = pixels
     return Volume(values.transpose(2, 1, 0)[None], grid, path)
 
