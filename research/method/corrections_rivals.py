@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import ndimage, sparse
-from scipy.sparse.linalg import cg
+from scipy import ndimage
 from torch import Tensor, nn
 
 from hidiff import weights
@@ -104,37 +103,16 @@ class RandomWalker:
     faith: float
     """weight of the map against that of the neighbours"""
 
-    def __post_init__(self) -> None:
-        height, width = self.image.shape[1:]
-        index = np.arange(height * width).reshape(height, width)
-        flat = self.image.reshape(len(self.image), -1)
-        starts = np.concatenate([index[:, :-1].ravel(), index[:-1].ravel()])
-        ends = np.concatenate([index[:, 1:].ravel(), index[1:].ravel()])
-        gap = ((flat[:, starts] - flat[:, ends]) ** 2).mean(axis=0)
-        near = np.exp(-self.edge * gap) + 1e-4
-        one_way = sparse.coo_matrix((near, (starts, ends)), shape=(index.size, index.size))
-        near_all = (one_way + one_way.T).tocsr()
-        degree = np.asarray(near_all.sum(axis=1)).ravel()
-        self.matrix = (sparse.diags(degree + self.faith) - near_all).tocsr()
-
     def __call__(self, marks: Sequence[Mark]) -> Bits:
         size = (self.image.shape[1], self.image.shape[2])
         exclusive = self.labels.kind == "exclusive"
-        if not marks:
-            return self.labels.bits(self.probability)
         drawn = draw_marks(marks, size, size, len(self.probability), exclusive=exclusive)
-        walked = np.empty_like(self.probability)
-        for plane, (values, hints) in enumerate(
-            zip(self.probability, drawn.hints.numpy(), strict=True)
-        ):
-            seeds = hints.ravel() != 0
-            says = (hints.ravel() > 0).astype(np.float64)
-            rows = self.matrix[~seeds]
-            right = self.faith * values.ravel()[~seeds] - rows[:, seeds] @ says[seeds]
-            start = values.ravel()[~seeds].astype(np.float64)
-            found, _ = cg(rows[:, ~seeds], right, x0=start, rtol=1e-3, maxiter=200)
-            says[~seeds] = found
-            walked[plane] = says.reshape(size)
+        # spread_marks counts differences of the image in units of its variance
+        variance = float(self.image.reshape(len(self.image), -1).var(axis=1).mean())
+        known, y0 = drawn.exact.numpy(), drawn.y0.numpy()
+        walked = spread_marks(
+            self.image, self.probability, known, y0, 1 / self.faith, self.edge * variance
+        )
         return paint(self.labels.bits(walked), marks, self.labels)
 
 

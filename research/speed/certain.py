@@ -1,4 +1,4 @@
-"""How much is saved by not refining windows whose prior is certain, and how many labels change?
+"""Measure the time and the labels that change if windows with a certain prior are not refined.
 
     HIDIFF_DATA=... python research/speed/certain.py MODEL [--split test] [--cases 5] [--label NAME]
     python research/speed/certain.py MODEL --images a.png b.nii.gz

@@ -1,4 +1,4 @@
-"""What does a correction change by refining a crop of a large window instead of all of it?
+"""Compare corrections that refine a crop of a large window with those that refine all of it.
 
     python research/speed/cropped_corrections.py MODEL IMAGE... [--windows 256 480] [--clicks 10]
 

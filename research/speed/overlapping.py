@@ -1,4 +1,4 @@
-"""What does it bring to read the next image and write the last while one is predicted?
+"""Compare predicting one image after the other with reading and writing at the same time.
 
     python research/speed/overlapping.py [--images 16] [--rounds 3]
 

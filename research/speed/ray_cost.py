@@ -1,4 +1,4 @@
-"""What does Ray cost an image?
+"""Measure the time that Ray adds to each image.
 
     python research/speed/ray_cost.py [--images 8] [--rounds 3]
 

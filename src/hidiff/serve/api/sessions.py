@@ -130,7 +130,7 @@ def _open(service: Service, owner: str, form: Form) -> dict:
     entry = service.store.add(owner, model)
     try:
         files = keep_uploads(form.files, entry.folder / "series", service.settings)
-    except Exception:
+    except Exception:  # whatever it was, nothing of the upload may stay
         service.store.close(entry)
         raise
     entry.name = safe_name(form.files[0].filename, 0) if len(files) == 1 else f"{len(files)} files"

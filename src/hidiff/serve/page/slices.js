@@ -8,7 +8,7 @@ const KEPT = 40;
 const images = new Map();
 const masks = new Map(); // slice -> { codes, paths, fill, heat, hatch }
 const asking = new Map(); // address -> the answer that is under way
-let epoch = 0; // answers to questions of an earlier session or revision are dropped
+let epoch = 0; // answers that belong to another image or to an older mask are dropped
 
 export function forget(what = "all") {
   epoch++;
