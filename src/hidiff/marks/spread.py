@@ -26,46 +26,67 @@ def spread_marks(
 ) -> Float[np.ndarray, "k h w"]:
     """Return probabilities that follow the marks where the image is alike.
 
-    `known` is where a mark is certain, `y0` (0 or 1) what it says there. `spread` is the weight of
-    the neighbours against the probability itself: 0 changes nothing, and 3 reaches a few pixels.
+    The image may have any scale: its differences count in units of its variance, times `edge`.
+    `known` is where a mark is certain, `y0` (0 or 1) what it says there. `spread`, at least 0, is
+    the weight of the neighbours against the probability itself: 0 changes nothing, and 3 reaches a
+    few pixels.
     A plane without a mark is returned as it came. Exclusive planes need not sum to 1 afterwards.
     """
     marked = np.flatnonzero(known.any(axis=(1, 2)))
     if spread == 0 or not len(marked):
         return probability
-    from scipy.sparse import diags_array  # deferred: a prediction starts without SciPy
-    from scipy.sparse.linalg import cg
+    from scipy.sparse.linalg import LinearOperator, cg  # deferred: a prediction starts without it
 
-    near = _neighbours(image, edge)
-    faith = 1 / spread
-    matrix = (diags_array(near.sum(axis=1) + faith) - near).tocsr()
+    down, right = _steps(image, edge)
+    size, faith = known.shape[1:], 1 / spread
+    leaving = np.full(size, faith)
+    for here, there, step in _pairs(down, right):
+        leaving[here] += step
+        leaving[there] += step
+
+    def balance(x: np.ndarray) -> np.ndarray:
+        """Return the left side of the walker's linear equations."""
+        balanced = leaving * x
+        for here, there, step in _pairs(down, right):
+            balanced[here] -= step * x[there]
+            balanced[there] -= step * x[here]
+        return balanced
+
     found = probability.copy()
     for plane in marked:
-        certain, says = known[plane].ravel(), y0[plane].ravel().astype(np.float64)
-        free = ~certain
-        values = probability[plane].ravel().astype(np.float64)
-        if free.any():
-            rows = matrix[free]
-            right = faith * values[free] - rows[:, certain] @ says[certain]
-            values[free], _ = cg(
-                rows[:, free], right, x0=values[free], rtol=TOLERANCE, maxiter=MAX_ROUNDS
-            )
-        values[certain] = says[certain]
-        found[plane] = values.clip(0, 1).reshape(known[plane].shape)
+        free = ~known[plane]
+
+        def of_free(x: np.ndarray, free: np.ndarray = free) -> np.ndarray:
+            return np.where(free, balance(x.reshape(size)), 0).ravel()
+
+        says = np.where(free, 0, y0[plane]).astype(np.float64)
+        values = np.where(free, probability[plane], 0).astype(np.float64)
+        walked, _ = cg(
+            LinearOperator((free.size, free.size), matvec=of_free, dtype=np.float64),
+            np.where(free, faith * values - balance(says), 0).ravel(),
+            x0=values.ravel(),
+            rtol=TOLERANCE,
+            maxiter=MAX_ROUNDS,
+        )
+        found[plane] = np.where(free, walked.reshape(size).clip(0, 1), says)
     return found
 
 
-def _neighbours(image: Float[np.ndarray, "c h w"], edge: float):
-    """Return how readily a walker steps between any two neighbours: a symmetric sparse matrix."""
-    from scipy.sparse import coo_array
+def _steps(
+    image: Float[np.ndarray, "c h w"], edge: float
+) -> tuple[Float[np.ndarray, "h_1 w"], Float[np.ndarray, "h w_1"]]:
+    """Return how readily a walker steps between vertical and between horizontal neighbours."""
+    values = image.astype(np.float64)
+    variance = values.var(axis=(1, 2)).mean()
+    steps = []
+    for axis in (1, 2):
+        gap = (np.diff(values, axis=axis) ** 2).mean(axis=0)
+        likely = np.exp(-edge * gap / variance) + LEAST_STEP if variance > 0 else np.ones_like(gap)
+        steps.append(likely)
+    return steps[0], steps[1]
 
-    height, width = image.shape[1:]
-    index = np.arange(height * width).reshape(height, width)
-    flat = image.reshape(len(image), -1).astype(np.float64)
-    starts = np.concatenate([index[:, :-1].ravel(), index[:-1].ravel()])
-    ends = np.concatenate([index[:, 1:].ravel(), index[1:].ravel()])
-    gap = ((flat[:, starts] - flat[:, ends]) ** 2).mean(axis=0)
-    variance = flat.var(axis=1).mean()
-    step = np.exp(-edge * gap / variance) + LEAST_STEP if variance > 0 else np.ones_like(gap)
-    one_way = coo_array((step, (starts, ends)), shape=(index.size, index.size))
-    return (one_way + one_way.T).tocsr()
+
+def _pairs(down: np.ndarray, right: np.ndarray) -> list[tuple[tuple, tuple, np.ndarray]]:
+    """Return the places of neighbours, as two views of the image each, and the steps between."""
+    every, first, last = slice(None), slice(None, -1), slice(1, None)
+    return [((first, every), (last, every), down), ((every, first), (every, last), right)]
