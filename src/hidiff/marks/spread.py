@@ -61,8 +61,10 @@ def spread_marks(
 
         says = np.where(free, 0, y0[plane]).astype(np.float64)
         values = np.where(free, probability[plane], 0).astype(np.float64)
+        # SciPy chooses the class that takes matvec by itself, which pyright does not see
+        system = LinearOperator((free.size, free.size), matvec=of_free, dtype=np.float64)  # pyright: ignore[reportCallIssue]
         walked, _ = cg(
-            LinearOperator((free.size, free.size), matvec=of_free, dtype=np.float64),
+            system,
             np.where(free, faith * values - balance(says), 0).ravel(),
             x0=values.ravel(),
             rtol=TOLERANCE,
