@@ -10,6 +10,11 @@ struct Avx512 {
     using Vec = __m512i;
     static constexpr int kLanes = 16;
 
+    typedef float Float __attribute__((vector_size(64)));
+    typedef int32_t Word __attribute__((vector_size(64)));
+    static constexpr int kFloats = 16, kRealPixels = 12;
+    static HIDIFF_INLINE Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
+
     static HIDIFF_INLINE Vec zero() { return _mm512_setzero_si512(); }
     static HIDIFF_INLINE Vec load(const uint32_t* p) { return _mm512_loadu_si512(p); }
     static HIDIFF_INLINE Vec broadcast(uint32_t word) {

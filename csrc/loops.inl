@@ -18,7 +18,7 @@ namespace hidiff {
 namespace {
 
 #define HIDIFF_INLINE inline __attribute__((always_inline))
-#define HIDIFF_UNROLL _Pragma("GCC unroll 8")
+#define HIDIFF_UNROLL _Pragma("GCC unroll 16")
 
 template <int N>
 struct Int {
@@ -661,10 +661,18 @@ uint64_t peak_carry_save(const uint32_t* words, int64_t rounds) {
     return total;
 }
 
+}  // namespace
+}  // namespace hidiff
+
+#include "real.inl"
+
+namespace hidiff {
+namespace {
+
 template <class I>
 constexpr Kernels kernels_of(const char* name, const char* how, bool (*supported)()) {
     return {name,         how,     supported,     conv<I>,
-            attention<I>, pack<I>, peak_plain<I>, peak_carry_save<I>};
+            attention<I>, pack<I>, real_conv<I>, moments<I>, peak_plain<I>, peak_carry_save<I>};
 }
 
 }  // namespace

@@ -13,6 +13,11 @@ struct Isa {
     static constexpr int kFlush = 31;
     static constexpr int kPixels = 4, kVecs = 4;
 
+    typedef float Float __attribute__((vector_size(16)));
+    typedef int32_t Word __attribute__((vector_size(16)));
+    static constexpr int kFloats = 4, kRealPixels = 6;
+    static HIDIFF_INLINE Float fma(Float a, Float b, Float c) { return vfmaq_f32(c, a, b); }
+
     static HIDIFF_INLINE Vec zero() { return vdupq_n_u32(0); }
     static HIDIFF_INLINE Vec load(const uint32_t* p) { return vld1q_u32(p); }
     static HIDIFF_INLINE Vec broadcast(uint32_t word) { return vdupq_n_u32(word); }

@@ -13,6 +13,15 @@ struct Isa {
     static constexpr int kFlush = 0;
     static constexpr int kPixels = 1, kVecs = 1;
 
+    typedef float Float __attribute__((vector_size(16)));
+    typedef int32_t Word __attribute__((vector_size(16)));
+    static constexpr int kFloats = 4, kRealPixels = 4;
+    static HIDIFF_INLINE Float fma(Float a, Float b, Float c) {
+        Float result;
+        for (int i = 0; i < kFloats; ++i) result[i] = __builtin_fmaf(a[i], b[i], c[i]);
+        return result;
+    }
+
     template <class F>
     static HIDIFF_INLINE Vec map(F f) {
         Vec result;

@@ -17,6 +17,8 @@ void run_conv(const Kernels& kernels, const Conv& conv, int threads);
 void run_attention(const Kernels& kernels, const uint32_t* query, const uint32_t* key,
                    const uint32_t* value, const Attention& shape, int threads);
 void run_pack(const Kernels& kernels, const Pack& pack, int threads);
+void run_real_conv(const Kernels& kernels, const RealConv& conv, int threads);
+void run_norm(const Kernels& kernels, const Norm& norm, int threads);
 void run_unpack(const uint32_t* bits, int64_t pixels, int64_t channels, float* out, int threads);
 
 }  // namespace hidiff

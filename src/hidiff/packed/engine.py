@@ -1,7 +1,7 @@
 """The packed operations, bound to one kernel: what every layer of a packed model computes with.
 
 `choose_engine` picks one when a model is packed or loaded. All engines give the same numbers, bit
-for bit.
+for bit, but for the convolutions that stay float: these are equal up to rounding.
 """
 
 from abc import ABC, abstractmethod
@@ -10,9 +10,10 @@ from functools import cache
 
 import torch
 from jaxtyping import Float, Int, Int32
-from torch import Tensor
+from torch import Tensor, nn
 
 from hidiff.packed.layout import Epilogue, PackedWeight, attention_thresholds
+from hidiff.packed.real import convolve
 
 
 class Engine(ABC):
@@ -121,6 +122,21 @@ class Engine(ABC):
             raise ValueError(f"{channels} channels do not divide into {num_heads} heads")
         thresholds = _thresholds(channels // num_heads)
         return self._attention(query, key, value, channels, num_heads, thresholds)
+
+    def convolve(
+        self,
+        layer: nn.Module,
+        *sources: Float[Tensor, "b _ h w"],
+        norm: nn.GroupNorm | None = None,
+        added: Float[Tensor, "b o h2 w2"] | None = None,
+        out: Float[Tensor, "b o h2 w2"] | None = None,
+    ) -> Float[Tensor, "b o h2 w2"]:
+        """Return layer(silu(norm(x))) + added, a convolution that stays float.
+
+        The channels of `sources` stand side by side. Without a norm there is no SiLU. `out` is
+        memory as for `conv_block`, and may be left unused. Engines agree up to rounding.
+        """
+        return convolve(layer, sources, norm, added)
 
     @abstractmethod
     def _pack(self, x: Tensor, bias: Tensor | None) -> Tensor: ...
