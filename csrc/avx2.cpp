@@ -17,6 +17,14 @@ struct Isa {
     typedef int32_t Word __attribute__((vector_size(32)));
     static constexpr int kFloats = 8, kRealPixels = 6;
     static HIDIFF_INLINE Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
+    static HIDIFF_INLINE uint32_t signs_of(Float x) {
+        const __m256 set = _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GE_OQ);
+        return static_cast<uint32_t>(_mm256_movemask_ps(set));
+    }
+    static HIDIFF_INLINE Float pair_sums(Float a, Float b) {
+        const __m256d sums = _mm256_castps_pd(_mm256_hadd_ps(a, b));  // in quarters a, b, a, b
+        return _mm256_castpd_ps(_mm256_permute4x64_pd(sums, 0xd8));
+    }
 
     static HIDIFF_INLINE Vec zero() { return _mm256_setzero_si256(); }
     static HIDIFF_INLINE Vec load(const uint32_t* p) {

@@ -144,6 +144,15 @@ struct Norm {
     int64_t bands() const { return (pixels + kPixels - 1) / kPixels; }
 };
 
+// out = x * factor + shift, and the signs of out + bias; factors and shifts of all images alike.
+struct Modulate {
+    const float* x;
+    int64_t pixels, channels;
+    const float *factor, *shift, *bias;
+    float* out;
+    uint32_t* bits;
+};
+
 struct Kernels {
     const char* name;
     const char* how;  // one phrase on how it counts
@@ -151,6 +160,7 @@ struct Kernels {
     void (*conv)(const Conv&, int64_t begin, int64_t end, int32_t* scratch);
     void (*attention)(const Attention&, int64_t begin, int64_t end, int32_t* scratch);
     void (*pack)(const Pack&, int64_t begin, int64_t end);
+    void (*modulate)(const Modulate&, int64_t begin, int64_t end);
     void (*real_conv)(const RealConv&, int64_t begin, int64_t end, float* scratch);
     // mean and squared distances, [image][band][2][channels]
     void (*moments)(const Norm&, int64_t begin, int64_t end, float* out);

@@ -306,6 +306,37 @@ void py_real_conv(const Kernels& kernels,
     run_real_conv(kernels, c, threads);
 }
 
+void py_modulate(const Kernels& kernels, Floats<4> x, Floats<1> factor, Floats<1> shift,
+                 Floats<1> bias, Array<float, 4> out, Array<int32_t, 4> bits, int threads) {
+    bool same = true;
+    for (size_t i = 0; i < 4; ++i) same &= x.shape(i) == out.shape(i);
+    require(same, "out has not the size of x");
+    require_bits(bits, x.shape(0), x.shape(1), x.shape(2), x.shape(3));
+    for (const Floats<1>* each : {&factor, &shift, &bias})
+        require(each->shape(0) == x.shape(3),
+                "factor, shift and bias must have one number for each of ", x.shape(3), " channels");
+    Modulate m{};
+    m.x = x.data(), m.channels = static_cast<int64_t>(x.shape(3));
+    m.pixels = static_cast<int64_t>(x.shape(0) * x.shape(1) * x.shape(2));
+    m.factor = factor.data(), m.shift = shift.data(), m.bias = bias.data();
+    m.out = out.data(), m.bits = words(bits.data());
+    nb::gil_scoped_release release;
+    run_modulate(kernels, m, threads);
+}
+
+void py_join(const Kernels&, Words<4> left, Words<4> right, int64_t left_channels,
+             int64_t right_channels, Array<int32_t, 4> out, int threads) {
+    require(left_channels > 0 && right_channels > 0, "channels are ", left_channels, " and ",
+            right_channels, ": none of them may be 0");
+    require_bits(left, out.shape(0), out.shape(1), out.shape(2), left_channels);
+    require_bits(right, out.shape(0), out.shape(1), out.shape(2), right_channels);
+    require_bits(out, out.shape(0), out.shape(1), out.shape(2), left_channels + right_channels);
+    const auto pixels = static_cast<int64_t>(out.shape(0) * out.shape(1) * out.shape(2));
+    nb::gil_scoped_release release;
+    run_join(words(left.data()), words(right.data()), pixels, left_channels, right_channels,
+             words(out.data()), threads);
+}
+
 void py_norm(const Kernels& kernels, Floats<4> x, int64_t groups, Floats<1> weight, Floats<1> bias,
              double eps, Array<float, 2> factor, Array<float, 2> shift, int threads) {
     const auto size = [](size_t number) { return static_cast<int64_t>(number); };
@@ -389,6 +420,11 @@ NB_MODULE(_kernels, m) {
                arg("factor").noconvert().none(), arg("shift").noconvert().none(),
                arg("blocks").noconvert(), arg("bias").noconvert(), arg("kernel"), arg("stride"),
                arg("added").noconvert().none(), arg("out").noconvert(), arg("threads"));
+    kernel.def("modulate", py_modulate, arg("x").noconvert(), arg("factor").noconvert(),
+               arg("shift").noconvert(), arg("bias").noconvert(), arg("out").noconvert(),
+               arg("bits").noconvert(), arg("threads"));
+    kernel.def("join", py_join, arg("left").noconvert(), arg("right").noconvert(),
+               arg("left_channels"), arg("right_channels"), arg("out").noconvert(), arg("threads"));
     kernel.def("norm", py_norm, arg("x").noconvert(), arg("groups"), arg("weight").noconvert(),
                arg("bias").noconvert(), arg("eps"), arg("factor").noconvert(),
                arg("shift").noconvert(), arg("threads"));

@@ -21,6 +21,14 @@ struct Isa {
         for (int i = 0; i < kFloats; ++i) result[i] = __builtin_fmaf(a[i], b[i], c[i]);
         return result;
     }
+    static HIDIFF_INLINE uint32_t signs_of(Float x) {
+        uint32_t bits = 0;
+        for (int i = 0; i < kFloats; ++i) bits |= static_cast<uint32_t>(x[i] >= 0.0f) << i;
+        return bits;
+    }
+    static HIDIFF_INLINE Float pair_sums(Float a, Float b) {
+        return Float{a[0] + a[1], a[2] + a[3], b[0] + b[1], b[2] + b[3]};
+    }
 
     template <class F>
     static HIDIFF_INLINE Vec map(F f) {

@@ -1,37 +1,10 @@
 // Layers that stay float: 3x3 and 1x1 convolutions with norm and SiLU before them, and the sums of a
 // group norm. Every product is added by one fused multiply and add, in the order of rows, columns
 // and channels, so that all instruction sets round alike.
-//
-// An instruction set describes its vectors of floats by:
-//
-//   Float, Word, kFloats      GCC's vectors of floats and of int32, and how many of them
-//   fma(a, b, c)              a * b + c, rounded once
-//   kRealPixels               pixels whose sums for 16 channels the registers hold
 #include "kernels.h"
 
 namespace hidiff {
 namespace {
-
-template <class I>
-HIDIFF_INLINE typename I::Float load_floats(const float* p) {
-    typename I::Float v;
-    __builtin_memcpy(&v, p, sizeof v);
-    return v;
-}
-template <class I>
-HIDIFF_INLINE void store_floats(float* p, typename I::Float v) {
-    __builtin_memcpy(p, &v, sizeof v);
-}
-template <class I>
-HIDIFF_INLINE typename I::Float all_floats(float x) {
-    return x - typename I::Float{};  // x + 0 would be another number for -0, and an addition
-}
-template <class I>
-HIDIFF_INLINE typename I::Float choose(typename I::Word mask, typename I::Float yes,
-                                       typename I::Float no) {
-    using Word = typename I::Word;
-    return (typename I::Float)((mask & (Word)yes) | (~mask & (Word)no));
-}
 
 // e to the x, to about the last bit, for -87 <= x <= 87 (Cephes' polynomial).
 template <class I>
@@ -274,6 +247,33 @@ void real_conv(const RealConv& c, int64_t begin, int64_t end, float* scratch) {
                 narrow_row<I>(c, rows, pixel);
             else
                 real_row<I>(c, rows, pixel);
+        }
+    }
+}
+
+// Pixels [begin, end).
+template <class I>
+void modulate(const Modulate& m, int64_t begin, int64_t end) {
+    const int64_t n = m.channels, words = words_of(n);
+    for (int64_t pixel = begin; pixel < end; ++pixel) {
+        const float* x = m.x + pixel * n;
+        float* out = m.out + pixel * n;
+        for (int64_t j = 0; j < words; ++j) {
+            const int64_t end = n - j * kWord < kWord ? n : (j + 1) * kWord;
+            uint32_t word = 0;
+            int64_t c = j * kWord;
+            for (; c + I::kFloats <= end; c += I::kFloats) {
+                const typename I::Float value =
+                    load_floats<I>(x + c) * load_floats<I>(m.factor + c) +
+                    load_floats<I>(m.shift + c);
+                store_floats<I>(out + c, value);
+                word |= I::signs_of(value + load_floats<I>(m.bias + c)) << (c - j * kWord);
+            }
+            for (; c < end; ++c) {
+                out[c] = x[c] * m.factor[c] + m.shift[c];
+                word |= static_cast<uint32_t>(out[c] + m.bias[c] >= 0.0f) << (c - j * kWord);
+            }
+            m.bits[pixel * words + j] = word;
         }
     }
 }

@@ -125,6 +125,33 @@ void run_pack(const Kernels& kernels, const Pack& pack, int threads) {
             [&](int64_t begin, int64_t end, int) { kernels.pack(pack, begin, end); });
 }
 
+void run_modulate(const Kernels& kernels, const Modulate& modulate, int threads) {
+    in_runs(modulate.pixels, 1024, threads,
+            [&](int64_t begin, int64_t end, int) { kernels.modulate(modulate, begin, end); });
+}
+
+void run_join(const uint32_t* left, const uint32_t* right, int64_t pixels, int64_t left_channels,
+              int64_t right_channels, uint32_t* out, int threads) {
+    const int64_t first = words_of(left_channels), second = words_of(right_channels);
+    const int64_t words = words_of(left_channels + right_channels), skip = left_channels % kWord;
+    in_runs(pixels, 4096, threads, [&](int64_t begin, int64_t end, int) {
+        if (first == 1 && second == 1 && words == 1) {
+            for (int64_t i = begin; i < end; ++i) out[i] = left[i] | right[i] << skip;
+            return;
+        }
+        for (int64_t i = begin; i < end; ++i) {
+            const uint32_t *a = left + i * first, *b = right + i * second;
+            uint32_t* to = out + i * words;
+            for (int64_t j = 0; j < words; ++j) to[j] = j < first ? a[j] : 0;
+            for (int64_t j = 0; j < second; ++j) {
+                const int64_t at = left_channels / kWord + j;
+                to[at] |= b[j] << skip;
+                if (skip && at + 1 < words) to[at + 1] |= b[j] >> (kWord - skip);
+            }
+        }
+    });
+}
+
 void run_real_conv(const Kernels& kernels, const RealConv& conv, int threads) {
     threads = std::max(threads, 1);
     const int64_t scratch = (conv.scratch() + 15) / 16 * 16 + 16, items = conv.batch * conv.bands();

@@ -155,6 +155,38 @@ class CompiledEngine(Engine):
         )
         return out
 
+    def modulate(
+        self, x: Tensor, factor: Tensor, shift: Tensor, bias: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        rows = _channels_last(x.detach()).contiguous()
+        out = torch.empty(rows.shape)
+        bits = torch.empty(*rows.shape[:3], num_words(rows.shape[3]), dtype=torch.int32)
+        self._run(
+            "modulate",
+            x=rows,
+            factor=factor.detach().contiguous(),
+            shift=shift.detach().contiguous(),
+            bias=bias.detach().contiguous(),
+            out=out,
+            bits=bits,
+        )
+        return out.permute(0, 3, 1, 2), bits
+
+    def join(
+        self, left: Tensor, right: Tensor, left_channels: int, right_channels: int
+    ) -> Tensor:
+        words = num_words(left_channels + right_channels)
+        out = torch.empty(*left.shape[:-1], words, dtype=torch.int32)
+        self._run(
+            "join",
+            left=left.contiguous(),
+            right=right.contiguous(),
+            left_channels=left_channels,
+            right_channels=right_channels,
+            out=out,
+        )
+        return out
+
     def _norm(self, maps: Sequence[Tensor], norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
         """Return a group norm of each image as factor and shift of each channel."""
         x = maps[0] if len(maps) == 1 else torch.cat(list(maps), dim=3)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int, Int32
 from torch import Tensor, nn
 
-from hidiff.packed.layout import Epilogue, PackedWeight, attention_thresholds
+from hidiff.packed.layout import Epilogue, PackedWeight, attention_thresholds, join
 from hidiff.packed.real import convolve
 
 
@@ -137,6 +137,27 @@ class Engine(ABC):
         memory as for `conv_block`, and may be left unused. Engines agree up to rounding.
         """
         return convolve(layer, sources, norm, added)
+
+    def modulate(
+        self,
+        x: Float[Tensor, "b c h w"],
+        factor: Float[Tensor, "c"],
+        shift: Float[Tensor, "c"],
+        bias: Float[Tensor, "c"],
+    ) -> tuple[Float[Tensor, "b c h w"], Int32[Tensor, "b h w words"]]:
+        """Return x * factor + shift, and the signs of that + bias."""
+        out = x * factor[:, None, None] + shift[:, None, None]
+        return out, self.pack(out, bias)
+
+    def join(
+        self,
+        left: Int32[Tensor, "b h w left_words"],
+        right: Int32[Tensor, "b h w right_words"],
+        left_channels: int,
+        right_channels: int,
+    ) -> Int32[Tensor, "b h w words"]:
+        """Return the bits of channels that stand side by side."""
+        return join(left, right, left_channels, right_channels)
 
     @abstractmethod
     def _pack(self, x: Tensor, bias: Tensor | None) -> Tensor: ...

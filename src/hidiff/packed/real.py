@@ -75,9 +75,10 @@ def convolve(
     norm: nn.GroupNorm | None,
     added: Float[Tensor, "b o h2 w2"] | None,
 ) -> Float[Tensor, "b o h2 w2"]:
-    """Return layer(silu(norm(x))) + added by torch; without a norm there is no SiLU."""
+    """Return layer(silu(norm(x))) + added by torch, channels-last; without a norm no SiLU."""
     x = sources[0] if len(sources) == 1 else torch.cat(list(sources), dim=1)
     if norm is not None:
         x = functional.silu(norm(x))
     x = layer(x)
-    return x if added is None else x + added
+    x = x if added is None else x + added
+    return x.contiguous(memory_format=torch.channels_last)

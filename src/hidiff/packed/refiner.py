@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from hidiff.packed.cross_transformer import PackedCrossTransformer
 from hidiff.packed.engine import Engine
-from hidiff.packed.layout import join
 from hidiff.packed.memory import Memory
 from hidiff.packed.modules import PackedLayer
 from hidiff.packed.shape import Shape
@@ -112,12 +111,17 @@ class PackedRefiner(nn.Module):
         row = self.table.row(_step(t))
         conditions = []
         for number, (block, part) in enumerate(zip(self.condition_blocks, prepared, strict=True)):
-            factor, shift = (row[each][None, :, None, None] for each in self.modulations[number])
-            feature = block.modulated(part, factor, shift)  # pyright: ignore[reportCallIssue]
-            bits = None
-            if number < len(self.fusions):
-                bits = self.engine.pack(feature, _second_half(row[self._fusion(number).threshold]))
-            conditions.append(Condition(feature, bits))
+            factor, shift = (row[each] for each in self.modulations[number])
+            if number == len(self.fusions):
+                feature = _modulated(block, part, factor, shift)
+                conditions.append(Condition(feature, None))
+                continue
+            bias = _second_half(row[self._fusion(number).threshold])
+            if block.once:
+                conditions.append(Condition(*self.engine.modulate(part[0], factor, shift, bias)))
+            else:
+                feature = _modulated(block, part, factor, shift)
+                conditions.append(Condition(feature, self.engine.pack(feature, bias)))
         return tuple(conditions)
 
     def denoise(
@@ -206,7 +210,7 @@ class PackedRefiner(nn.Module):
                 h, signs = block(bits, [before], row, [_first_half(row[fusion.threshold])], out)
                 feature, feature_bits = conditions[number]
                 assert feature_bits is not None
-                joined = join(signs[0], feature_bits, h.shape[1], feature.shape[1])
+                joined = self.engine.join(signs[0], feature_bits, h.shape[1], feature.shape[1])
                 x, signs = fusion(joined, [h, feature], row, readers, memory.take(h.shape))
                 memory.give(h)
             memory.give(before)
@@ -234,7 +238,7 @@ class PackedRefiner(nn.Module):
             below, repeated = x, bits.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
             reader = _first_half(row[block.threshold])
             h, signs = up(repeated, [below], row, [reader], memory.take(skip.shape))
-            joined = join(signs[0], skip_bits, h.shape[1], skip.shape[1])
+            joined = self.engine.join(signs[0], skip_bits, h.shape[1], skip.shape[1])
             readers = []
             if number + 1 < len(self.ups):
                 readers = [row[self._layer(self.ups, number + 1).threshold]]
@@ -261,6 +265,16 @@ class PackedRefiner(nn.Module):
         layer = layers[number]
         assert isinstance(layer, PackedLayer)
         return layer
+
+
+def _modulated(
+    block: nn.Module,
+    part: tuple[Tensor, Tensor],
+    factor: Float[Tensor, "c"],
+    shift: Float[Tensor, "c"],
+) -> Tensor:
+    of_pixels = (each[None, :, None, None] for each in (factor, shift))
+    return block.modulated(part, *of_pixels)  # pyright: ignore[reportCallIssue]
 
 
 def _step(t: Integer[Tensor, "b"]) -> int:

@@ -4,7 +4,7 @@ Input and output of every block are feature maps (b, c, h, w); `time` is (b, tim
 """
 
 import math
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,24 +15,13 @@ from hidiff.binary import Conv2d, Precision, RPReLU, TimeBias, TimeLinear
 CONDITIONS = ("each_step", "once")
 
 
-class Convolve(Protocol):
-    """Compute layer(silu(norm(x))) + added; without a norm there is no SiLU."""
-
-    def __call__(
-        self,
-        layer: nn.Module,
-        x: Tensor,
-        /,
-        *,
-        norm: nn.GroupNorm | None = None,
-        added: Tensor | None = None,
-    ) -> Tensor: ...
+Convolve = Callable[..., Tensor]
+"""(layer, x, norm=..., added=...) -> layer(silu(norm(x))) + added, as `convolve_normed`"""
 
 
 def convolve_normed(
     layer: nn.Module,
     x: Tensor,
-    /,
     *,
     norm: nn.GroupNorm | None = None,
     added: Tensor | None = None,
