@@ -268,12 +268,9 @@ class PackedRefiner(nn.Module):
 
 
 def _modulated(
-    block: nn.Module,
-    part: tuple[Tensor, Tensor],
-    factor: Float[Tensor, "c"],
-    shift: Float[Tensor, "c"],
+    block: nn.Module, part: tuple[Tensor, Tensor], *numbers: Float[Tensor, "c"]
 ) -> Tensor:
-    of_pixels = (each[None, :, None, None] for each in (factor, shift))
+    of_pixels = (each[None, :, None, None] for each in numbers)
     return block.modulated(part, *of_pixels)  # pyright: ignore[reportCallIssue]
 
 
