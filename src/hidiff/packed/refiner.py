@@ -35,8 +35,8 @@ class PackedRefiner(nn.Module):
 
     `engine` computes every 1-bit layer. `condition_blocks`, at strides (1, 2,) 4, 8, 16 and 32,
     have `image_part(feature, convolve)` and `modulated(image_part, factor, shift)`; their factors
-    and shifts of t are in the table. `condition_compute`, a key of COMPUTES, names how their convolutions
-    compute. `hint_input` reads hints, if the refiner has planes for them.
+    and shifts of t are in the table. `condition_compute`, a key of COMPUTES, names how their
+    convolutions compute. `hint_input` reads hints, if the refiner has planes for them.
     """
 
     def __init__(
