@@ -47,7 +47,7 @@ class Service:
         self._ended = threading.Event()
         if places:
             head = read_head(offered.path_of(offered.default))
-            self.folder = Folder(places, head.channels or 1, output)
+            self.folder = Folder(places, head.channels or 1, output, head.source)
 
     def start(self) -> None:
         """Begin the work in the background: the import of torch, expiry, ranking."""
@@ -72,9 +72,9 @@ class Service:
                 others = [file for file in files if file not in saved]
                 if not others:
                     raise Refusal(422, "a session came without its image. Send both together.")
-                image = find_image(others, model.channels, self.settings)
+                image = find_image(others, model.channels, self.settings, model.recipe.data.source)
                 return open_saved(entry, model, saved[0], image, cache_mb)
-            image = find_image(files, model.channels, self.settings)
+            image = find_image(files, model.channels, self.settings, model.recipe.data.source)
             return open_files(entry, model, image, cache_mb)
 
         self.pool.submit(self._fill, entry, make)
