@@ -42,8 +42,8 @@ def with_nan(image, mask, folder, name):
 def turned(image, mask, folder, name):
     """Write masks whose axes run in another order and direction than those of their images."""
     plain(image, mask, folder, name)
-    file = nib.load(folder / "masks" / f"{name}.nii.gz")
-    orientation = np.array([[1, 1], [2, -1], [0, -1]])
+    file = nib.Nifti1Image(mask, GRID.affine)
+    orientation = [[1, 1], [2, -1], [0, -1]]
     nib.save(file.as_reoriented(orientation), folder / "masks" / f"{name}.nii.gz")
 
 
@@ -101,9 +101,7 @@ def expected(tmp_path_factory):
     [(with_nan, "background"), (turned, "refused"), (inverted, "refused")],
     ids=["NaN outside the body", "masks with turned axes", "MONOCHROME1"],
 )
-def test_other_files_of_the_same_images_train_and_evaluate_the_same(
-    write, nan, expected, tmp_path
-):
+def test_other_files_of_the_same_images_train_and_evaluate_the_same(write, nan, expected, tmp_path):
     if write is inverted:
         pytest.importorskip("pydicom")
     tensors, rows = run(tmp_path, write, nan)

@@ -42,7 +42,6 @@ def client(brain, scans, tmp_path):
 
     service = Service(ServeSettings(), brain, [scans], tmp_path / "masks")
     client = TestClient(make_app(service), base_url="http://127.0.0.1:1527")
-    client.service = service
     yield client
     service.end()
 
@@ -59,7 +58,7 @@ def test_a_case_that_lacks_a_sequence_is_refused_by_name_and_not_ranked(client):
     answer = client.post("/api/v1/sessions", files={"case": (None, second["id"])})
     assert answer.status_code == 422
     assert "GLI-2 lacks GLI-2-t2f" in answer.text
-    folder = client.service.folder
+    folder = client.app.state.service.folder
     first = folder.unranked()
     assert first.name == "GLI-1"
     first.doubt = 0.5

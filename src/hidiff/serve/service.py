@@ -10,6 +10,7 @@ from typing import Any
 from hidiff.models import read_head
 from hidiff.serve.archive import SESSION
 from hidiff.serve.folder import Case, Folder, Ranking
+from hidiff.serve.marking import MarkQueue
 from hidiff.serve.offered import OfferedModels
 from hidiff.serve.opened import Opened, open_files, open_saved
 from hidiff.serve.refusal import Refusal
@@ -38,6 +39,7 @@ class Service:
         self.offered = offered
         self.store = Store(settings.max_sessions, settings.idle_minutes)
         self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="opening")
+        self.marks = MarkQueue()
         self.libraries_ready = False
         self.page_was_sent = threading.Event()
         self.last_request = time.monotonic()
@@ -58,6 +60,7 @@ class Service:
         """Stop the work in the background, and delete every private file."""
         self._ended.set()
         self.pool.shutdown(wait=False, cancel_futures=True)
+        self.marks.end()
         self.store.end()
 
     def open_upload(self, entry: Entry, files: Sequence[Path]) -> None:
