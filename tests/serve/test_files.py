@@ -3,7 +3,9 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 
+from hidiff.serve.folder import Folder
 from hidiff.serve.offered import OfferedModels
 from hidiff.serve.service import Service
 from hidiff.serve.settings import ServeSettings
@@ -38,11 +40,8 @@ def scans(tmp_path):
 
 @pytest.fixture
 def client(brain, scans, tmp_path):
-    from fastapi.testclient import TestClient
-
     service = Service(ServeSettings(), brain, [scans], tmp_path / "masks")
-    client = TestClient(make_app(service), base_url="http://127.0.0.1:1527")
-    yield client
+    yield TestClient(make_app(service), base_url="http://127.0.0.1:1527")
     service.end()
 
 
@@ -53,12 +52,12 @@ def test_the_sequences_of_a_patient_are_one_case_of_the_folder(client):
     assert wait_ready(client, opened.json()["id"])["state"] == "ready"
 
 
-def test_a_case_that_lacks_a_sequence_is_refused_by_name_and_not_ranked(client):
+def test_a_case_that_lacks_a_sequence_is_refused_by_name_and_not_ranked(client, scans, tmp_path):
     second = client.get("/api/v1/cases").json()["cases"][1]
     answer = client.post("/api/v1/sessions", files={"case": (None, second["id"])})
     assert answer.status_code == 422
     assert "GLI-2 lacks GLI-2-t2f" in answer.text
-    folder = client.app.state.service.folder
+    folder = Folder([scans], 4, tmp_path, "brats2023")
     first = folder.unranked()
     assert first.name == "GLI-1"
     first.doubt = 0.5
