@@ -59,7 +59,7 @@ def test_a_case_that_lacks_a_sequence_is_refused_by_name_and_not_ranked(client, 
     assert "GLI-2 lacks GLI-2-t2f" in answer.text
     folder = Folder([scans], 4, tmp_path, "brats2023")
     first = folder.unranked()
-    assert first.name == "GLI-1"
+    assert first is not None and first.name == "GLI-1"
     first.doubt = 0.5
     assert folder.unranked() is None
 
