@@ -60,6 +60,7 @@ from research.method.corrections_rivals import (
 )
 
 RESULTS = Path(__file__).parent / "results" / "corrections"
+JUDGED_LONG = ("chosen", "longer", RITM)  # arms that get all marks; others get five
 SHOWN = (0, 1, 3, 5, 10)  # numbers of marks in the rows
 GOALS = (0.85, 0.90)  # of IoU
 HARM = 0.005  # Dice that a mark may cost
@@ -185,7 +186,7 @@ def evaluate(
     for method, answers in methods.items():
         if method in done:
             continue
-        most = min(DATA[facts["data"]].marks, most_of(method))
+        most = min(DATA[facts["data"]].marks, most_of(method, facts["arm"]))
         courses = [
             course(subject, answers(subject), person_of(method, facts["data"], subject), most)
             for subject in subjects
@@ -196,10 +197,12 @@ def evaluate(
             keep({**facts, "method": SAME_MARKS}, same, most, whole)
 
 
-def most_of(method: str) -> int:
-    """Return the most marks of a method; slow ones and those of messy people end early."""
+def most_of(method: str, arm: str) -> int:
+    """Return the most marks of a method; slow ones, other arms and messy people end early."""
     early = {WRONG: 1, WRONG_SPREAD: 1, MESSY: 5, MESSY_SPREAD: 5, MESSY_PAINT: 5}
-    return early.get(method, 5 if method.startswith(TUNED) else 20)
+    if method.startswith(TUNED) or arm not in JUDGED_LONG:
+        return 5
+    return early.get(method, 20)
 
 
 def load_subjects(model: HybridSegmentor, recipe: Any, cases: Sequence[Case]) -> list[Subject]:
