@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidiff.binary import Conv2d, Precision, RPReLU, TimeBias, TimeLinear
+from hidiff.group_norm import GroupNorm
 
 CONDITIONS = ("each_step", "once")
 
@@ -80,8 +81,8 @@ class ConditionBlock(nn.Module):
     def image_part(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         """Return (hidden, shortcut), which depend on the image alone: computed once per image."""
         # torch 2.13 crashes in group norm's backward on a channels-last input that needs no
-        # gradient, as a detached feature is; the copy is small at stride 4 and above
-        normed = self.norm1(feature.contiguous())
+        # gradient, as a detached feature is
+        normed = self.norm1(feature.contiguous() if torch.is_grad_enabled() else feature)
         hidden = self.norm2(self.conv1(functional.silu(normed)))
         shortcut = self.skip(feature)
         if self.once:
@@ -115,9 +116,9 @@ class Fusion(nn.Module):
         return self.block(torch.cat([x, condition], dim=1), time)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
+def group_norm(channels: int) -> GroupNorm:
     """Return a group norm with the paper's 32 groups, or as many as divide the channels."""
-    return nn.GroupNorm(math.gcd(32, channels), channels)
+    return GroupNorm(math.gcd(32, channels), channels)
 
 
 def _shortcut(x: Tensor, channels: int) -> Tensor:
