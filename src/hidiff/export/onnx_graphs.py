@@ -5,9 +5,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from hidiff.diffusion import NOISES, REVERSE, SAMPLERS, Target, at_temperature, draw
+from hidiff.export.plain_refiner import PlainRefiner
 from hidiff.hybrid import HybridSegmentor
 from hidiff.labels import Labels
-from hidiff.export.plain_refiner import PlainRefiner
 from hidiff.refiner import Conditions, Refiner
 
 

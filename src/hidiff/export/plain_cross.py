@@ -1,6 +1,5 @@
 """The packed cross transformer in plain operators, the same numbers bit for bit."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
