@@ -7,7 +7,6 @@ from hidiff import export
 from hidiff._version import __version__
 from hidiff.diffusion import subset
 from hidiff.experiment.models import open_model
-from hidiff.experiment.networks import refiner_of
 from hidiff.experiment.predictor import load_hybrid
 from hidiff.experiment.sharing import without_paths
 from hidiff.packed import PackedRefiner
@@ -46,9 +45,7 @@ def export_onnx(model: str | Path, output: Path, steps: int | None = None) -> li
         size=recipe.prediction.window_size or recipe.data.patch_size,
     )
     metadata = {**describe(recipe, taken), "notice": file.metadata.get("notice", "")}
-    made = export.export_model(
-        hybrid, lambda: refiner_of(recipe, hybrid.segmentor), settings, metadata
-    )
+    made = export.export_model(hybrid, settings, metadata)
     written = []
     for name, graph in made.items():
         ending = "" if name == export.WHOLE else f"_{name}"

@@ -5,6 +5,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from hidiff.diffusion import NOISES, REVERSE, SAMPLERS, Target, at_temperature, draw
+from hidiff.export.plain_refiner import PlainRefiner
 from hidiff.hybrid import HybridSegmentor
 from hidiff.labels import Labels
 from hidiff.refiner import Conditions, Refiner
@@ -19,7 +20,7 @@ class WholeGraph(nn.Module):
 
     outputs = ("probability", "labels", "uncertainty", "prior")
 
-    def __init__(self, hybrid: HybridSegmentor, refiner: Refiner | None, t: int):
+    def __init__(self, hybrid: HybridSegmentor, refiner: Refiner | PlainRefiner | None, t: int):
         super().__init__()
         self.segmentor, self.labels = hybrid.segmentor, hybrid.labels
         self.noise, self.t = hybrid.settings.noise, t
@@ -50,7 +51,7 @@ class WholeGraph(nn.Module):
 class SegmentorGraph(nn.Module):
     """Image in; the prior, the chance of the first draw, and all other work on the image out."""
 
-    def __init__(self, hybrid: HybridSegmentor, refiner: Refiner):
+    def __init__(self, hybrid: HybridSegmentor, refiner: Refiner | PlainRefiner):
         super().__init__()
         self.segmentor, self.refiner = hybrid.segmentor, refiner
         self.labels, self.noise = hybrid.labels, NOISES[hybrid.settings.noise]
@@ -81,7 +82,7 @@ class StepGraph(nn.Module):
 
     outputs = ("y0_hat", "next_chance")
 
-    def __init__(self, hybrid: HybridSegmentor, refiner: Refiner, sampler: str):
+    def __init__(self, hybrid: HybridSegmentor, refiner: Refiner | PlainRefiner, sampler: str):
         super().__init__()
         self.answer = Answer(hybrid, refiner)
         self.noise, self.num_steps = hybrid.settings.noise, hybrid.schedule.num_steps
@@ -119,7 +120,7 @@ class Answer(nn.Module):
 
     alpha_bar: Float[Tensor, " num_steps+1"]
 
-    def __init__(self, hybrid: HybridSegmentor, refiner: Refiner):
+    def __init__(self, hybrid: HybridSegmentor, refiner: Refiner | PlainRefiner):
         super().__init__()
         self.refiner = refiner
         self.target: Target = hybrid.process.target
@@ -145,7 +146,7 @@ class Answer(nn.Module):
         return torch.sigmoid(self.target(raw, yt, prior, self.alpha_bar_at(t)))
 
 
-def condition_names(refiner: Refiner) -> list[str]:
+def condition_names(refiner: Refiner | PlainRefiner) -> list[str]:
     """Return the names of the maps that the condition blocks make of an image."""
     counts = [1 if block.once else 2 for block in refiner.condition_blocks]
     return [f"condition_{number}" for number in range(sum(counts))]

@@ -1,6 +1,6 @@
 """A whole model as ONNX: one graph for a prediction of one step, two for one of several."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from hidiff.export.float_refiner import refiner_for_engines
 from hidiff.export.onnx_file import check, to_onnx
 from hidiff.export.onnx_graphs import SegmentorGraph, StepGraph, WholeGraph, condition_names
-from hidiff.export.unpack import plain_refiner
 from hidiff.extras import import_extra
 from hidiff.hybrid import HybridSegmentor
-from hidiff.refiner import STRIDE, Refiner
+from hidiff.refiner import STRIDE
 from hidiff.segmentors import input_size
 
 WHOLE, SEGMENTOR, STEP = "whole", "segmentor", "step"
@@ -39,14 +39,12 @@ class OnnxSettings:
 
 def export_model(
     hybrid: HybridSegmentor,
-    make_blank: Callable[[], Refiner],
     settings: OnnxSettings,
     metadata: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return the ONNX models by what they compute: WHOLE, or SEGMENTOR and STEP.
 
-    `make_blank` makes an untrained refiner of the same recipe. Any number of images can be given at
-    once. Their sides may be any multiples of 32 from 64 up, unless the segmentor takes those of
+    Any number of images can be given at once. Their sides may be any multiples of 32 from 64 up, unless the segmentor takes those of
     `settings.size` only; the metadata `free_sizes` says which. Each graph is run once and compared
     with torch. Raises ValueError for a model that cannot be exported.
     """
@@ -58,7 +56,7 @@ def export_model(
             "exported."
         )
     hybrid.eval()
-    graphs = _Graphs(hybrid, make_blank, settings)
+    graphs = _Graphs(hybrid, settings)
     problem = None
     for free_sizes in (False,) if input_size(hybrid.segmentor) else (True, False):
         said = {**metadata, "free_sizes": str(free_sizes).lower()}
@@ -75,16 +73,14 @@ def export_model(
 class _Graphs:
     """The modules of all graphs, and inputs of any size for them."""
 
-    def __init__(
-        self, hybrid: HybridSegmentor, make_blank: Callable[[], Refiner], settings: OnnxSettings
-    ):
+    def __init__(self, hybrid: HybridSegmentor, settings: OnnxSettings):
         self.hybrid, self.settings = hybrid, settings
         self.num_steps = num_steps = hybrid.schedule.num_steps
         if not settings.steps:
             self.modules: dict[str, Any] = {WHOLE: WholeGraph(hybrid, None, num_steps)}
             return
         kept = settings.steps if settings.graphs == (WHOLE,) else settings.known_steps
-        refiner = plain_refiner(hybrid.refiner, make_blank(), kept, num_steps)
+        refiner = refiner_for_engines(hybrid.refiner, kept, num_steps)
         if settings.graphs == (WHOLE,):
             self.modules = {WHOLE: WholeGraph(hybrid, refiner, settings.steps[0])}
         else:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidiff.binary import Conv2d, Precision, RPReLU, TimeBias, TimeLinear
+from hidiff.group_norm import GroupNorm
 
 CONDITIONS = ("each_step", "once")
 
@@ -137,9 +138,9 @@ class Fusion(nn.Module):
         return self.block(torch.cat([x, condition], dim=1), time)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
+def group_norm(channels: int) -> GroupNorm:
     """Return a group norm with the paper's 32 groups, or as many as divide the channels."""
-    return nn.GroupNorm(math.gcd(32, channels), channels)
+    return GroupNorm(math.gcd(32, channels), channels)
 
 
 def _shortcut(x: Tensor, channels: int) -> Tensor:
