@@ -14,7 +14,6 @@ from PIL import Image
 model, picture, mask = sys.argv[1:]
 options = onnxruntime.SessionOptions()
 options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED  # needs less memory
-options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 said = session.get_modelmeta().custom_metadata_map  # what the model says of itself
 intensity, values = json.loads(said["intensity"]), json.loads(said["values"])

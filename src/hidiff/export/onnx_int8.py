@@ -63,9 +63,10 @@ def _signs_of(conv: Any, made_by: dict, known: dict[str, np.ndarray]) -> _Signs 
     source, resize = made_by.get(conv.input[0]), None
     if source is not None and source.op_type == "Resize":
         source, resize = made_by.get(source.input[0]), source
-    half = known.get(source.input[1]) if source is not None and source.op_type == "Sub" else None
-    cast = made_by.get(source.input[0]) if half is not None and half.size == 1 else None
-    if cast is None or cast.op_type != "Cast" or half != 0.5:
+    if source is None or source.op_type != "Sub":
+        return None
+    half, cast = known.get(source.input[1]), made_by.get(source.input[0])
+    if half is None or half.size > 1 or half != 0.5 or cast is None or cast.op_type != "Cast":
         return None
     bits = made_by.get(cast.input[0])
     joined = bits is not None and bits.op_type == "Concat"

@@ -45,9 +45,10 @@ def export_model(
 ) -> dict[str, Any]:
     """Return the ONNX models by what they compute: WHOLE, or SEGMENTOR and STEP.
 
-    Any number of images can be given at once. Their sides may be any multiples of 32 from 64 up, unless the segmentor takes those of
-    `settings.size` only; the metadata `free_sizes` says which. Each graph is run once and compared
-    with torch. Raises ValueError for a model that cannot be exported.
+    Any number of images can be given at once. Their sides may be any multiples of 32 from 64 up,
+    unless the segmentor takes those of `settings.size` only; the metadata `free_sizes` says which.
+    Each graph is run and compared with torch. Raises ValueError for a model that cannot be
+    exported.
     """
     for library in ("onnx", "onnxruntime"):
         import_extra(library, "onnx")
