@@ -1,4 +1,4 @@
-// AVX2: carry-save adders and a byte shuffle that looks up the ones of half a byte.
+// AVX2 and FMA: carry-save adders and a byte shuffle that looks up the ones of half a byte.
 #include <immintrin.h>
 
 #include "loops.inl"
@@ -12,6 +12,19 @@ struct Isa {
     static constexpr bool kCarrySave = true;
     static constexpr int kFlush = 31;
     static constexpr int kPixels = 2, kVecs = 8;
+
+    typedef float Float __attribute__((vector_size(32)));
+    typedef int32_t Word __attribute__((vector_size(32)));
+    static constexpr int kFloats = 8, kRealPixels = 6;
+    static HIDIFF_INLINE Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
+    static HIDIFF_INLINE uint32_t signs_of(Float x) {
+        const __m256 set = _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GE_OQ);
+        return static_cast<uint32_t>(_mm256_movemask_ps(set));
+    }
+    static HIDIFF_INLINE Float pair_sums(Float a, Float b) {
+        const __m256d sums = _mm256_castps_pd(_mm256_hadd_ps(a, b));  // in quarters a, b, a, b
+        return _mm256_castpd_ps(_mm256_permute4x64_pd(sums, 0xd8));
+    }
 
     static HIDIFF_INLINE Vec zero() { return _mm256_setzero_si256(); }
     static HIDIFF_INLINE Vec load(const uint32_t* p) {
@@ -80,7 +93,7 @@ struct Isa {
     }
 };
 
-bool supported() { return __builtin_cpu_supports("avx2"); }
+bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 }  // namespace
 

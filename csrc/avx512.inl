@@ -10,6 +10,21 @@ struct Avx512 {
     using Vec = __m512i;
     static constexpr int kLanes = 16;
 
+    typedef float Float __attribute__((vector_size(64)));
+    typedef int32_t Word __attribute__((vector_size(64)));
+    static constexpr int kFloats = 16, kRealPixels = 12;
+    static HIDIFF_INLINE Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
+    static HIDIFF_INLINE uint32_t signs_of(Float x) {
+        return _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GE_OQ);
+    }
+    static HIDIFF_INLINE Float pair_sums(Float a, Float b) {
+        const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26,
+                                               28, 30);
+        const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27,
+                                              29, 31);
+        return _mm512_add_ps(_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b));
+    }
+
     static HIDIFF_INLINE Vec zero() { return _mm512_setzero_si512(); }
     static HIDIFF_INLINE Vec load(const uint32_t* p) { return _mm512_loadu_si512(p); }
     static HIDIFF_INLINE Vec broadcast(uint32_t word) {

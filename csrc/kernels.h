@@ -102,6 +102,57 @@ struct Pack {
     uint32_t* bits;
 };
 
+// A source of a float convolution; strides in floats. Rows follow each other.
+struct Plane {
+    const float* data;
+    int64_t channels, image_stride, pixel_stride, channel_stride;
+};
+
+// A convolution that stays float: 3x3 or 1x1 with zeros around the image, on silu(x * factor +
+// shift) if there are factors; `added`, of the output's size, is added last.
+struct RealConv {
+    Plane sources[3];  // their channels stand side by side
+    int num_sources;
+    int64_t batch, height, width, in_channels;
+    const float *factor, *shift;  // [batch][in_channels], or null
+    const float* blocks;  // [padded(out) / 16][taps][in][16]; narrow: [out][taps][padded(in)]
+    const float* bias;    // [padded(out)]
+    int64_t out_channels, kernel, stride, out_height, out_width;
+    const float* added;  // or null
+    float* out;
+
+    static constexpr int64_t kRows = 16;   // worked on together
+    static constexpr int64_t kNarrow = 3;  // the most output channels of a narrow one
+    bool is_narrow() const { return out_channels <= kNarrow; }
+    int64_t taps() const { return kernel * kernel; }
+    int64_t bands() const { return (out_height + kRows - 1) / kRows; }
+    int64_t row_channels() const { return is_narrow() ? padded(in_channels) : in_channels; }
+    // Per thread: a row gathered, factors and shifts along a row, and the rows under the kernel.
+    int64_t scratch_row() const { return padded((width + 2) * row_channels()); }
+    int64_t scratch() const { return (3 + kernel) * scratch_row(); }
+};
+
+// The group norm of each image as x * factor + shift.
+struct Norm {
+    const float* x;
+    int64_t batch, pixels, channels, groups;
+    const float *weight, *bias;
+    double eps;
+    float *factor, *shift;  // [batch][channels]
+
+    static constexpr int64_t kPixels = 1024;  // whose sums are floats
+    int64_t bands() const { return (pixels + kPixels - 1) / kPixels; }
+};
+
+// out = x * factor + shift, and the signs of out + bias; factors and shifts of all images alike.
+struct Modulate {
+    const float* x;
+    int64_t pixels, channels;
+    const float *factor, *shift, *bias;
+    float* out;
+    uint32_t* bits;
+};
+
 struct Kernels {
     const char* name;
     const char* how;  // one phrase on how it counts
@@ -109,6 +160,10 @@ struct Kernels {
     void (*conv)(const Conv&, int64_t begin, int64_t end, int32_t* scratch);
     void (*attention)(const Attention&, int64_t begin, int64_t end, int32_t* scratch);
     void (*pack)(const Pack&, int64_t begin, int64_t end);
+    void (*modulate)(const Modulate&, int64_t begin, int64_t end);
+    void (*real_conv)(const RealConv&, int64_t begin, int64_t end, float* scratch);
+    // mean and squared distances, [image][band][2][channels]
+    void (*moments)(const Norm&, int64_t begin, int64_t end, float* out);
     // XOR and popcount out of the first cache, nothing else: the most that this processor can do.
     // Each call works on `rounds` times kPeakBits bits, and returns something that depends on all.
     uint64_t (*peak_plain)(const uint32_t* words, int64_t rounds);

@@ -12,18 +12,47 @@
 //   kPixels, kVecs          the block of results that the registers hold
 //   signs(x, bias)          the signs of 32 floats, as a word
 //   signs8(x, bias)         the signs of 8 floats
+//
+// and its vectors of floats:
+//
+//   Float, Word, kFloats    GCC's vectors of floats and of int32, and how many of them
+//   fma(a, b, c)            a * b + c, rounded once
+//   signs_of(x)             a bit for each float, 1 where it is >= 0
+//   pair_sums(a, b)         sums of neighbours: those of a, then those of b
+//   kRealPixels             pixels whose sums for 16 channels the registers hold
 #include "kernels.h"
 
 namespace hidiff {
 namespace {
 
 #define HIDIFF_INLINE inline __attribute__((always_inline))
-#define HIDIFF_UNROLL _Pragma("GCC unroll 8")
+#define HIDIFF_UNROLL _Pragma("GCC unroll 16")
 
 template <int N>
 struct Int {
     static constexpr int value = N;
 };
+
+template <class I>
+HIDIFF_INLINE typename I::Float load_floats(const float* p) {
+    typename I::Float v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+template <class I>
+HIDIFF_INLINE void store_floats(float* p, typename I::Float v) {
+    __builtin_memcpy(p, &v, sizeof v);
+}
+template <class I>
+HIDIFF_INLINE typename I::Float all_floats(float x) {
+    return x - typename I::Float{};  // x + 0 would be another number for -0, and an addition
+}
+template <class I>
+HIDIFF_INLINE typename I::Float choose(typename I::Word mask, typename I::Float yes,
+                                       typename I::Float no) {
+    using Word = typename I::Word;
+    return (typename I::Float)((mask & (Word)yes) | (~mask & (Word)no));
+}
 
 struct Xor {
     template <class I>
@@ -412,10 +441,128 @@ HIDIFF_INLINE int sides_of(const Conv& c, int64_t y, int64_t x) {
            (x * c.stride < pad) << 2 | (x * c.stride + pad >= c.width) << 3;
 }
 
+// The shortcut of one output pixel as vectors of channels, where all lengths are multiples of 16.
+// One source's pixel as it is or repeated; means of 2x2 pixels; or means of neighbouring channels.
+enum class Way { kDirect, kPool, kPairs, kOther };
+
+Way way_of(const Conv& c) {
+    const Epilogue& e = *c.epilogue;
+    const int64_t n = c.out_channels, channels = e.sources[0].channels;
+    if (n % kBlock || channels % kBlock) return Way::kOther;
+    if (e.num_sources == 1 && e.sources[0].zoom == Zoom::kPool)
+        return channels <= n ? Way::kPool : Way::kOther;
+    if (e.num_sources == 1 && channels == n) return Way::kDirect;
+    if (e.sources[0].zoom != Zoom::kNone) return Way::kOther;
+    if (e.num_sources == 1) return channels == 2 * n ? Way::kPairs : Way::kOther;
+    const Source& second = e.sources[1];
+    return channels == n && second.channels == n && second.zoom == Zoom::kNone ? Way::kPairs
+                                                                              : Way::kOther;
+}
+
+// Where the shortcut of one output pixel begins: its first, and its second half or rows below.
+struct Start {
+    const float *first, *second;
+};
+
+template <Way way>
+HIDIFF_INLINE Start start_of(const Conv& c, int64_t image, int64_t y, int64_t x, int64_t pixel,
+                             int64_t n) {
+    const Source& s = c.epilogue->sources[0];
+    if constexpr (way == Way::kPairs) {
+        const bool two = c.epilogue->num_sources == 2;
+        const float* first = s.data + pixel * s.channels;
+        return {first, two ? c.epilogue->sources[1].data + pixel * n : first + n};
+    }
+    const int64_t row = s.width * s.channels, base = image * s.height * row;
+    if constexpr (way == Way::kPool) {
+        const float* above = s.data + base + 2 * y * row + 2 * x * s.channels;
+        return {above, above + row};
+    }
+    if (s.zoom == Zoom::kNone) return {s.data + pixel * s.channels, nullptr};
+    return {s.data + base + y / 2 * row + x / 2 * s.channels, nullptr};
+}
+
+template <class I, Way way>
+HIDIFF_INLINE typename I::Float shortcut_vector(const Start& from, int64_t channels, int64_t n,
+                                                int64_t o) {
+    constexpr int64_t L = I::kFloats;
+    if constexpr (way == Way::kDirect) return load_floats<I>(from.first + o);
+    if constexpr (way == Way::kPool) {
+        if (channels < n) o %= channels;  // fewer channels are repeated
+        const float *above = from.first + o, *below = from.second + o;
+        return (((load_floats<I>(above) + load_floats<I>(above + channels)) +
+                 load_floats<I>(below)) + load_floats<I>(below + channels)) * 0.25f;
+    }
+    const auto at = [&](int64_t o) __attribute__((always_inline)) {
+        return load_floats<I>(o < n ? from.first + o : from.second + (o - n));
+    };
+    return I::pair_sums(at(2 * o), at(2 * o + L)) * 0.5f;
+}
+
+// Finish some pixels of a row, vector by vector. `N` is as for finish_pixel.
+template <class I, int N, Way way>
+void finish_vectors(const Conv& c, const int32_t* counts, int64_t ld, int64_t image, int64_t y,
+                    int64_t x0, int64_t width) {
+    using Float = typename I::Float;
+    using Word = typename I::Word;
+    constexpr int64_t L = I::kFloats;
+    const Epilogue& e = *c.epilogue;
+    const int64_t n = N ? N : c.out_channels, words = words_of(n);
+    const int64_t pixels = c.batch * c.out_height * c.out_width;
+    int64_t pixel = (image * c.out_height + y) * c.out_width + x0;
+    for (int64_t p = 0; p < width; ++p, ++pixel, counts += ld) {
+        const int32_t* offsets = c.offsets + sides_of(c, y, x0 + p) * ld;
+        const Start from = start_of<way>(c, image, y, x0 + p, pixel, n);
+        float* out = e.out + pixel * n;
+        for (int64_t j = 0; j < words; ++j) {
+            constexpr int kMost = 2;  // layers that read an output
+            uint32_t bits[kMost] = {};
+            const int64_t end = n - j * kWord < kWord ? n : (j + 1) * kWord;
+            for (int64_t o = j * kWord; o < end; o += L) {
+                Word sum, count;
+                __builtin_memcpy(&sum, offsets + o, sizeof sum);
+                __builtin_memcpy(&count, counts + o, sizeof count);
+                sum -= count + count;
+                Float h = __builtin_convertvector(sum, Float) * load_floats<I>(e.scale + o);
+                h = (h + load_floats<I>(e.offset + o)) + shortcut_vector<I, way>(from, e.sources[0].channels, n, o);
+                h = choose<I>((Word)(h > 0.0f), h, load_floats<I>(e.slope + o) * h);
+                h += load_floats<I>(e.bias + o);
+                store_floats<I>(out + o, h);
+                for (int i = 0; i < kMost; ++i)
+                    if (i < e.num_next)
+                        bits[i] |= I::signs_of(h + load_floats<I>(e.next_bias + i * n + o))
+                                   << (o - j * kWord);
+            }
+            for (int i = 0; i < kMost; ++i)
+                if (i < e.num_next) e.next_bits[(i * pixels + pixel) * words + j] = bits[i];
+        }
+    }
+}
+
+template <class I, int N>
+bool finish_by_vectors(const Conv& c, const int32_t* counts, int64_t ld, int64_t image, int64_t y,
+                       int64_t x0, int64_t width) {
+    if (c.epilogue->num_next > 2) return false;
+    switch (way_of(c)) {
+        case Way::kDirect:
+            finish_vectors<I, N, Way::kDirect>(c, counts, ld, image, y, x0, width);
+            return true;
+        case Way::kPool:
+            finish_vectors<I, N, Way::kPool>(c, counts, ld, image, y, x0, width);
+            return true;
+        case Way::kPairs:
+            finish_vectors<I, N, Way::kPairs>(c, counts, ld, image, y, x0, width);
+            return true;
+        default:
+            return false;
+    }
+}
+
 // Finish some pixels of a row: the sums, the shortcut and the signs.
 template <class I, int N>
 void finish_row(const Conv& c, const int32_t* counts, int64_t ld, int64_t image, int64_t y,
                 int64_t x0, int64_t width, float* row) {
+    if (finish_by_vectors<I, N>(c, counts, ld, image, y, x0, width)) return;
     const Epilogue& e = *c.epilogue;
     const Source& first = e.sources[0];
     const int64_t pixel = (image * c.out_height + y) * c.out_width + x0;
@@ -661,10 +808,19 @@ uint64_t peak_carry_save(const uint32_t* words, int64_t rounds) {
     return total;
 }
 
+}  // namespace
+}  // namespace hidiff
+
+#include "real.inl"
+
+namespace hidiff {
+namespace {
+
 template <class I>
 constexpr Kernels kernels_of(const char* name, const char* how, bool (*supported)()) {
     return {name,         how,     supported,     conv<I>,
-            attention<I>, pack<I>, peak_plain<I>, peak_carry_save<I>};
+            attention<I>, pack<I>, modulate<I>, real_conv<I>, moments<I>, peak_plain<I>,
+            peak_carry_save<I>};
 }
 
 }  // namespace

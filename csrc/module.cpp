@@ -247,6 +247,116 @@ void py_unpack(const Kernels&, Words<4> bits, Array<float, 4> out, int threads) 
     run_unpack(words(bits.data()), pixels, channels, out.data(), threads);
 }
 
+void py_real_conv(const Kernels& kernels,
+                  std::vector<nb::ndarray<const float, nb::ndim<4>, nb::device::cpu>> sources,
+                  std::optional<Floats<2>> factor, std::optional<Floats<2>> shift,
+                  Floats<4> blocks, Floats<1> bias, int64_t kernel, int64_t stride,
+                  std::optional<Floats<4>> added, Array<float, 4> out, int threads) {
+    RealConv c{};
+    require(!sources.empty() && sources.size() <= 3, "got ", sources.size(),
+            " sources, but a convolution wants 1 to 3");
+    require(kernel == 1 || kernel == 3, "kernel is ", kernel, ", but must be 1 or 3");
+    require(stride == 1 || stride == 2, "stride is ", stride, ", but must be 1 or 2");
+    const auto size = [](size_t number) { return static_cast<int64_t>(number); };
+    c.batch = size(sources[0].shape(0)), c.height = size(sources[0].shape(1));
+    c.width = size(sources[0].shape(2));
+    for (const auto& s : sources) {
+        require(size(s.shape(0)) == c.batch && size(s.shape(1)) == c.height &&
+                    size(s.shape(2)) == c.width,
+                "sources are of several sizes: ", s.shape(0), "x", s.shape(1), "x", s.shape(2),
+                " (batch, height, width) and ", c.batch, "x", c.height, "x", c.width);
+        // The stride of a dimension of 1 says nothing.
+        Plane p{s.data(), size(s.shape(3)), s.stride(0), s.stride(2), s.stride(3)};
+        if (p.channels <= 1) p.channel_stride = 1;
+        if (c.width <= 1) p.pixel_stride = c.height > 1 ? s.stride(1) : p.channels;
+        require(c.height <= 1 || s.stride(1) == p.pixel_stride * c.width,
+                "the rows of a source do not follow each other; pass x.contiguous()");
+        c.sources[c.num_sources++] = p;
+        c.in_channels += p.channels;
+    }
+    require(c.height > 0 && c.width > 0 && c.in_channels > 0, "sources are ", c.height, "x", c.width,
+            " with ", c.in_channels, " channels: none of them may be 0");
+    c.kernel = kernel, c.stride = stride, c.out_channels = size(out.shape(3));
+    c.out_height = (c.height - 1) / stride + 1, c.out_width = (c.width - 1) / stride + 1;
+    const auto same = [&](const auto& map) {
+        return size(map.shape(0)) == c.batch && size(map.shape(1)) == c.out_height &&
+               size(map.shape(2)) == c.out_width && size(map.shape(3)) == c.out_channels;
+    };
+    require(c.out_channels > 0 && same(out), "out is ", out.shape(0), "x", out.shape(1), "x",
+            out.shape(2), "x", out.shape(3), ", but must be ", c.batch, "x", c.out_height, "x",
+            c.out_width, "x channels");
+    require(!added || same(*added), "what is added has not the output's size");
+    const int64_t wanted[] = {c.is_narrow() ? c.out_channels : padded(c.out_channels) / kBlock,
+                              c.taps(), c.is_narrow() ? 1 : c.in_channels,
+                              c.is_narrow() ? padded(c.in_channels) : kBlock};
+    bool fits = size(bias.shape(0)) == padded(c.out_channels);
+    for (size_t i = 0; i < 4; ++i) fits &= size(blocks.shape(i)) == wanted[i];
+    require(fits, "the weights are ", blocks.shape(0), "x", blocks.shape(1), "x", blocks.shape(2), "x",
+            blocks.shape(3), " and ", bias.shape(0), " biases, but must be ", wanted[0], "x",
+            wanted[1], "x", wanted[2], "x", wanted[3], " and ", padded(c.out_channels));
+    require(factor.has_value() == shift.has_value(), "a factor wants a shift, and a shift a factor");
+    for (const auto* each : {&factor, &shift})
+        require(!*each || (size((*each)->shape(0)) == c.batch &&
+                           size((*each)->shape(1)) == c.in_channels),
+                "factor and shift must be ", c.batch, "x", c.in_channels, " (batch, channels)");
+    c.factor = factor ? factor->data() : nullptr, c.shift = shift ? shift->data() : nullptr;
+    c.blocks = blocks.data(), c.bias = bias.data();
+    c.added = added ? added->data() : nullptr, c.out = out.data();
+    nb::gil_scoped_release release;
+    run_real_conv(kernels, c, threads);
+}
+
+void py_modulate(const Kernels& kernels, Floats<4> x, Floats<1> factor, Floats<1> shift,
+                 Floats<1> bias, Array<float, 4> out, Array<int32_t, 4> bits, int threads) {
+    bool same = true;
+    for (size_t i = 0; i < 4; ++i) same &= x.shape(i) == out.shape(i);
+    require(same, "out has not the size of x");
+    require_bits(bits, x.shape(0), x.shape(1), x.shape(2), x.shape(3));
+    for (const Floats<1>* each : {&factor, &shift, &bias})
+        require(each->shape(0) == x.shape(3),
+                "factor, shift and bias must have one number for each of ", x.shape(3), " channels");
+    Modulate m{};
+    m.x = x.data(), m.channels = static_cast<int64_t>(x.shape(3));
+    m.pixels = static_cast<int64_t>(x.shape(0) * x.shape(1) * x.shape(2));
+    m.factor = factor.data(), m.shift = shift.data(), m.bias = bias.data();
+    m.out = out.data(), m.bits = words(bits.data());
+    nb::gil_scoped_release release;
+    run_modulate(kernels, m, threads);
+}
+
+void py_join(const Kernels&, Words<4> left, Words<4> right, int64_t left_channels,
+             int64_t right_channels, Array<int32_t, 4> out, int threads) {
+    require(left_channels > 0 && right_channels > 0, "channels are ", left_channels, " and ",
+            right_channels, ": none of them may be 0");
+    require_bits(left, out.shape(0), out.shape(1), out.shape(2), left_channels);
+    require_bits(right, out.shape(0), out.shape(1), out.shape(2), right_channels);
+    require_bits(out, out.shape(0), out.shape(1), out.shape(2), left_channels + right_channels);
+    const auto pixels = static_cast<int64_t>(out.shape(0) * out.shape(1) * out.shape(2));
+    nb::gil_scoped_release release;
+    run_join(words(left.data()), words(right.data()), pixels, left_channels, right_channels,
+             words(out.data()), threads);
+}
+
+void py_norm(const Kernels& kernels, Floats<4> x, int64_t groups, Floats<1> weight, Floats<1> bias,
+             double eps, Array<float, 2> factor, Array<float, 2> shift, int threads) {
+    const auto size = [](size_t number) { return static_cast<int64_t>(number); };
+    Norm n{};
+    n.x = x.data(), n.batch = size(x.shape(0)), n.channels = size(x.shape(3));
+    n.pixels = size(x.shape(1) * x.shape(2)), n.groups = groups, n.eps = eps;
+    require(n.pixels > 0 && n.channels > 0 && groups > 0 && n.channels % groups == 0, "x is ",
+            x.shape(1), "x", x.shape(2), " with ", n.channels, " channels, for ", groups,
+            " groups: none of them may be 0, and groups must divide channels");
+    require(size(weight.shape(0)) == n.channels && size(bias.shape(0)) == n.channels,
+            "weight and bias must have one number for each of ", n.channels, " channels");
+    for (const auto* each : {&factor, &shift})
+        require(size(each->shape(0)) == n.batch && size(each->shape(1)) == n.channels,
+                "factor and shift must be ", n.batch, "x", n.channels, " (batch, channels)");
+    n.weight = weight.data(), n.bias = bias.data();
+    n.factor = factor.data(), n.shift = shift.data();
+    nb::gil_scoped_release release;
+    run_norm(kernels, n, threads);
+}
+
 // Billions of bits a second that one thread gets through, out of its first cache.
 double py_peak(const Kernels& kernels, const std::string& way, double seconds) {
     alignas(64) static uint32_t data[kPeakWords];
@@ -277,7 +387,7 @@ double py_peak(const Kernels& kernels, const std::string& way, double seconds) {
 NB_MODULE(_kernels, m) {
     m.attr("__doc__") = "The compiled kernels; hidiff.packed.compiled is their face.";
     // To be raised with every change of what Python calls here: hidiff.packed.compiled asks for it.
-    m.attr("INTERFACE") = 2;
+    m.attr("INTERFACE") = 3;
     const auto names = [](const std::vector<const Kernels*>& kernels) {
         nb::dict result;
         for (const Kernels* k : kernels) result[k->name] = k->how;
@@ -306,6 +416,18 @@ NB_MODULE(_kernels, m) {
                arg("out").noconvert(), arg("threads"));
     kernel.def("pack", py_pack, arg("x").noconvert(), arg("bias").noconvert().none(),
                arg("bits").noconvert(), arg("threads"));
+    kernel.def("real_conv", py_real_conv, arg("sources").noconvert(),
+               arg("factor").noconvert().none(), arg("shift").noconvert().none(),
+               arg("blocks").noconvert(), arg("bias").noconvert(), arg("kernel"), arg("stride"),
+               arg("added").noconvert().none(), arg("out").noconvert(), arg("threads"));
+    kernel.def("modulate", py_modulate, arg("x").noconvert(), arg("factor").noconvert(),
+               arg("shift").noconvert(), arg("bias").noconvert(), arg("out").noconvert(),
+               arg("bits").noconvert(), arg("threads"));
+    kernel.def("join", py_join, arg("left").noconvert(), arg("right").noconvert(),
+               arg("left_channels"), arg("right_channels"), arg("out").noconvert(), arg("threads"));
+    kernel.def("norm", py_norm, arg("x").noconvert(), arg("groups"), arg("weight").noconvert(),
+               arg("bias").noconvert(), arg("eps"), arg("factor").noconvert(),
+               arg("shift").noconvert(), arg("threads"));
     kernel.def("unpack", py_unpack, arg("bits").noconvert(), arg("out").noconvert(), arg("threads"));
     kernel.def("peak", py_peak, arg("way"), arg("seconds"));
 }

@@ -13,6 +13,16 @@ struct Isa {
     static constexpr int kFlush = 31;
     static constexpr int kPixels = 4, kVecs = 4;
 
+    typedef float Float __attribute__((vector_size(16)));
+    typedef int32_t Word __attribute__((vector_size(16)));
+    static constexpr int kFloats = 4, kRealPixels = 6;
+    static HIDIFF_INLINE Float fma(Float a, Float b, Float c) { return vfmaq_f32(c, a, b); }
+    static HIDIFF_INLINE uint32_t signs_of(Float x) {
+        static const uint32_t kBits[4] = {1, 2, 4, 8};
+        return vaddvq_u32(vandq_u32(vcgezq_f32(x), vld1q_u32(kBits)));
+    }
+    static HIDIFF_INLINE Float pair_sums(Float a, Float b) { return vpaddq_f32(a, b); }
+
     static HIDIFF_INLINE Vec zero() { return vdupq_n_u32(0); }
     static HIDIFF_INLINE Vec load(const uint32_t* p) { return vld1q_u32(p); }
     static HIDIFF_INLINE Vec broadcast(uint32_t word) { return vdupq_n_u32(word); }

@@ -13,6 +13,23 @@ struct Isa {
     static constexpr int kFlush = 0;
     static constexpr int kPixels = 1, kVecs = 1;
 
+    typedef float Float __attribute__((vector_size(16)));
+    typedef int32_t Word __attribute__((vector_size(16)));
+    static constexpr int kFloats = 4, kRealPixels = 4;
+    static HIDIFF_INLINE Float fma(Float a, Float b, Float c) {
+        Float result;
+        for (int i = 0; i < kFloats; ++i) result[i] = __builtin_fmaf(a[i], b[i], c[i]);
+        return result;
+    }
+    static HIDIFF_INLINE uint32_t signs_of(Float x) {
+        uint32_t bits = 0;
+        for (int i = 0; i < kFloats; ++i) bits |= static_cast<uint32_t>(x[i] >= 0.0f) << i;
+        return bits;
+    }
+    static HIDIFF_INLINE Float pair_sums(Float a, Float b) {
+        return Float{a[0] + a[1], a[2] + a[3], b[0] + b[1], b[2] + b[3]};
+    }
+
     template <class F>
     static HIDIFF_INLINE Vec map(F f) {
         Vec result;

@@ -1,6 +1,7 @@
 #include "run.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "threads.h"
 
@@ -122,6 +123,73 @@ void run_attention(const Kernels& kernels, const uint32_t* query, const uint32_t
 void run_pack(const Kernels& kernels, const Pack& pack, int threads) {
     in_runs(pack.pixels, 1024, threads,
             [&](int64_t begin, int64_t end, int) { kernels.pack(pack, begin, end); });
+}
+
+void run_modulate(const Kernels& kernels, const Modulate& modulate, int threads) {
+    in_runs(modulate.pixels, 1024, threads,
+            [&](int64_t begin, int64_t end, int) { kernels.modulate(modulate, begin, end); });
+}
+
+void run_join(const uint32_t* left, const uint32_t* right, int64_t pixels, int64_t left_channels,
+              int64_t right_channels, uint32_t* out, int threads) {
+    const int64_t first = words_of(left_channels), second = words_of(right_channels);
+    const int64_t words = words_of(left_channels + right_channels), skip = left_channels % kWord;
+    in_runs(pixels, 4096, threads, [&](int64_t begin, int64_t end, int) {
+        if (first == 1 && second == 1 && words == 1) {
+            for (int64_t i = begin; i < end; ++i) out[i] = left[i] | right[i] << skip;
+            return;
+        }
+        for (int64_t i = begin; i < end; ++i) {
+            const uint32_t *a = left + i * first, *b = right + i * second;
+            uint32_t* to = out + i * words;
+            for (int64_t j = 0; j < words; ++j) to[j] = j < first ? a[j] : 0;
+            for (int64_t j = 0; j < second; ++j) {
+                const int64_t at = left_channels / kWord + j;
+                to[at] |= b[j] << skip;
+                if (skip && at + 1 < words) to[at + 1] |= b[j] >> (kWord - skip);
+            }
+        }
+    });
+}
+
+void run_real_conv(const Kernels& kernels, const RealConv& conv, int threads) {
+    threads = std::max(threads, 1);
+    const int64_t scratch = (conv.scratch() + 15) / 16 * 16 + 16, items = conv.batch * conv.bands();
+    std::vector<float> memory(scratch * threads);
+    in_runs(items, even_run(items, threads), threads, [&](int64_t begin, int64_t end, int thread) {
+        kernels.real_conv(conv, begin, end, memory.data() + scratch * thread);
+    });
+}
+
+void run_norm(const Kernels& kernels, const Norm& norm, int threads) {
+    const int64_t bands = norm.bands(), items = norm.batch * bands, channels = norm.channels;
+    std::vector<float> parts(items * 2 * channels);
+    in_runs(items, even_run(items, std::max(threads, 1)), std::max(threads, 1),
+            [&](int64_t begin, int64_t end, int) {
+                kernels.moments(norm, begin, end, parts.data());
+            });
+    const int64_t size = channels / norm.groups;
+    for (int64_t image = 0; image < norm.batch; ++image)
+        for (int64_t group = 0; group < norm.groups; ++group) {
+            // parts are joined in double, one after another (Chan, Golub and LeVeque)
+            double count = 0, mean = 0, squares = 0;
+            for (int64_t c = group * size; c < (group + 1) * size; ++c)
+                for (int64_t band = 0; band < bands; ++band) {
+                    const float* part = parts.data() + (image * bands + band) * 2 * channels + c;
+                    const double more = static_cast<double>(
+                        std::min(Norm::kPixels, norm.pixels - band * Norm::kPixels));
+                    const double away = part[0] - mean, total = count + more;
+                    squares += part[channels] + away * away * count * more / total;
+                    mean += away * more / total;
+                    count = total;
+                }
+            const double scale = 1 / std::sqrt(squares / count + norm.eps);
+            for (int64_t c = group * size; c < (group + 1) * size; ++c) {
+                const double factor = norm.weight[c] * scale;
+                norm.factor[image * channels + c] = static_cast<float>(factor);
+                norm.shift[image * channels + c] = static_cast<float>(norm.bias[c] - mean * factor);
+            }
+        }
 }
 
 void run_unpack(const uint32_t* bits, int64_t pixels, int64_t channels, float* out, int threads) {

@@ -127,10 +127,10 @@ class Stopwatch:
         refiner = self.hybrid.refiner
         for name, owner, method in (
             ("segmentor", self.hybrid, "look"),
-            ("image part, once", refiner, "prepare"),
+            ("image part, once", self.hybrid, "prepare"),
             ("image and t, once a step", refiner, "condition"),
-            ("input convolution", packed.refiner, "convolve"),
-            ("output", packed.refiner, "read_out"),
+            ("input convolution", refiner, "_read_in"),
+            ("output", refiner, "_read_out"),
             ("1-bit blocks", PackedLayer, "forward"),
             ("cross transformer", PackedCrossTransformer, "forward"),
             ("of which attention", PackedAttention, "forward"),

@@ -6,12 +6,13 @@ from torch import nn
 from torch.nn import functional
 from torch.testing import assert_close
 
+from hidiff import group_norm
 from hidiff.packed import ends
 
 
 @pytest.fixture(params=[1, 2**19], ids=["row by row", "large strips"], autouse=True)
 def strip(request, monkeypatch):
-    monkeypatch.setattr(ends, "STRIP", request.param)
+    monkeypatch.setattr(group_norm, "STRIP", request.param)
 
 
 @pytest.mark.parametrize("batch", [1, 3])

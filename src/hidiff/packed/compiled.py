@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hidiff.packed.engine import Engine
 from hidiff.packed.layout import Epilogue, PackedWeight, num_words
+from hidiff.packed.real import convolve, has_kernel, real_weight
 
-INTERFACE = 2  # of csrc/module.cpp, whose functions are called here
+INTERFACE = 3  # of csrc/module.cpp, whose functions are called here
 
 
 @cache
@@ -120,6 +121,88 @@ class CompiledEngine(Engine):
         )
         return out
 
+    def convolve(
+        self,
+        layer: nn.Module,
+        *sources: Tensor,
+        norm: nn.GroupNorm | None = None,
+        added: Tensor | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        if self.name == "portable" or not has_kernel(layer):
+            # plain C++ has no instruction for a fused multiply and add
+            return convolve(layer, sources, norm, added)
+        assert isinstance(layer, nn.Conv2d)
+        weight = real_weight(layer)
+        maps = [_in_rows(source.detach()) for source in sources]
+        factor, shift = (None, None) if norm is None else self._norm(maps, norm)
+        batch, height, width, _ = maps[0].shape
+        stride = weight.stride
+        if out is None:
+            size = (batch, (height - 1) // stride + 1, (width - 1) // stride + 1)
+            out = torch.empty(*size, weight.out_channels).permute(0, 3, 1, 2)
+        self._run(
+            "real_conv",
+            sources=maps,
+            factor=factor,
+            shift=shift,
+            blocks=weight.blocks,
+            bias=weight.bias,
+            kernel=weight.kernel,
+            stride=stride,
+            added=None if added is None else _channels_last(added.detach()).contiguous(),
+            out=_channels_last(out),
+        )
+        return out
+
+    def modulate(
+        self, x: Tensor, factor: Tensor, shift: Tensor, bias: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        rows = _channels_last(x.detach()).contiguous()
+        out = torch.empty(rows.shape)
+        bits = torch.empty(*rows.shape[:3], num_words(rows.shape[3]), dtype=torch.int32)
+        self._run(
+            "modulate",
+            x=rows,
+            factor=factor.detach().contiguous(),
+            shift=shift.detach().contiguous(),
+            bias=bias.detach().contiguous(),
+            out=out,
+            bits=bits,
+        )
+        return out.permute(0, 3, 1, 2), bits
+
+    def join(
+        self, left: Tensor, right: Tensor, left_channels: int, right_channels: int
+    ) -> Tensor:
+        words = num_words(left_channels + right_channels)
+        out = torch.empty(*left.shape[:-1], words, dtype=torch.int32)
+        self._run(
+            "join",
+            left=left.contiguous(),
+            right=right.contiguous(),
+            left_channels=left_channels,
+            right_channels=right_channels,
+            out=out,
+        )
+        return out
+
+    def _norm(self, maps: Sequence[Tensor], norm: nn.GroupNorm) -> tuple[Tensor, Tensor]:
+        """Return a group norm of each image as factor and shift of each channel."""
+        x = maps[0] if len(maps) == 1 else torch.cat(list(maps), dim=3)
+        factor, shift = (torch.empty(x.shape[0], x.shape[3]) for _ in range(2))
+        self._run(
+            "norm",
+            x=x.contiguous(),
+            groups=norm.num_groups,
+            weight=norm.weight.detach(),
+            bias=norm.bias.detach(),
+            eps=norm.eps,
+            factor=factor,
+            shift=shift,
+        )
+        return factor, shift
+
     def _run(self, operation: str, **arguments: Any) -> None:
         """Call the kernel. Raises ValueError for arrays that it does not take."""
         arrays = {name: _as_array(value) for name, value in arguments.items()}
@@ -137,6 +220,14 @@ class CompiledEngine(Engine):
 def _channels_last(x: Tensor) -> Tensor:
     """Return b c h w as b h w c; anything else as it is, for the kernel to refuse."""
     return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+
+
+def _in_rows(x: Tensor) -> Tensor:
+    """Return b c h w as b h w c, whose rows follow each other in memory."""
+    rows = _channels_last(x)
+    if rows.ndim == 4 and rows.stride(1) != rows.shape[2] * rows.stride(2):
+        return rows.contiguous()
+    return rows
 
 
 def _as_array(value: Any) -> Any:

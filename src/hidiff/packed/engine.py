@@ -1,7 +1,7 @@
 """The packed operations, bound to one kernel: what every layer of a packed model computes with.
 
 `choose_engine` picks one when a model is packed or loaded. All engines give the same numbers, bit
-for bit.
+for bit, but for the convolutions that stay float: these are equal up to rounding.
 """
 
 from abc import ABC, abstractmethod
@@ -10,9 +10,10 @@ from functools import cache
 
 import torch
 from jaxtyping import Float, Int, Int32
-from torch import Tensor
+from torch import Tensor, nn
 
-from hidiff.packed.layout import Epilogue, PackedWeight, attention_thresholds
+from hidiff.packed.layout import Epilogue, PackedWeight, attention_thresholds, join
+from hidiff.packed.real import convolve
 
 
 class Engine(ABC):
@@ -121,6 +122,42 @@ class Engine(ABC):
             raise ValueError(f"{channels} channels do not divide into {num_heads} heads")
         thresholds = _thresholds(channels // num_heads)
         return self._attention(query, key, value, channels, num_heads, thresholds)
+
+    def convolve(
+        self,
+        layer: nn.Module,
+        *sources: Float[Tensor, "b _ h w"],
+        norm: nn.GroupNorm | None = None,
+        added: Float[Tensor, "b o h2 w2"] | None = None,
+        out: Float[Tensor, "b o h2 w2"] | None = None,
+    ) -> Float[Tensor, "b o h2 w2"]:
+        """Return layer(silu(norm(x))) + added, a convolution that stays float.
+
+        The channels of `sources` stand side by side. Without a norm there is no SiLU. `out` is
+        memory as for `conv_block`, and may be left unused. Engines agree up to rounding.
+        """
+        return convolve(layer, sources, norm, added)
+
+    def modulate(
+        self,
+        x: Float[Tensor, "b c h w"],
+        factor: Float[Tensor, "c"],
+        shift: Float[Tensor, "c"],
+        bias: Float[Tensor, "c"],
+    ) -> tuple[Float[Tensor, "b c h w"], Int32[Tensor, "b h w words"]]:
+        """Return x * factor + shift, and the signs of that + bias."""
+        out = x * factor[:, None, None] + shift[:, None, None]
+        return out, self.pack(out, bias)
+
+    def join(
+        self,
+        left: Int32[Tensor, "b h w left_words"],
+        right: Int32[Tensor, "b h w right_words"],
+        left_channels: int,
+        right_channels: int,
+    ) -> Int32[Tensor, "b h w words"]:
+        """Return the bits of channels that stand side by side."""
+        return join(left, right, left_channels, right_channels)
 
     @abstractmethod
     def _pack(self, x: Tensor, bias: Tensor | None) -> Tensor: ...

@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidiff.packed.cross_transformer import PackedCrossTransformer
-from hidiff.packed.ends import convolve, read_out
 from hidiff.packed.engine import Engine
-from hidiff.packed.layout import join
 from hidiff.packed.memory import Memory
 from hidiff.packed.modules import PackedLayer
 from hidiff.packed.shape import Shape
@@ -36,8 +34,8 @@ class PackedRefiner(nn.Module):
     """Takes the float refiner's place at prediction: see, prepare, condition and denoise.
 
     `engine` computes every 1-bit layer. `condition_blocks`, at strides (1, 2,) 4, 8, 16 and 32,
-    have `image_part(feature)` and `modulated(image_part, factor, shift)`; their factors and shifts
-    of t are in the table. `condition_compute`, a key of COMPUTES, names how their convolutions
+    have `image_part(feature, convolve)` and `modulated(image_part, factor, shift)`; their factors
+    and shifts of t are in the table. `condition_compute`, a key of COMPUTES, names how their convolutions
     compute. `hint_input` reads hints, if the refiner has planes for them.
     """
 
@@ -92,15 +90,17 @@ class PackedRefiner(nn.Module):
     ) -> Sequence[Float[Tensor, "b _ _ _"]]:
         """Return all image features: the fine encoder's, then the segmentor's or the encoder's."""
         if self.image_encoder is not None:
-            features = self.image_encoder(image)
-        return features if self.fine_encoder is None else (*self.fine_encoder(image), *features)
+            features = self.image_encoder(image, self.engine.convolve)
+        if self.fine_encoder is None:
+            return features
+        return (*self.fine_encoder(image, self.engine.convolve), *features)
 
     def prepare(
         self, features: Sequence[Float[Tensor, "b _ _ _"]]
     ) -> tuple[tuple[Tensor, Tensor], ...]:
         """Do all work that depends on the image alone: once an image, for all steps and samples."""
         return tuple(
-            block.image_part(feature)  # pyright: ignore[reportCallIssue]
+            block.image_part(feature, self.engine.convolve)  # pyright: ignore[reportCallIssue]
             for block, feature in zip(self.condition_blocks, features, strict=True)
         )
 
@@ -111,12 +111,17 @@ class PackedRefiner(nn.Module):
         row = self.table.row(_step(t))
         conditions = []
         for number, (block, part) in enumerate(zip(self.condition_blocks, prepared, strict=True)):
-            factor, shift = (row[each][None, :, None, None] for each in self.modulations[number])
-            feature = block.modulated(part, factor, shift)  # pyright: ignore[reportCallIssue]
-            bits = None
-            if number < len(self.fusions):
-                bits = self.engine.pack(feature, _second_half(row[self._fusion(number).threshold]))
-            conditions.append(Condition(feature, bits))
+            factor, shift = (row[each] for each in self.modulations[number])
+            if number == len(self.fusions):
+                feature = _modulated(block, part, factor, shift)
+                conditions.append(Condition(feature, None))
+                continue
+            bias = _second_half(row[self._fusion(number).threshold])
+            if block.once:
+                conditions.append(Condition(*self.engine.modulate(part[0], factor, shift, bias)))
+            else:
+                feature = _modulated(block, part, factor, shift)
+                conditions.append(Condition(feature, self.engine.pack(feature, bias)))
         return tuple(conditions)
 
     def denoise(
@@ -131,10 +136,7 @@ class PackedRefiner(nn.Module):
         """Return the raw output for one step; t in 1..T, the same for the whole batch."""
         row = self.table.row(_step(t))
         memory = self._memory_for(image)
-        size = (len(image), self.input.out_channels, *image.shape[2:])
-        x = convolve(self.input, torch.cat([image, yt, prior], dim=1), memory.take(size))
-        if hints is not None:
-            self._add_hints(x, hints)
+        x = self._read_in(image, yt, prior, hints, memory)
         bits = self.engine.pack(x, row[self._layer(self.encoder, 0).threshold])
         x, bits, skips = self._descend(x, bits, conditions, row, memory)
 
@@ -144,9 +146,23 @@ class PackedRefiner(nn.Module):
         x, signs = self.middle2(bits, [x], row, [row[self._layer(self.ups, 0).threshold]])
 
         x = self._ascend(x, signs[0], skips, row, memory)
-        out = read_out(self.output_norm, self.output, x)
+        out = self._read_out(x)
         memory.give(x)
         return out
+
+    def _read_in(
+        self, image: Tensor, yt: Tensor, prior: Tensor, hints: Tensor | None, memory: Memory
+    ) -> Tensor:
+        """Return the output of the input layer."""
+        size = (len(image), self.input.out_channels, *image.shape[2:])
+        x = self.engine.convolve(self.input, image, yt, prior, out=memory.take(size))
+        if hints is not None:
+            self._add_hints(x, hints)
+        return x
+
+    def _read_out(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        """Return the raw numbers of the output layer."""
+        return self.engine.convolve(self.output, x, norm=self.output_norm)
 
     def _add_hints(self, x: Float[Tensor, "b c h w"], hints: Float[Tensor, "b k h w"]) -> None:
         """Add what the hints give to the input layer's output, where they say something.
@@ -194,7 +210,7 @@ class PackedRefiner(nn.Module):
                 h, signs = block(bits, [before], row, [_first_half(row[fusion.threshold])], out)
                 feature, feature_bits = conditions[number]
                 assert feature_bits is not None
-                joined = join(signs[0], feature_bits, h.shape[1], feature.shape[1])
+                joined = self.engine.join(signs[0], feature_bits, h.shape[1], feature.shape[1])
                 x, signs = fusion(joined, [h, feature], row, readers, memory.take(h.shape))
                 memory.give(h)
             memory.give(before)
@@ -222,7 +238,7 @@ class PackedRefiner(nn.Module):
             below, repeated = x, bits.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
             reader = _first_half(row[block.threshold])
             h, signs = up(repeated, [below], row, [reader], memory.take(skip.shape))
-            joined = join(signs[0], skip_bits, h.shape[1], skip.shape[1])
+            joined = self.engine.join(signs[0], skip_bits, h.shape[1], skip.shape[1])
             readers = []
             if number + 1 < len(self.ups):
                 readers = [row[self._layer(self.ups, number + 1).threshold]]
@@ -249,6 +265,16 @@ class PackedRefiner(nn.Module):
         layer = layers[number]
         assert isinstance(layer, PackedLayer)
         return layer
+
+
+def _modulated(
+    block: nn.Module,
+    part: tuple[Tensor, Tensor],
+    factor: Float[Tensor, "c"],
+    shift: Float[Tensor, "c"],
+) -> Tensor:
+    of_pixels = (each[None, :, None, None] for each in (factor, shift))
+    return block.modulated(part, *of_pixels)  # pyright: ignore[reportCallIssue]
 
 
 def _step(t: Integer[Tensor, "b"]) -> int:

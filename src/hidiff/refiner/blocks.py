@@ -4,6 +4,7 @@ Input and output of every block are feature maps (b, c, h, w); `time` is (b, tim
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,28 @@ from hidiff.binary import Conv2d, Precision, RPReLU, TimeBias, TimeLinear
 from hidiff.group_norm import GroupNorm
 
 CONDITIONS = ("each_step", "once")
+
+
+Convolve = Callable[..., Tensor]
+"""(layer, x, norm=..., added=...) -> layer(silu(norm(x))) + added, as `convolve_normed`"""
+
+
+def convolve_normed(
+    layer: nn.Module,
+    x: Tensor,
+    *,
+    norm: nn.GroupNorm | None = None,
+    added: Tensor | None = None,
+) -> Tensor:
+    """Return layer(silu(norm(x))) + added by torch; a packed refiner has a kernel for it."""
+    if norm is not None:
+        if torch.is_grad_enabled() and not x.requires_grad:
+            # torch 2.13 crashes in group norm's backward on a channels-last input that needs no
+            # gradient, as a detached feature is
+            x = x.contiguous()
+        x = functional.silu(norm(x))
+    x = layer(x)
+    return x if added is None else x + added
 
 
 class Block(nn.Module):
@@ -78,16 +101,15 @@ class ConditionBlock(nn.Module):
         same = in_channels == out_channels
         self.skip = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
 
-    def image_part(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+    def image_part(
+        self, feature: Tensor, convolve: Convolve = convolve_normed
+    ) -> tuple[Tensor, Tensor]:
         """Return (hidden, shortcut), which depend on the image alone: computed once per image."""
-        # torch 2.13 crashes in group norm's backward on a channels-last input that needs no
-        # gradient, as a detached feature is
-        normed = self.norm1(feature.contiguous() if torch.is_grad_enabled() else feature)
-        hidden = self.norm2(self.conv1(functional.silu(normed)))
-        shortcut = self.skip(feature)
+        hidden = convolve(self.conv1, feature, norm=self.norm1)
+        shortcut = feature if isinstance(self.skip, nn.Identity) else convolve(self.skip, feature)
         if self.once:
-            return self.conv2(functional.silu(hidden)) + shortcut, shortcut
-        return hidden, shortcut
+            return convolve(self.conv2, hidden, norm=self.norm2, added=shortcut), shortcut
+        return self.norm2(hidden), shortcut
 
     def forward(self, image_part: tuple[Tensor, Tensor], time: Tensor) -> Tensor:
         scale, shift = self.time.along(image_part[0], time).chunk(2, dim=1)

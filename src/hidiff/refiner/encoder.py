@@ -4,9 +4,8 @@ from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from hidiff.refiner.blocks import group_norm
+from hidiff.refiner.blocks import Convolve, convolve_normed, group_norm
 
 FACTORS = (1, 2, 4, 8)  # times the width, at strides 4, 8, 16, 32
 
@@ -26,10 +25,12 @@ class ImageEncoder(nn.Module):
             Level(a, b) for a, b in pairwise((width, *self.feature_channels))
         )
 
-    def forward(self, image: Float[Tensor, "b c h w"]) -> tuple[Tensor, ...]:
-        x, features = self.stem(image), []
+    def forward(
+        self, image: Float[Tensor, "b c h w"], convolve: Convolve = convolve_normed
+    ) -> tuple[Tensor, ...]:
+        x, features = convolve(self.stem, image), []
         for level in self.levels:
-            x = level(x)
+            x = level(x, convolve)
             features.append(x)
         return tuple(features)
 
@@ -46,9 +47,11 @@ class FineEncoder(nn.Module):
         self.stem = nn.Conv2d(image_channels, width, 3, padding=1)
         self.level = Level(width, width)
 
-    def forward(self, image: Float[Tensor, "b c h w"]) -> tuple[Tensor, ...]:
-        finest = self.stem(image)
-        return finest, self.level(finest)
+    def forward(
+        self, image: Float[Tensor, "b c h w"], convolve: Convolve = convolve_normed
+    ) -> tuple[Tensor, ...]:
+        finest = convolve(self.stem, image)
+        return finest, self.level(finest, convolve)
 
 
 class Level(nn.Module):
@@ -61,6 +64,8 @@ class Level(nn.Module):
         self.norm2 = group_norm(out_channels)
         self.conv = nn.Conv2d(out_channels, out_channels, 3, padding=1)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b C H W"]:
-        x = self.down(functional.silu(self.norm1(x)))
-        return x + self.conv(functional.silu(self.norm2(x)))
+    def forward(
+        self, x: Float[Tensor, "b c h w"], convolve: Convolve = convolve_normed
+    ) -> Float[Tensor, "b C H W"]:
+        x = convolve(self.down, x, norm=self.norm1)
+        return convolve(self.conv, x, norm=self.norm2, added=x)
