@@ -12,7 +12,9 @@ import onnxruntime
 from PIL import Image
 
 model, picture, mask = sys.argv[1:]
-session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+options = onnxruntime.SessionOptions()
+options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED  # needs less memory
+session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 said = session.get_modelmeta().custom_metadata_map  # what the model says of itself
 intensity, values = json.loads(said["intensity"]), json.loads(said["values"])
 assert intensity["kind"] == "unit" and said["kind"] != "regions", "this example is for photographs"

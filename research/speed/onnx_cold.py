@@ -32,13 +32,15 @@ import numpy, onnxruntime
 from PIL import Image
 """
 ONE_THREAD = """
-import functools
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = 1
-onnxruntime.InferenceSession = functools.partial(onnxruntime.InferenceSession, sess_options=options)
+make_options = onnxruntime.SessionOptions
+def one_thread():
+    options = make_options()
+    options.intra_op_num_threads = 1
+    return options
+onnxruntime.SessionOptions = one_thread
 """
 LOAD = """
-onnxruntime.InferenceSession(sys.argv[2])
+onnxruntime.InferenceSession(sys.argv[2], onnxruntime.SessionOptions())
 """
 RUN = """
 import runpy

@@ -24,9 +24,9 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="it comes with the extra
 pytest.importorskip("onnx", reason="it comes with the extra onnx")
 
 SAME = 0.999  # share of the labels
-# Of `vessels`, whose refiner sees the image at full size: now and then rounding turns one sign of
-# millions, and its group norms carry that to every pixel.
-SAME_VESSELS = 0.995
+# Of `vessels` in these small images: where rounding turns a single sign of millions, attention
+# carries that to every pixel, and one label in a thousand turns.
+SAME_VESSELS = 0.998
 EXAMPLE = Path(__file__).parents[2] / "examples" / "onnx_only.py"
 
 
@@ -206,7 +206,8 @@ def test_openvino_reads_the_same_file(exported):
 
 
 def test_the_example_needs_no_torch_and_gives_the_mask_of_hidiff(exported, tmp_path):
-    assert len(EXAMPLE.read_text().splitlines()) <= 35
+    _, _, code = EXAMPLE.read_text().split('"""')
+    assert len([line for line in code.splitlines() if line]) <= 30
     (file,) = exported("vessels", 1)
     pixels = (images(hidiff.load("vessels"), 1, (240, 250))[0].movedim(0, -1) + 1) * 127
     Image.fromarray(pixels.round().to(torch.uint8).numpy()).save(tmp_path / "eye.png")
@@ -271,6 +272,18 @@ def test_a_model_trained_here_makes_every_round_trip(tmp_path):
 def test_a_pyramid_with_hints_makes_every_round_trip(tmp_path):
     recipe = make_tiny(tmp_path, **PYRAMID)
     check_round_trips(save_shaken(recipe, tmp_path / "model.safetensors"), tmp_path)
+
+
+def test_a_network_that_reads_the_prior_at_the_last_step_does_so_in_the_graph(tmp_path):
+    labels = []
+    for name in ("prior", "bits"):
+        recipe = make_tiny(tmp_path, diffusion={"num_steps": 4, "last_step_input": name})
+        file = save_shaken(recipe, tmp_path / f"{name}.safetensors")
+        model, image = hidiff.load(file), torch.rand(1, 3, 64, 64) * 2 - 1
+        (session,) = sessions(export_onnx(file, tmp_path / f"{name}.onnx", 1))
+        check_whole(model, session, image)
+        labels.append(run_all(session, image=image.numpy())["probability"])
+    assert not np.allclose(*labels, atol=1e-3)
 
 
 @pytest.mark.parametrize("steps", [1, 2])

@@ -124,6 +124,8 @@ class Answer(nn.Module):
         super().__init__()
         self.refiner = refiner
         self.target: Target = hybrid.process.target
+        self.num_steps = hybrid.schedule.num_steps
+        self.shows_prior = hybrid.settings.last_step_input == "prior"
         self.marks = ["hints"] if refiner.reads_hints else []
         self.register_buffer("alpha_bar", hybrid.schedule.alpha_bar.float())
 
@@ -142,7 +144,8 @@ class Answer(nn.Module):
     ) -> Tensor:
         # All images are at one step. It is not repeated for each of them, as their number is free:
         # so all that a fixed step makes of it is a constant of the graph.
-        raw = self.refiner.denoise(image, yt, prior, t, conditions, *hints)
+        shown = torch.where(t == self.num_steps, prior, yt) if self.shows_prior else yt
+        raw = self.refiner.denoise(image, shown, prior, t, conditions, *hints)
         return torch.sigmoid(self.target(raw, yt, prior, self.alpha_bar_at(t)))
 
 

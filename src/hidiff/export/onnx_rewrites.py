@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from hidiff.export.onnx_int8 import in_int8
 from hidiff.extras import import_extra
 
 
@@ -16,12 +17,24 @@ def rewrite(graph: Any) -> None:
     onnx = import_extra("onnx", "onnx")
     known = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
     nodes = _spread_prelu(onnx, _compare_with_bias(onnx, graph, known), known)
+    nodes, constants = in_int8(onnx, nodes, known)
+    nodes = _needed(nodes, {output.name for output in graph.output})
     del graph.node[:]
     graph.node.extend(nodes)
     used = {name for node in nodes for name in node.input}
-    numbers = [each for each in graph.initializer if each.name in used]
+    numbers = [each for each in [*graph.initializer, *constants] if each.name in used]
     del graph.initializer[:]
     graph.initializer.extend(numbers)
+
+
+def _needed(nodes: list, outputs: set[str]) -> list:
+    """Return the nodes that an output depends on, in their order."""
+    needed, kept = set(outputs), []
+    for node in reversed(nodes):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    return kept[::-1]
 
 
 def _compare_with_bias(onnx: Any, graph: Any, known: dict[str, np.ndarray]) -> list:

@@ -21,6 +21,7 @@ from hidiff.packed.cross_transformer import (
     to_tokens,
 )
 from hidiff.packed.layout import attention_thresholds
+from hidiff.packed.modules import TimeAffine
 from hidiff.packed.steps import StepValues
 
 
@@ -45,7 +46,9 @@ class PlainAttention(nn.Module):
     ) -> Float[Tensor, "b n c"]:
         floats = (self.query(asking, row), self.key(answering, row), self.value(answering, row))
         query, key, value = (
-            half_signs(x >= -row[bias]).unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)
+            half_signs(x >= -row[bias])
+            .unflatten(2, (self.num_heads, self.head_dim))
+            .transpose(1, 2)
             for x, bias in zip(floats, self.biases, strict=True)
         )
         scores = 4 * (query @ key.transpose(-1, -2))  # whole numbers
@@ -90,6 +93,7 @@ class PlainFeedForward(nn.Module):
         for scale, window in zip(self.pool_scales, self.windows, strict=True):
             padding = (window[0] // 2, window[1] // 2)
             pooled = functional.avg_pool2d(map_, window, stride=1, padding=padding)
+            assert isinstance(scale, TimeAffine)
             out = out + time_affine(scale, to_tokens(pooled), row)
         return out
 
@@ -100,25 +104,24 @@ class PlainCrossTransformer(nn.Module):
     def __init__(self, packed: PackedCrossTransformer):
         super().__init__()
         self.published_layout = packed.published_layout
-        self.image_norms = nn.ModuleList([packed.image_norm1, packed.image_norm2])
-        self.mask_norms = nn.ModuleList([packed.mask_norm1, packed.mask_norm2])
-        for number in ("1", "2"):
-            for name, plain in (
-                ("attention", PlainAttention),
-                ("output", PlainOutput),
-                ("feed_forward", PlainFeedForward),
-            ):
-                setattr(self, name + number, plain(getattr(packed, name + number)))
+        self.image_norm1, self.mask_norm1 = packed.image_norm1, packed.mask_norm1
+        self.attention1 = PlainAttention(packed.attention1)
+        self.output1 = PlainOutput(packed.output1)
+        self.feed_forward1 = PlainFeedForward(packed.feed_forward1)
+        self.image_norm2, self.mask_norm2 = packed.image_norm2, packed.mask_norm2
+        self.attention2 = PlainAttention(packed.attention2)
+        self.output2 = PlainOutput(packed.output2)
+        self.feed_forward2 = PlainFeedForward(packed.feed_forward2)
 
     def forward(
         self, x: Float[Tensor, "b c h w"], condition: Float[Tensor, "b c h w"], row: StepValues
     ) -> Float[Tensor, "b c h w"]:
         grid = (x.shape[2], x.shape[3])
         image, mask = to_tokens(condition), to_tokens(x)
-        mask_normed = affine(self.mask_norms[0], mask)
-        answer = self.attention1(mask_normed, affine(self.image_norms[0], image), row)
+        mask_normed = affine(self.mask_norm1, mask)
+        answer = self.attention1(mask_normed, affine(self.image_norm1, image), row)
         image = self.feed_forward1(image, self.output1(answer, row), row, grid)
-        image_normed = affine(self.image_norms[1], image)
-        answer = self.attention2(image_normed, affine(self.mask_norms[1], mask_normed), row)
+        image_normed = affine(self.image_norm2, image)
+        answer = self.attention2(image_normed, affine(self.mask_norm2, mask_normed), row)
         mask = self.feed_forward2(mask, self.output2(answer, row), row, grid)
         return mask.reshape(x.shape) if self.published_layout else to_map(mask, grid)

@@ -5,7 +5,8 @@ condition blocks) rounds as the engine does.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Integer
@@ -14,9 +15,10 @@ from torch.nn import functional
 
 from hidiff.export.plain_cross import PlainCrossTransformer
 from hidiff.export.plain_layers import MapLayer, OutputLayer, half_signs, mean_of, side_by_side
-from hidiff.export.plain_norm import with_plain_norms
+from hidiff.export.plain_norm import PlainGroupNorm, with_plain_norms
 from hidiff.packed import PackedRefiner
 from hidiff.packed.int8 import Int8Conv2d
+from hidiff.packed.modules import PackedLayer
 from hidiff.packed.steps import StepValues
 
 
@@ -38,15 +40,19 @@ class PlainRefiner(nn.Module):
         places[list(steps)] = torch.arange(len(steps))
         self.register_buffer("places", places)
         self.modulations, self.first_fusion = packed.modulations, packed.first_fusion
-        for name in ("image_encoder", "fine_encoder", "condition_blocks", "output_norm"):
-            part = copy.deepcopy(getattr(packed, name))
-            setattr(self, name, None if part is None else with_plain_norms(_in_floats(part)))
+        image, fine = packed.image_encoder, packed.fine_encoder
+        self.image_encoder = None if image is None else _in_floats(image)
+        self.fine_encoder = None if fine is None else _in_floats(fine)
+        self.condition_blocks = _in_floats(packed.condition_blocks)
         self.input = _joined(packed.input, packed.hint_input)
-        self.output = OutputLayer(packed.output)
+        self.output_norm, self.output = (
+            PlainGroupNorm(packed.output_norm),
+            OutputLayer(packed.output),
+        )
         self.reads_hints = packed.reads_hints
-        for name in ("encoder", "fusions", "downs", "ups", "decoder"):
-            layers = nn.ModuleList(MapLayer(layer) for layer in getattr(packed, name))
-            setattr(self, name, layers)
+        self.encoder, self.fusions = _layers(packed.encoder), _layers(packed.fusions)
+        self.downs, self.ups = _layers(packed.downs), _layers(packed.ups)
+        self.decoder = _layers(packed.decoder)
         self.middle1, self.middle2 = MapLayer(packed.middle1), MapLayer(packed.middle2)
         self.cross = PlainCrossTransformer(packed.cross)
 
@@ -71,8 +77,11 @@ class PlainRefiner(nn.Module):
         for block, part, slices in zip(
             self.condition_blocks, prepared, self.modulations, strict=True
         ):
-            factor, shift = (row[each][:, None, None] for each in slices)
-            conditions.append(block.modulated(part, factor, shift))
+            hidden, shortcut = part
+            feature = _modulated(hidden, *(row[each] for each in slices))
+            if not block.once:
+                feature = block.conv2(functional.silu(feature)) + shortcut
+            conditions.append(feature)
         return tuple(conditions)
 
     def denoise(
@@ -105,20 +114,31 @@ class PlainRefiner(nn.Module):
         return self.rows[self.places[t[:1]]][0]
 
 
-def _same_size(layer: MapLayer, row: StepValues, *parts: Tensor) -> Tensor:
+def _modulated(
+    x: Float[Tensor, "b c h w"], factor: Float[Tensor, "c"], shift: Float[Tensor, "c"]
+) -> Float[Tensor, "b c h w"]:
+    """Return x * factor + shift as a batch norm, which engines compute in one pass over memory."""
+    none = torch.zeros_like(factor)
+    return functional.batch_norm(x, none, none + 1, factor, shift, eps=0.0)
+
+
+def _same_size(layer: nn.Module, row: StepValues, *parts: Tensor) -> Tensor:
     """Run a block on one input, or on two side by side whose neighbouring channels are averaged."""
+    assert isinstance(layer, MapLayer)
     return layer(half_signs(layer.bits(row, *parts)), row, _means(layer, *parts))
 
 
-def _down(layer: MapLayer, row: StepValues, x: Tensor) -> Tensor:
+def _down(layer: nn.Module, row: StepValues, x: Tensor) -> Tensor:
     """Run a block of stride 2: the shortcut is pooled, and repeated if the channels double."""
+    assert isinstance(layer, MapLayer)
     repeats = layer.out_channels // layer.in_channels
     shortcut = side_by_side([functional.avg_pool2d(x, 2)] * repeats)
     return layer(half_signs(layer.bits(row, x)), row, shortcut)
 
 
-def _up(layer: MapLayer, row: StepValues, x: Tensor) -> Tensor:
+def _up(layer: nn.Module, row: StepValues, x: Tensor) -> Tensor:
     """Run a block on the input at twice its size: signs and means are taken before, as few."""
+    assert isinstance(layer, MapLayer)
     signs = _twice(half_signs(layer.bits(row, x)))
     return layer(signs, row, _twice(_means(layer, x)))
 
@@ -148,10 +168,19 @@ def _joined(input: nn.Conv2d, hints: nn.Conv2d | None) -> nn.Conv2d:
     return joined
 
 
-def _in_floats(module: nn.Module) -> nn.Module:
+def _layers(packed: Iterable[nn.Module]) -> nn.ModuleList:
+    return nn.ModuleList(MapLayer(layer) for layer in packed if isinstance(layer, PackedLayer))
+
+
+def _in_floats(module: Any) -> Any:
+    """Return a copy whose int8 convolutions compute in floats, and with plain group norms."""
+    return with_plain_norms(_without_int8(copy.deepcopy(module)))
+
+
+def _without_int8(module: nn.Module) -> nn.Module:
     """Replace int8 convolutions by float ones, in place."""
     for name, child in module.named_children():
-        setattr(module, name, _in_floats(child))
+        setattr(module, name, _without_int8(child))
     if not isinstance(module, Int8Conv2d):
         return module
     outputs, inputs = module.weight.shape[:2]
