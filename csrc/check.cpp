@@ -273,6 +273,132 @@ void check_pack(const Kernels& kernels, int64_t batch, int64_t pixels, int64_t c
                      join({batch, pixels, channels, int64_t{planes}, int64_t{biased}}));
 }
 
+// Kernels round alike, so all of them must give what plain C++ gives, bit for bit.
+void check_real(const Kernels& kernels, const Case& t, bool activated, int threads) {
+    RealConv c{};
+    c.batch = t.batch, c.height = t.height, c.width = t.width, c.in_channels = t.in;
+    c.out_channels = t.out, c.kernel = t.kernel, c.stride = t.stride;
+    c.out_height = (t.height - 1) / t.stride + 1, c.out_width = (t.width - 1) / t.stride + 1;
+    const int64_t taps = t.kernel * t.kernel, pixels = t.height * t.width;
+    const int64_t size = t.batch * c.out_height * c.out_width * t.out;
+    // two sources where there are channels enough, the second with its planes one after another
+    const int64_t first = (t.in + 1) / 2, second = t.in - first;
+    const auto left = reals(t.batch * pixels * first), right = reals(t.batch * pixels * second);
+    c.sources[c.num_sources++] = {left.data(), first, pixels * first, first, 1};
+    if (second) c.sources[c.num_sources++] = {right.data(), second, pixels * second, 1, pixels};
+    const auto factor = reals(t.batch * t.in), shift = reals(t.batch * t.in);
+    const auto bias = reals(padded(t.out)), added = reals(size), weights = reals(t.out * taps * t.in);
+    std::vector<float> blocks(static_cast<size_t>(
+        c.is_narrow() ? t.out * taps * padded(t.in) : padded(t.out) * taps * t.in));
+    for (int64_t o = 0; o < t.out; ++o)
+        for (int64_t tap = 0; tap < taps; ++tap)
+            for (int64_t i = 0; i < t.in; ++i)
+                blocks[static_cast<size_t>(
+                    c.is_narrow() ? (o * taps + tap) * padded(t.in) + i
+                                  : ((o / kBlock * taps + tap) * t.in + i) * kBlock + o % kBlock)] =
+                    weights[static_cast<size_t>((o * taps + tap) * t.in + i)];
+    if (activated) c.factor = factor.data(), c.shift = shift.data(), c.added = added.data();
+    c.blocks = blocks.data(), c.bias = bias.data();
+    std::vector<float> out(static_cast<size_t>(size)), plain(out);
+    c.out = out.data();
+    run_real_conv(kernels, c, threads);
+    c.out = plain.data();
+    run_real_conv(kPortable, c, 1);
+    bool close = true;
+    for (int64_t i = 0; i < size; ++i) {
+        const int64_t o = i % t.out, px = i / t.out, ox = px % c.out_width;
+        const int64_t oy = px / c.out_width % c.out_height, image = px / c.out_width / c.out_height;
+        double sum = bias[static_cast<size_t>(o)];
+        for (int64_t tap = 0; tap < taps; ++tap) {
+            const int64_t y = oy * t.stride - t.kernel / 2 + tap / t.kernel;
+            const int64_t x = ox * t.stride - t.kernel / 2 + tap % t.kernel;
+            if (y < 0 || y >= t.height || x < 0 || x >= t.width) continue;
+            const int64_t at = y * t.width + x;
+            for (int64_t ch = 0; ch < t.in; ++ch) {
+                double value =
+                    ch < first
+                        ? left[static_cast<size_t>((image * pixels + at) * first + ch)]
+                        : right[static_cast<size_t>((image * second + ch - first) * pixels + at)];
+                if (activated) {
+                    const auto k = static_cast<size_t>(image * t.in + ch);
+                    value = value * factor[k] + shift[k];
+                    value /= 1 + std::exp(-value);
+                }
+                sum += value * weights[static_cast<size_t>((o * taps + tap) * t.in + ch)];
+            }
+        }
+        if (activated) sum += added[static_cast<size_t>(i)];
+        close &= std::abs(sum - out[static_cast<size_t>(i)]) < 1e-3;
+    }
+    const std::string what = t.name() + (activated ? " activated" : "");
+    expect(close, std::string(kernels.name) + " float convolution" + what);
+    expect(out == plain, std::string(kernels.name) + " rounds float convolution" + what);
+}
+
+void check_norm(const Kernels& kernels, int64_t pixels, int64_t channels, int64_t groups,
+                int threads) {
+    const auto x = reals(2 * pixels * channels), weight = reals(channels), bias = reals(channels);
+    Norm n{x.data(), 2, pixels, channels, groups, weight.data(), bias.data(), 1e-5, nullptr, nullptr};
+    std::vector<float> numbers(static_cast<size_t>(4 * channels)), plain(numbers);
+    n.factor = numbers.data(), n.shift = n.factor + 2 * channels;
+    run_norm(kernels, n, threads);
+    n.factor = plain.data(), n.shift = n.factor + 2 * channels;
+    run_norm(kPortable, n, 1);
+    bool close = true;
+    const int64_t size = channels / groups;
+    for (int64_t item = 0; item < 2 * channels; ++item) {
+        const int64_t image = item / channels, c = item % channels, group = c / size;
+        double mean = 0, squares = 0;
+        const auto each = [&](auto take) {
+            for (int64_t i = 0; i < pixels; ++i)
+                for (int64_t ch = group * size; ch < (group + 1) * size; ++ch)
+                    take(x[static_cast<size_t>((image * pixels + i) * channels + ch)]);
+        };
+        const double count = static_cast<double>(pixels * size);
+        each([&](double value) { mean += value / count; });
+        each([&](double value) { squares += (value - mean) * (value - mean) / count; });
+        const double factor = weight[static_cast<size_t>(c)] / std::sqrt(squares + 1e-5);
+        const double shift = bias[static_cast<size_t>(c)] - mean * factor;
+        close &= std::abs(factor - numbers[static_cast<size_t>(item)]) < 1e-3 * (1 + std::abs(factor));
+        close &= std::abs(shift - numbers[static_cast<size_t>(2 * channels + item)]) <
+                 1e-3 * (1 + std::abs(shift));
+    }
+    const std::string what = join({pixels, channels, groups});
+    expect(close, std::string(kernels.name) + " norm" + what);
+    expect(numbers == plain, std::string(kernels.name) + " rounds norm" + what);
+}
+
+void check_modulate(const Kernels& kernels, int64_t pixels, int64_t channels, int threads) {
+    const auto x = reals(pixels * channels), numbers = reals(3 * channels);
+    std::vector<float> out(x.size()), signs(x.size());
+    std::vector<uint32_t> bits(static_cast<size_t>(pixels * words_of(channels)), ~0u);
+    const float* factor = numbers.data();
+    run_modulate(kernels, {x.data(), pixels, channels, factor, factor + channels,
+                           factor + 2 * channels, out.data(), bits.data()}, threads);
+    run_unpack(bits.data(), pixels, channels, signs.data(), threads);
+    bool same = true;
+    for (size_t i = 0; i < x.size(); ++i) {
+        const auto c = i % static_cast<size_t>(channels), n = static_cast<size_t>(channels);
+        const float value = x[i] * numbers[c] + numbers[n + c];
+        same &= out[i] == value && signs[i] == (value + numbers[2 * n + c] >= 0 ? 1.0f : -1.0f);
+    }
+    expect(same, std::string(kernels.name) + " modulate" + join({pixels, channels}));
+}
+
+void check_join(int64_t pixels, int64_t left, int64_t right, int threads) {
+    const Signs a(pixels, left), b(pixels, right);
+    std::vector<uint32_t> out(static_cast<size_t>(pixels * words_of(left + right)), ~0u);
+    std::vector<float> signs(static_cast<size_t>(pixels * (left + right)));
+    run_join(a.bits.data(), b.bits.data(), pixels, left, right, out.data(), threads);
+    run_unpack(out.data(), pixels, left + right, signs.data(), threads);
+    bool same = true;
+    for (int64_t i = 0; i < pixels; ++i)
+        for (int64_t c = 0; c < left + right; ++c)
+            same &= signs[static_cast<size_t>(i * (left + right) + c)] ==
+                    static_cast<float>(c < left ? a.at(i, c) : b.at(i, c - left));
+    expect(same, "join" + join({pixels, left, right}));
+}
+
 void check(const Kernels& kernels) {
     const int64_t channels[] = {1, 3, 8, 31, 32, 33, 63, 64, 65, 100, 128, 256};
     const int64_t sizes[][2] = {{1, 1}, {1, 9}, {9, 1}, {2, 2}, {7, 5}, {5, 50}, {4, 6}};
@@ -298,6 +424,25 @@ void check(const Kernels& kernels) {
     check_attention(kernels, 1, 3, 33, 13, 40, 1);
     check_attention(kernels, 1, 1, 1, 1, 1, 1);
     check_attention(kernels, 2, 2, 50, 20, 33, 3);
+
+    const int64_t real_channels[] = {1, 3, 5, 16, 17, 24, 33, 64};
+    for (int64_t in : real_channels)
+        for (int64_t out : {real_channels[turn % 8], real_channels[(turn + 3) % 8]}) {
+            const auto& size = sizes[turn % 7];
+            const int64_t kernel = turn % 3 ? 3 : 1, stride = turn % 4 == 1 ? 2 : 1;
+            check_real(kernels, {1 + turn % 2, size[0], size[1], in, out, kernel, stride},
+                       turn % 2, 1 + turn % 3);
+            ++turn;
+        }
+    check_real(kernels, {2, 37, 29, 16, 16, 3, 1}, true, 3);  // several bands of rows
+    check_real(kernels, {1, 37, 29, 16, 16, 3, 2}, true, 2);
+    check_real(kernels, {1, 40, 15, 20, 2, 3, 1}, true, 2);
+    for (int64_t c : real_channels) {
+        check_norm(kernels, 2500, c, c % 8 ? 1 : 8, 2);  // several bands of pixels
+        check_norm(kernels, 3, c, c, 1);
+        check_modulate(kernels, 70, c, 2);
+        for (int64_t other : {1, 16, 40}) check_join(5, c, other, 1);
+    }
 
     for (int64_t c : channels)
         for (int way = 0; way < 4; ++way)

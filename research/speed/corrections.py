@@ -5,11 +5,12 @@
 
 Random images and weights: time depends on neither. A session starts from a mask, so its first mark
 also runs the segmentor on the windows within reach; `first` is the median of first marks of fresh
-sessions, `later` are marks at random places of one whose windows have all been seen. `prediction`
-is the automatic one of the whole image, as a measure: `share` is a later mark's part of it.
-`cpu` is the time of the processor and `wall` that of the clock; on a busy machine only the first
-says what a quiet one would take. Each setting runs in a process of its own. With `--lines` those
-alone are measured, and replace the former ones in results/corrections.json.
+sessions. `prepared` is that of sessions that were prepared while nobody waited (Session.prepare,
+whose time is `preparing`). `later` are marks at random places of one whose windows have all been
+seen. `prediction` is the automatic one of the whole image, as a measure: `share` is a later mark's
+part of it. `cpu` is the time of the processor and `wall` that of the clock; on a busy machine only
+the first says what a quiet one would take. Each setting runs in a process of its own; `--lines` are
+the only ones that are measured, and replace the former ones in results/corrections.json.
 """
 
 import argparse
@@ -86,6 +87,9 @@ def measure(width: int, side: int, window: int, kind: str, marks: int, threads: 
     click(begin())  # warm up
     fresh = [begin() for _ in range(FIRST_MARKS)]
     first = [timed(partial(click, each)) for each in fresh]
+    ready = [begin() for _ in range(FIRST_MARKS)]
+    preparing = [timed(each.prepare) for each in ready]
+    prepared = [timed(partial(click, each)) for each in ready]
     # refined, as a session that starts from a prediction is
     session = start_session(predictor, image)
     prediction = timed(lambda: session.slice_maps(0))
@@ -96,6 +100,8 @@ def measure(width: int, side: int, window: int, kind: str, marks: int, threads: 
         "window": window,
         "kind": kind,
         "first_ms": summary(first),
+        "preparing_ms": summary(preparing),
+        "prepared_ms": summary(prepared),
         "later_ms": summary(later),
         "prediction_ms": {name: round(value) for name, value in prediction.items()},
         "peak_mib": round(peak_memory_mib()),

@@ -72,6 +72,20 @@ def test_a_given_mask_stays_until_a_mark_changes_it(predictors, kind):
     assert np.array_equal(session.labels, mask)
 
 
+def test_a_prepared_session_does_the_same_without_the_segmentor(predictors, monkeypatch):
+    predictor = predictors["one_class"]
+    image, mask = make_image(), make_labels("one_class")
+    fresh, prepared = (start(predictor, image, mask=mask) for _ in range(2))
+    fresh.click((20, 80), fresh.label_names[0])
+    prepared.prepare()
+    segmentor = predictor.hybrid.segmentor
+    monkeypatch.setattr(segmentor, "forward", lambda image: pytest.fail("the segmentor ran"))
+    prepared.click((20, 80), prepared.label_names[0])
+    assert same(read_maps(fresh), read_maps(prepared))
+    with pytest.raises(ValueError, match="slice 3 is asked for, but the image has slices 0 to 0"):
+        prepared.prepare(3)
+
+
 def test_a_mark_that_repeats_a_given_mask_changes_little(folder):
     """Without hints a mark of what the mask has already changes the networks' prior there alone."""
     session = start(make_kind(folder, hints=False), mask=make_labels("one_class"))

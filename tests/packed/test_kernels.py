@@ -65,6 +65,24 @@ def test_zero_is_plus_one_and_nan_minus_one(engine):
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
+def test_features_are_modulated_and_packed(engine, channels):
+    x, numbers = torch.randn(2, channels, 7, 11), torch.randn(3, channels)
+    x = x.contiguous(memory_format=torch.channels_last)
+    for ours, theirs in zip(
+        engine.modulate(x, *numbers), reference.modulate(x, *numbers), strict=True
+    ):
+        assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("left", CHANNELS)
+@pytest.mark.parametrize("right", [1, 16, 32, 40, 64])
+def test_joined_bits_are_those_of_channels_side_by_side(engine, left, right):
+    first, second = random_signs(2, left, 3, 5), random_signs(2, right, 3, 5)
+    joined = engine.join(engine.pack(first), engine.pack(second), left, right)
+    assert_same(joined, reference.pack(torch.cat([first, second], dim=1)))
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_a_convolution_is_exact_at_every_channel_count_and_size(engine, channels, size):
     out = CHANNELS[(CHANNELS.index(channels) + 4) % len(CHANNELS)]

@@ -67,6 +67,13 @@ class SessionMaps:
         for place, found in zip(batch, maps, strict=True):
             self._put(place, found)
 
+    def see_ahead(self, number: int) -> None:
+        """Do the networks' work on a slice that its first mark would wait for."""
+        self.need(number)
+        if self.refine and self.opened.sees(number):
+            seen, key = self.opened.seen(number), self.opened.key(number)
+            self.predictor.see_ahead(seen, key, self.settings, self.keep)
+
     def need_all(self) -> None:
         """Predict all slices that are not known."""
         for number in np.flatnonzero(~self.is_known).tolist():

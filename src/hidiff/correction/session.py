@@ -53,6 +53,17 @@ class Session(SessionView):
         self._candidates: tuple[int, list[Candidate]] = (-1, [])
         self._has_remarked = False
 
+    @locked
+    def prepare(self, slice: int = 0) -> None:
+        """Do the work that the first mark on a slice would wait for, while nobody waits.
+
+        For a session that starts from a given mask: of a predicted slice it is done already. It
+        takes as long as the segmentor on the whole slice; in a thread of its own it leaves the time
+        to somebody who looks at the image first.
+        """
+        check_slice(slice, self.image.geometry)
+        self._maps.see_ahead(slice)
+
     # Marks
 
     @locked

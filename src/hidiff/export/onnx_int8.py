@@ -69,10 +69,9 @@ def _signs_of(conv: Any, made_by: dict, known: dict[str, np.ndarray]) -> _Signs 
     if half is None or half.size > 1 or half != 0.5 or cast is None or cast.op_type != "Cast":
         return None
     bits = made_by.get(cast.input[0])
+    parts = [cast.input[0]]
     if bits is not None and bits.op_type == "Concat":
         parts = list(bits.input)
-    else:
-        parts = [cast.input[0]]
     compared = all(name in made_by and made_by[name].op_type in COMPARISONS for name in parts)
     fits = _num_parts(weight, parts) <= MOST_PARTS and weight.shape[1] % 2 == 0
     return _Signs(parts, resize) if compared and fits else None

@@ -172,9 +172,7 @@ class CompiledEngine(Engine):
         )
         return out.permute(0, 3, 1, 2), bits
 
-    def join(
-        self, left: Tensor, right: Tensor, left_channels: int, right_channels: int
-    ) -> Tensor:
+    def join(self, left: Tensor, right: Tensor, left_channels: int, right_channels: int) -> Tensor:
         words = num_words(left_channels + right_channels)
         out = torch.empty(*left.shape[:-1], words, dtype=torch.int32)
         self._run(

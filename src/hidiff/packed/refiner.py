@@ -35,8 +35,8 @@ class PackedRefiner(nn.Module):
 
     `engine` computes every 1-bit layer. `condition_blocks`, at strides (1, 2,) 4, 8, 16 and 32,
     have `image_part(feature, convolve)` and `modulated(image_part, factor, shift)`; their factors
-    and shifts of t are in the table. `condition_compute`, a key of COMPUTES, names how their convolutions
-    compute. `hint_input` reads hints, if the refiner has planes for them.
+    and shifts of t are in the table. `condition_compute`, a key of COMPUTES, names how their
+    convolutions compute. `hint_input` reads hints, if the refiner has planes for them.
     """
 
     def __init__(
@@ -268,12 +268,9 @@ class PackedRefiner(nn.Module):
 
 
 def _modulated(
-    block: nn.Module,
-    part: tuple[Tensor, Tensor],
-    factor: Float[Tensor, "c"],
-    shift: Float[Tensor, "c"],
+    block: nn.Module, part: tuple[Tensor, Tensor], *numbers: Float[Tensor, "c"]
 ) -> Tensor:
-    of_pixels = (each[None, :, None, None] for each in (factor, shift))
+    of_pixels = (each[None, :, None, None] for each in numbers)
     return block.modulated(part, *of_pixels)  # pyright: ignore[reportCallIssue]
 
 

@@ -96,6 +96,17 @@ class Ensemble(Predictor):
             means = [mean / mean.sum(dim=0, keepdim=True).clamp(min=1e-6) for mean in means]
         return rows, columns, torch.stack(means).mean(dim=0)
 
+    def see_ahead(
+        self,
+        seen: Float[Tensor, "1 channels h w"],
+        key: str,
+        settings: PredictionSettings,
+        keep: SeenWindows,
+    ) -> None:
+        """Do the work of every member that the first mark would wait for."""
+        for number, member in enumerate(self.members):
+            member.see_ahead(seen, key, settings, keep.part(number, len(self.members)))
+
     def _average(self, found: Sequence[SliceMaps], settings: PredictionSettings) -> SliceMaps:
         if len(found) == 1:
             return found[0]

@@ -15,7 +15,7 @@ from hidiff.images import GivenImage, Image, Intensity, PictureGeometry, PriorFi
 from hidiff.loading import At, Reading, Slicing, resize_image
 from hidiff.prediction.cropped import predict_crop
 from hidiff.prediction.prediction import Prediction, SliceMaps, cut_to_view, decide, entropy_bits
-from hidiff.prediction.reach import Guidance, refine_reach
+from hidiff.prediction.reach import Guidance, refine_reach, see_ahead
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.settings import PredictionSettings
 from hidiff.prediction.slices import OpenedImage, open_slices, read_given_prior
@@ -187,12 +187,10 @@ class Predictor:
             images,
             names,
             settings,
-            window=self._window_of(settings),
-            device=self.device,
             refine=refine,
             trace=trace,
-            with_prior=self._has_prior(images),
             keep=keep,
+            **self._ways(images, settings),
         )
         return [
             self._finish(
@@ -216,13 +214,26 @@ class Predictor:
             seen,
             key,
             settings,
-            window=self._window_of(settings),
-            device=self.device,
             reach=reach,
             guidance=guidance,
-            with_prior=self._has_prior(seen),
             keep=keep,
+            **self._ways(seen, settings),
         )
+
+    def see_ahead(
+        self,
+        seen: Float[Tensor, "1 channels h w"],
+        key: str,
+        settings: PredictionSettings,
+        keep: SeenWindows,
+    ) -> None:
+        """Do the work on a slice that its first mark would wait for, see `prediction.reach`."""
+        see_ahead(self.hybrid, seen, key, settings, keep=keep, **self._ways(seen, settings))
+
+    def _ways(self, images: Tensor, settings: PredictionSettings) -> dict[str, Any]:
+        """Return what every function of windows is told."""
+        window, with_prior = self._window_of(settings), self._has_prior(images)
+        return {"window": window, "device": self.device, "with_prior": with_prior}
 
     def _has_prior(self, images: Float[Tensor, "b channels h w"]) -> bool:
         """Return whether the input holds a prior of another model after the image's channels."""

@@ -125,6 +125,32 @@ def refine_reach(
     return rows, columns, blend_tiles(tiling, corners, means, rows, columns)
 
 
+@torch.inference_mode()
+def see_ahead(
+    hybrid: HybridSegmentor,
+    image: Float[Tensor, "1 c h w"],
+    name: str,
+    settings: PredictionSettings,
+    *,
+    window: tuple[int, int],
+    device: torch.device,
+    with_prior: bool,
+    keep: SeenWindows,
+) -> None:
+    """Put all windows of an image that are not there into `keep`, ready for marks anywhere."""
+    height, width = image.shape[2:]
+    tiling = Tiling((height, width), window, settings.overlap)
+    padded = tiling.pad(image)
+    for first in range(0, len(tiling.corners), settings.windows):
+        corners = tiling.corners[first : first + settings.windows]
+        tiles = [Tile(0, *corner) for corner in corners]
+        marked = torch.ones(len(tiles), dtype=torch.bool)
+        for mirror in range(num_mirrors(settings)):
+            cut = turn_tiles(hybrid, tiling.cut(padded, tiles).to(device), mirror, with_prior)
+            keys = [(name, *corner, mirror) for corner in corners]
+            _recall(hybrid, cut, keys, marked, bound_of(settings), keep)
+
+
 def _recall(
     hybrid: HybridSegmentor,
     cut: tuple[Float[Tensor, "b c h w"], Float[Tensor, "b k h w"] | None],
