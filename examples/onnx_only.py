@@ -21,14 +21,15 @@ assert intensity["kind"] == "unit" and said["kind"] != "regions", "this example 
 
 opened = Image.open(picture).convert({"1": "L", "3": "RGB"}[said["channels"]])
 height, width = json.loads(said["size"]) or (opened.height, opened.width)
-channels = [np.asarray(band, np.float32) for band in opened.split()]
-image = np.stack([Image.fromarray(each).resize((width, height), 2) for each in channels])
-image = image * (2 / intensity["full_scale"]) - 1  # black is -1, white is 1
+bands = (Image.fromarray(np.asarray(band, np.float32)) for band in opened.split())
+image = np.stack([band.resize((width, height), 2) for band in bands])
+image *= 2 / intensity["full_scale"]
+image -= 1  # black is -1, white is 1
 (top, below), (left, right) = ((-n % 32 // 2, -n % 32 - -n % 32 // 2) for n in (height, width))
-padded = np.pad(image, [(0, 0), (top, below), (left, right)], mode="edge")
+image = np.pad(image, [(0, 0), (top, below), (left, right)], mode="edge")
 
-unmarked = np.zeros((1, len(json.loads(said["planes"])), *padded.shape[1:]), np.float32)
-given = {"image": padded[None], "hints": unmarked}  # hints, where the model reads a person's marks
+unmarked = np.zeros((1, len(json.loads(said["planes"])), *image.shape[1:]), np.float32)
+given = {"image": image[None], "hints": unmarked}  # hints, where the model reads a person's marks
 (planes,) = session.run(["probability"], {i.name: given[i.name] for i in session.get_inputs()})
 planes = planes[0, :, top : top + height, left : left + width]
 planes = np.stack([Image.fromarray(each).resize(opened.size, 2) for each in planes])
