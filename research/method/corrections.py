@@ -60,6 +60,7 @@ from research.method.corrections_rivals import (
 )
 
 RESULTS = Path(__file__).parent / "results" / "corrections"
+JUDGED_LONG = ("chosen", "longer", RITM)  # arms that get all marks; others get five
 SHOWN = (0, 1, 3, 5, 10)  # numbers of marks in the rows
 GOALS = (0.85, 0.90)  # of IoU
 HARM = 0.005  # Dice that a mark may cost
@@ -78,6 +79,7 @@ WRONG = "refiner, one mark in a wrong place"
 WRONG_SPREAD = f"{SPREAD}, one mark in a wrong place"
 FIVE_STEPS = "refiner, five steps"
 THRESHOLDS = (0.2, 0.4, 0.6, 0.8)
+WHOLE = "paint the whole vessel of each stroke"  # a bound: it knows the truth there
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def main() -> None:
     else:
         file, cost = train_arm(args.data, args.prior, args.arm, args.seed, args.runs)
         model = experiment.load_hybrid(experiment.open_model(file))
-        methods = own_methods(args.rivals)
+        methods = own_methods(args.rivals, DATA[args.data].strokes)
     model.place("cpu").eval()
     subjects = load_subjects(model, recipe, experiment.list_cases(recipe, "test")[: args.cases])
     facts = dict(zip(("data", "prior", "arm", "seed"), key, strict=True)) | cost
@@ -184,7 +186,7 @@ def evaluate(
     for method, answers in methods.items():
         if method in done:
             continue
-        most = min(DATA[facts["data"]].marks, most_of(method))
+        most = min(DATA[facts["data"]].marks, most_of(method, facts["arm"]))
         courses = [
             course(subject, answers(subject), person_of(method, facts["data"], subject), most)
             for subject in subjects
@@ -195,10 +197,12 @@ def evaluate(
             keep({**facts, "method": SAME_MARKS}, same, most, whole)
 
 
-def most_of(method: str) -> int:
-    """Return the most marks of a method; slow ones and those of messy people end early."""
+def most_of(method: str, arm: str) -> int:
+    """Return the most marks of a method; slow ones, other arms and messy people end early."""
     early = {WRONG: 1, WRONG_SPREAD: 1, MESSY: 5, MESSY_SPREAD: 5, MESSY_PAINT: 5}
-    return early.get(method, 5 if method.startswith(TUNED) else 20)
+    if method.startswith(TUNED) or arm not in JUDGED_LONG:
+        return 5
+    return early.get(method, 20)
 
 
 def load_subjects(model: HybridSegmentor, recipe: Any, cases: Sequence[Case]) -> list[Subject]:
@@ -215,7 +219,7 @@ def load_subjects(model: HybridSegmentor, recipe: Any, cases: Sequence[Case]) ->
     return subjects
 
 
-def own_methods(rivals: bool) -> dict[str, Callable[[Subject], Answer]]:
+def own_methods(rivals: bool, strokes: bool = False) -> dict[str, Callable[[Subject], Answer]]:
     """Return the methods that need no tuning, by name."""
 
     def on_prior(subject: Subject) -> Answer:
@@ -229,6 +233,8 @@ def own_methods(rivals: bool) -> dict[str, Callable[[Subject], Answer]]:
         SPREAD: lambda subject: Spreading(subject.refining, SPREADING),
         PAINT_REFINED: on_refined,
     }
+    if strokes:
+        methods[WHOLE] = on_refined
     if rivals:
         methods |= {
             PAINT_PRIOR: on_prior,
@@ -279,6 +285,8 @@ def person_of(method: str, data: str, subject: Subject) -> Person:
         person = MessyPerson(wrong=1, inside=0) if alone else MessyPerson()
         draws = seeded(0, "messy", subject.name)
         return lambda predicted, y0: person.click(predicted, y0, draws, exclusive=exclusive)
+    if method == WHOLE:
+        return whole_vessel
     if DATA[data].strokes:
         return stroke_along
     if method.endswith("8 px"):
@@ -290,6 +298,12 @@ def stroke_along(predicted: Bits, y0: Bits) -> Mark | None:
     """Stroke along the centre line of the largest missed vessel."""
     error = next((each for each in find_errors(predicted, y0) if each.add), None)
     return None if error is None else Area(plane=error.plane, mask=thin(error.mask))
+
+
+def whole_vessel(predicted: Bits, y0: Bits) -> Mark | None:
+    """Mark every pixel of the largest missed vessel."""
+    error = next((each for each in find_errors(predicted, y0) if each.add), None)
+    return None if error is None else Area(plane=error.plane, mask=error.mask)
 
 
 def click_fixed(predicted: Bits, y0: Bits, exclusive: bool) -> Mark | None:

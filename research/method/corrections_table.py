@@ -25,6 +25,7 @@ from research.method.corrections import (
     SAME_MARKS,
     SHOWN,
     SPREAD,
+    WHOLE,
     WRONG,
     WRONG_SPREAD,
     rows,
@@ -125,6 +126,10 @@ def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]
             met = against[2] < 1
             name = f"the best cheap rival, {best['method']}"
             lines.append(f"{said(met)}: better than {name}, {words(against)}{seed}")
+        whole = find(here, row, WHOLE)
+        bound = ratio_of(whole, find(here, row, PAINT_REFINED)) if whole else None
+        if bound:
+            lines.append(f"a bound, the whole vessel of each stroke painted: {words(bound)}{seed}")
         wrong = find(here, row, WRONG_SPREAD if row["method"] == SPREAD else WRONG)
         if wrong:
             share = wrong["collateral_median_of_area"]

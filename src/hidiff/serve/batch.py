@@ -23,7 +23,7 @@ def predict_files(service: Service, owner: str, form: Any) -> bytes:
         with entry.lock:
             files = keep_uploads(form.files, entry.folder / "series", service.settings)
             model = service.offered.get(name)
-            images = find_images(files, model.channels, service.settings)
+            images = find_images(files, model.channels, service.settings, model.recipe.data.source)
             return _predict(model, images, entry.folder)
     except (ValueError, OSError) as error:
         raise Refusal(422, one_line(error, entry.folder)) from error

@@ -18,6 +18,8 @@ class Case:
     id: str
     name: str
     files: ImageFiles
+    missing: tuple[str, ...] = ()
+    """files that its channels lack: it is listed, but opening it is refused"""
     doubt: float | None = None
     """doubt in its masks, 0 to 1 (see Prediction.doubt), once it was predicted"""
     failed: bool = False
@@ -26,22 +28,28 @@ class Case:
 class Folder:
     """The images given at the start, and where their masks go."""
 
-    def __init__(self, places: Sequence[Path], channels: int, output: Path):
+    def __init__(self, places: Sequence[Path], channels: int, output: Path, source: str = ""):
         self.output = output
-        named = name_images(_find_files(places), channels)
+        named = name_images(_find_files(places), channels, source)
         self.cases = {
-            str(number): Case(str(number), case.stem, case.image)
+            str(number): Case(str(number), case.stem, case.image, tuple(case.missing))
             for number, case in enumerate(named)
-            if not case.missing
         }
         self.done: set[str] = set()
         self.look_for_masks()
 
     def get(self, key: str) -> Case:
-        """Return an image by its id."""
+        """Return a whole image by its id."""
         if key not in self.cases:
             raise Refusal(404, "there is no such image in the folder.")
-        return self.cases[key]
+        case = self.cases[key]
+        if case.missing:
+            raise Refusal(
+                422,
+                f"{case.name} lacks {', '.join(case.missing[:5])}, which the model takes. Add the "
+                "missing files, and start the server again.",
+            )
+        return case
 
     def look_for_masks(self) -> None:
         """Find out which images have masks in the output folder."""
@@ -63,7 +71,8 @@ class Folder:
     def unranked(self) -> Case | None:
         """Return an image whose doubt is not known yet and that is not done."""
         for case in self.cases.values():
-            if case.doubt is None and not case.failed and case.name not in self.done:
+            known = case.doubt is not None or case.failed or case.missing
+            if not known and case.name not in self.done:
                 return case
         return None
 

@@ -39,20 +39,18 @@ def run_server(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. Raises ValueError for what the settings get wrong."""
     settings.check()
-    opened = open_port(settings)
-    with contextlib.closing(opened):
-        service = Service(settings, OfferedModels(models, device), places, output)
-        try:
-            address = address_of(settings, opened)
-            set_up_log(verbose)
-            say(f"HiDiff is at {address} (Ctrl-C ends it). For research, not a medical device.")
-            if not settings.is_local:
-                say("Other machines reach it: whoever has the token sees and changes its images.")
-            if browse:
-                threading.Thread(target=open_browser, args=(address, say), daemon=True).start()
-            _answer_requests(service, opened)
-        finally:
-            service.end()
+    service = Service(settings, OfferedModels(models, device), places, output)
+    with contextlib.ExitStack() as ends:
+        ends.callback(service.end)
+        opened = ends.enter_context(contextlib.closing(open_port(settings)))
+        address = address_of(settings, opened)
+        set_up_log(verbose)
+        say(f"HiDiff is at {address} (Ctrl-C ends it). For research, not a medical device.")
+        if not settings.is_local:
+            say("Other machines reach it: whoever has the token sees and changes its images.")
+        if browse:
+            threading.Thread(target=open_browser, args=(address, say), daemon=True).start()
+        _answer_requests(service, opened)
 
 
 def _answer_requests(service: Service, opened: socket.socket) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from hidiff.models import read_head
 from hidiff.serve.archive import SESSION
 from hidiff.serve.folder import Case, Folder, Ranking
+from hidiff.serve.marking import MarkQueue
 from hidiff.serve.offered import OfferedModels
 from hidiff.serve.opened import Opened, open_files, open_saved
 from hidiff.serve.refusal import Refusal
@@ -38,6 +39,7 @@ class Service:
         self.offered = offered
         self.store = Store(settings.max_sessions, settings.idle_minutes)
         self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="opening")
+        self.marks = MarkQueue()
         self.libraries_ready = False
         self.page_was_sent = threading.Event()
         self.last_request = time.monotonic()
@@ -47,7 +49,7 @@ class Service:
         self._ended = threading.Event()
         if places:
             head = read_head(offered.path_of(offered.default))
-            self.folder = Folder(places, head.channels or 1, output)
+            self.folder = Folder(places, head.channels or 1, output, head.source)
 
     def start(self) -> None:
         """Begin the work in the background: the import of torch, expiry, ranking."""
@@ -58,6 +60,7 @@ class Service:
         """Stop the work in the background, and delete every private file."""
         self._ended.set()
         self.pool.shutdown(wait=False, cancel_futures=True)
+        self.marks.end()
         self.store.end()
 
     def open_upload(self, entry: Entry, files: Sequence[Path]) -> None:
@@ -72,9 +75,9 @@ class Service:
                 others = [file for file in files if file not in saved]
                 if not others:
                     raise Refusal(422, "a session came without its image. Send both together.")
-                image = find_image(others, model.channels, self.settings)
+                image = find_image(others, model.channels, self.settings, model.recipe.data.source)
                 return open_saved(entry, model, saved[0], image, cache_mb)
-            image = find_image(files, model.channels, self.settings)
+            image = find_image(files, model.channels, self.settings, model.recipe.data.source)
             return open_files(entry, model, image, cache_mb)
 
         self.pool.submit(self._fill, entry, make)

@@ -87,9 +87,11 @@ def _safe_names(given: Sequence[str | None]) -> list[str]:
     return names
 
 
-def find_image(files: Sequence[Path], channels: int, settings: ServeSettings) -> ImageFiles:
+def find_image(
+    files: Sequence[Path], channels: int, settings: ServeSettings, source: str = ""
+) -> ImageFiles:
     """Return the one image that uploaded files are: a file, a file per channel, a DICOM series."""
-    cases = find_images(files, channels, settings)
+    cases = find_images(files, channels, settings, source)
     if len(cases) > 1:
         raise Refusal(
             422,
@@ -99,8 +101,13 @@ def find_image(files: Sequence[Path], channels: int, settings: ServeSettings) ->
     return cases[0]
 
 
-def find_images(files: Sequence[Path], channels: int, settings: ServeSettings) -> list[ImageFiles]:
-    """Return the images that uploaded files are, checked for the size that they unpack to."""
+def find_images(
+    files: Sequence[Path], channels: int, settings: ServeSettings, source: str = ""
+) -> list[ImageFiles]:
+    """Return the images that uploaded files are, checked for the size that they unpack to.
+
+    `source` is the data set that the model was trained on: see `name_images`.
+    """
     images = [file for file in files if file.suffix.lower() not in (*BESIDE, SESSION)]
     if not images:
         raise Refusal(422, "no image came. Send a picture, a volume or a DICOM series.")
@@ -115,7 +122,7 @@ def find_images(files: Sequence[Path], channels: int, settings: ServeSettings) -
                 file.unlink()
         found: list[ImageFiles] = [folder]
     else:
-        cases = name_images(list(images), channels)
+        cases = name_images(list(images), channels, source)
         lacking = next((case for case in cases if case.missing), None)
         if lacking is not None:
             raise Refusal(

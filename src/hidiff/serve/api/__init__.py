@@ -23,7 +23,7 @@ def api_routes(service: Service) -> APIRouter:
     router.include_router(about_routes(service))
     router.include_router(session_routes(service))
     router.include_router(slice_routes())
-    router.include_router(correction_routes())
+    router.include_router(correction_routes(service))
     return router
 
 

@@ -18,17 +18,18 @@ from hidiff.serve.api.schema import (
     Mark,
 )
 from hidiff.serve.opened import Opened
+from hidiff.serve.service import Service
 from hidiff.serve.store import Entry
 
 
-def correction_routes() -> APIRouter:
+def correction_routes(service: Service) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/sessions/{id}", tags=["corrections"])
 
     def change(entry: Entry, tab: str | None, act: Callable[[Opened], object]) -> dict:
         entry.check_tab(tab)
         with held(entry) as opened:
-            return correct.change(opened, act)
+            return service.marks.run(lambda: correct.change(opened, act))
 
     @router.post("/marks", response_model=Change)
     def add_mark(entry: Found, mark: Mark, tab: Tab = None) -> dict:
@@ -58,7 +59,9 @@ def correction_routes() -> APIRouter:
     @router.post("/carry-on", response_model=Change)
     def carry_on(entry: Found, tab: Tab = None) -> dict:
         """Take the corrected slices of a volume as evidence for their neighbours."""
-        return change(entry, tab, lambda opened: opened.session.carry_on())
+        entry.check_tab(tab)
+        with held(entry) as opened:  # it takes long: nobody else's marks wait for it
+            return correct.change(opened, lambda opened: opened.session.carry_on())
 
     @router.post("/candidates", response_model=CandidateList)
     def find_candidates(entry: Found, body: Candidates, tab: Tab = None) -> dict:
