@@ -86,6 +86,10 @@ ARMS = {
         CHOSEN | {"training.correction": {"marks": 5, "rounds": 1, "radius": 1.5}},
         "clicks of 3 pixels in training",
     ),
+    "half unmarked": Arm(
+        CHOSEN | {"training.correction": {"marks": 5, "rounds": 1, "unmarked": 0.5}},
+        "half of the patches are without a mark in training, not three in ten",
+    ),
     "half at T": Arm(CHOSEN | {"training.last_step_share": 0.5}, "half of the draws of t are T"),
     "most at T": Arm(CHOSEN | {"training.last_step_share": 0.8}, "four fifths of them"),
     "drawn": Arm(CHOSEN | {"training.last_step_bits": "drawn"}, "yT drawn by chance"),

@@ -95,7 +95,7 @@ def main() -> None:
 @torch.inference_mode()
 def draw_masks(
     hybrid: HybridSegmentor,
-    baseline: HybridSegmentor,
+    baseline: HybridSegmentor | None,
     items: Sequence[Item],
     numbers: Sequence[int],
     num_steps: int,
@@ -103,7 +103,8 @@ def draw_masks(
     """Arm -> masks (samples, images, h, w) of whole images of one size."""
     image = torch.stack([item["image"] for item in items])
     image = image.contiguous(memory_format=torch.channels_last)
-    yield "baseline, one mask", bits(baseline.look(image).prior)[None]
+    if baseline is not None:
+        yield "baseline, one mask", bits(baseline.look(image).prior)[None]
     look = hybrid.look(image)
     yield "hybrid's prior, one mask", bits(look.prior)[None]
     names = [item["name"] for item in items]

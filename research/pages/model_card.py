@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from hidiff.metrics import Interval
+from hidiff.metrics import RATER_METRICS, Interval
 from hidiff.models import ShippedModel
 from hidiff.recipe import Recipe
 from hidiff.report.format import format_interval, markdown, metric_title
@@ -15,6 +15,11 @@ from hidiff.weights import atomic_write
 
 WORDS = Path(__file__).parent / "cards"
 SHOWN = ("dice", "sensitivity", "precision", "hd95", "surface_dice")
+SAMPLED = {
+    "prior": "the prior",
+    "pixels": "drawn from the prior, pixel by pixel",
+    "refined": "drawn by the refiner",
+}
 SPLIT_NAMES = {
     "train": "to train on",
     "validation": "to choose the checkpoint by",
@@ -138,7 +143,7 @@ def result_words(test: Facts, groups: str | None, words: str) -> str:
     return (
         f"### {test['name']}\n\n{test['cases']} images{whose}: {words}.\n\n"
         f"{markdown(('metric', *sources), lines)}{outside}{rival_words(test)}{mark_words(test)}"
-        f"{scale_words(test)}"
+        f"{scale_words(test)}{sample_words(test)}"
     )
 
 
@@ -213,6 +218,26 @@ def scale_words(test: Facts) -> str:
     return (
         "\n\nMean Dice where a pixel of the crop is so many times as wide as in training, of the "
         f"images that show anything:\n\n{markdown(('width of a pixel', 'Dice'), lines)}"
+    )
+
+
+def sample_words(test: Facts) -> str:
+    """Return the table of samples against raters; empty if none were drawn."""
+    found = test.get("samples")
+    if not found:
+        return ""
+    lines = [
+        (
+            SAMPLED[point["method"]],
+            str(point["samples"]),
+            *(format_interval(name, Interval(**point[name])) for name in RATER_METRICS),
+        )
+        for point in found["points"]
+    ]
+    head = ("masks", "number", *map(metric_title, RATER_METRICS))
+    return (
+        f"\n\nSamples of {found['steps']} steps at temperature 1, cut at 0.5, against the masks of "
+        f"all four raters:\n\n{markdown(head, lines)}"
     )
 
 

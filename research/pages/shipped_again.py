@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.pages.model_card import WORDS, Facts, write_card
 from research.pages.shipped_marks import measure_marks
 from research.pages.shipped_models import BEFORE, EQUAL, judge_rivals
+from research.pages.shipped_samples import measure_samples
 from research.pages.shipped_scales import measure_scales
 
 
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="change of a setting")
     parser.add_argument("--marks", action="store_true", help="measure marks of a person")
     parser.add_argument("--scales", action="store_true", help="measure other widths of a pixel")
+    parser.add_argument("--samples", action="store_true", help="measure samples against raters")
     parser.add_argument("--rival", type=Path, help="run of the segmentor alone, equal FLOPs")
     parser.add_argument("--before", type=Path, help="stage1.safetensors of the model's own run")
     parser.add_argument("--folder", type=Path, default=models.FOLDER, help="where the model lies")
@@ -55,6 +57,8 @@ def main() -> None:
             judged["marks"] = measure_marks(predictor, cases, test["marks"], test["size"])
         if args.scales and "scales" in test:
             judged["scales"] = measure_scales(predictor, cases, test["scales"])
+        if args.samples and "samples" in test:
+            judged["samples"] = measure_samples(predictor, cases, test["samples"])
         if rivals:
             found = judge_rivals(rivals, cases, judged["dice"], predictor.settings)
             judged["rivals"] = judged.get("rivals", {}) | found

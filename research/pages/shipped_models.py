@@ -42,6 +42,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research import timing
 from research.pages.model_card import WORDS, Facts, write_card
 from research.pages.shipped_marks import intervals, measure_marks
+from research.pages.shipped_samples import measure_samples
 from research.pages.shipped_scales import measure_scales
 
 BEFORE, EQUAL = "as it stood before stage 2", "trained on alone, equal FLOPs"
@@ -138,6 +139,8 @@ def make(args: argparse.Namespace, words: Facts, folder: Path) -> None:
             judged["marks"] = measure_marks(loaded["packed"], cases, test["marks"], test["size"])
         if "scales" in test:
             judged["scales"] = measure_scales(loaded["packed"], cases, test["scales"])
+        if "samples" in test:
+            judged["samples"] = measure_samples(loaded["packed"], cases, test["samples"])
         facts["tests"].append({"name": test["name"], **judged})
     text = json.dumps(facts, indent=1, ensure_ascii=False)
     file.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
