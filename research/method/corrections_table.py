@@ -120,7 +120,7 @@ def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]
                 name = ritm["method"].replace(RITM, "RITM's recipe")
                 lines.append(f"{said(against[2] < 1)}: better than {name}, {words(against)}{seed}")
         best = best_cheap(here)
-        if best:
+        if best and best["seed"] == row["seed"]:
             against = ratio_of(row, best)
             assert against
             met = against[2] < 1
