@@ -119,8 +119,8 @@ def verdicts(data: str, prior: str, here: Sequence[dict[str, Any]]) -> list[str]
             if against and ritm["seed"] == row["seed"]:
                 name = ritm["method"].replace(RITM, "RITM's recipe")
                 lines.append(f"{said(against[2] < 1)}: better than {name}, {words(against)}{seed}")
-        best = best_cheap(here)
-        if best and best["seed"] == row["seed"]:
+        best = best_cheap(here, row)
+        if best:
             against = ratio_of(row, best)
             assert against
             met = against[2] < 1
@@ -146,10 +146,17 @@ def judged(here: Sequence[dict[str, Any]], arms: Sequence[str]) -> list[dict[str
     return [row for row in ours if row["method"] == SPREAD or not find(here, row, SPREAD)]
 
 
-def best_cheap(here: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the row of the best rival that needs no training; None if none was measured."""
+def best_cheap(here: Sequence[dict[str, Any]], row: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the row of the best rival that needs no training; None if none was measured.
+
+    Rivals start from a refined mask, so they count for the refiner that made it alone.
+    """
     cheap = [
-        each for each in here if each["method"].startswith(CHEAP) and str(AFTER) in each["dice"]
+        each
+        for each in here
+        if each["method"].startswith(CHEAP)
+        and (each["arm"], each["seed"]) == (row["arm"], row["seed"])
+        and str(AFTER) in each["dice"]
     ]
     return max(cheap, key=lambda each: each["dice"][str(AFTER)], default=None)
 

@@ -52,7 +52,7 @@ def corrections_table() -> str:
     for here, row in _judged(("chosen", "longer")):
         painted = find(here, row, PAINT_REFINED)
         ritm = _of_ritm(here, row)
-        cheap = best_cheap(here)
+        cheap = best_cheap(here, row)
         ratios = [ratio_of(row, other) if other else None for other in (painted, ritm, cheap)]
         lines.append(
             (
