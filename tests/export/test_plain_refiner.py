@@ -77,8 +77,7 @@ def test_an_unpacked_refiner_is_packed_and_others_keep_their_layers():
     float_one = make()
     plain = refiner_for_engines(float_one, [2], NUM_STEPS)
     check_same(pack_refiner(float_one, [2]), plain, arguments, 2)
-    for settings in ({"precision": "real"}, {"exchange": "concatenation"}):
-        refiner = make(**settings)
+    for refiner in (make(precision="real"), make(exchange="concatenation")):
         kept = refiner_for_engines(refiner, [2], NUM_STEPS)
         assert not isinstance(kept, PlainRefiner)
         (_, truth), (_, found) = run(refiner, arguments, 2), run(kept, arguments, 2)

@@ -24,7 +24,7 @@ def convolve_normed(
     layer: nn.Module,
     x: Tensor,
     *,
-    norm: nn.GroupNorm | None = None,
+    norm: nn.Module | None = None,
     added: Tensor | None = None,
 ) -> Tensor:
     """Return layer(silu(norm(x))) + added by torch; a packed refiner has a kernel for it."""
