@@ -1,4 +1,4 @@
-"""Which files are one image is decided with the channels and the data set of the model."""
+"""Files are joined to images by the channels and the data set of the model."""
 
 import nibabel as nib
 import numpy as np
