@@ -15,7 +15,7 @@ FUSED = [name for name in NAMES if name not in {"reference", "portable"}]
 
 @pytest.fixture(params=NAMES, scope="module")
 def engine(request):
-    """The same test for every kernel."""
+    """Run a test with every kernel."""
     return packed.choose_engine(request.param)
 
 

@@ -26,9 +26,12 @@ class Case:
 
 
 class Folder:
-    """The images given at the start, and where their masks go."""
+    """The images given at the start, and where their masks go.
 
-    def __init__(self, places: Sequence[Path], channels: int, output: Path, source: str = ""):
+    `source` is the data set that the model was trained on: see `name_images`.
+    """
+
+    def __init__(self, places: Sequence[Path], channels: int, output: Path, source: str):
         self.output = output
         named = name_images(_find_files(places), channels, source)
         self.cases = {

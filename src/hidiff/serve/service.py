@@ -37,19 +37,19 @@ class Service:
     ):
         self.settings = settings
         self.offered = offered
+        self.folder: Folder | None = None
+        if places:  # before anything that is to be ended, as it can be refused
+            head = read_head(offered.path_of(offered.default))
+            self.folder = Folder(places, head.channels or 1, output, head.source)
         self.store = Store(settings.max_sessions, settings.idle_minutes)
         self.pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="opening")
         self.marks = MarkQueue()
         self.libraries_ready = False
         self.page_was_sent = threading.Event()
         self.last_request = time.monotonic()
-        self.folder: Folder | None = None
         self.sweepers: list[Callable[[], None]] = []
         """called now and then, to remove more that has expired"""
         self._ended = threading.Event()
-        if places:
-            head = read_head(offered.path_of(offered.default))
-            self.folder = Folder(places, head.channels or 1, output, head.source)
 
     def start(self) -> None:
         """Begin the work in the background: the import of torch, expiry, ranking."""

@@ -88,7 +88,7 @@ def _safe_names(given: Sequence[str | None]) -> list[str]:
 
 
 def find_image(
-    files: Sequence[Path], channels: int, settings: ServeSettings, source: str = ""
+    files: Sequence[Path], channels: int, settings: ServeSettings, source: str
 ) -> ImageFiles:
     """Return the one image that uploaded files are: a file, a file per channel, a DICOM series."""
     cases = find_images(files, channels, settings, source)
@@ -102,7 +102,7 @@ def find_image(
 
 
 def find_images(
-    files: Sequence[Path], channels: int, settings: ServeSettings, source: str = ""
+    files: Sequence[Path], channels: int, settings: ServeSettings, source: str
 ) -> list[ImageFiles]:
     """Return the images that uploaded files are, checked for the size that they unpack to.
 
