@@ -1,4 +1,4 @@
-"""Group norms whose sums are exact in every engine."""
+"""Group norms that are accurate in every engine."""
 
 import torch
 from jaxtyping import Float, Float64

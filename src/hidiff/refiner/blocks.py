@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hidiff.binary import Conv2d, Precision, RPReLU, TimeBias, TimeLinear
-from hidiff.group_norm import GroupNorm
+from hidiff.refiner.group_norm import GroupNorm
 
 CONDITIONS = ("each_step", "once")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hidiff.group_norm import GroupNorm
+from hidiff.refiner.group_norm import GroupNorm
 
 
 @pytest.fixture
