@@ -17,8 +17,8 @@ STRIP = 2**19  # floats; 2 MiB, which stays in the caches
 class GroupNorm(nn.GroupNorm):
     """The group norm of torch; where nothing is trained, it is accurate on a processor.
 
-    Maps are (b, c, h, w). At 576x576 normed values are off by about 2e-6. Training keeps torch's own
-    kernels: its patches are small.
+    Maps are (b, c, h, w). At 576x576 normed values are off by about 2e-6. Training keeps torch's
+    own kernels: its patches are small.
     """
 
     def forward(self, input: Tensor) -> Tensor:
