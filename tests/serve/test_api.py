@@ -141,6 +141,24 @@ def test_a_closed_session_leaves_no_file(client, eye):
     assert client.get(f"{API}/sessions/{session['id']}").status_code == 404
 
 
+def test_the_first_mark_of_a_reopened_session_does_not_wait_for_the_segmentor(
+    client, eye, model, tmp_path, monkeypatch
+):
+    own = model.correct(eye)
+    own.click((50.0, 80.0), label="curve", radius=3.0)
+    saved = tmp_path / "eye.session"
+    own.save(saved)
+    own.click((20.0, 40.0), label="curve", radius=3.0)
+    session = open_image(client, saved, eye)
+    client.service.pool.shutdown(wait=True)  # what is done in the background is done
+    segmentor = model.predictor.hybrid.segmentor
+    monkeypatch.setattr(segmentor, "forward", lambda image: pytest.fail("the segmentor ran"))
+    mark = {"point": [20, 40], "label": "curve", "radius": 3}
+    answer = client.post(f"{API}/sessions/{session['id']}/marks", json=mark)
+    assert answer.status_code == 200
+    assert (labels_of(client, session) == own.labels).all()
+
+
 def test_an_unused_session_expires(make_client, eye):
     client = make_client(idle_minutes=0.001)
     session = open_image(client, eye)

@@ -75,6 +75,21 @@ def test_it_starts_from_the_clients_own_mask(session, model):
     assert (session.target_buffer == own.labels).all()
 
 
+def test_a_mark_on_the_clients_mask_does_not_wait_for_the_segmentor(live, model, monkeypatch):
+    server = live()
+    with Client(server.address) as session:
+        session.set_image(draw_picture().astype(np.float32)[None, None])
+        session.set_target_buffer(np.zeros((1, 70, 100), np.uint8))
+        given = np.zeros((1, 70, 100), np.uint8)
+        given[0, 20:40, 20:60] = 1
+        session.add_initial_seg_interaction(given, run_prediction=False)
+        server.service.pool.shutdown(wait=True)  # what is done in the background is done
+        segmentor = model.predictor.hybrid.segmentor
+        monkeypatch.setattr(segmentor, "forward", lambda image: pytest.fail("the segmentor ran"))
+        session.add_point_interaction((0, 30, 70), include_interaction=True)
+        assert session.target_buffer[0, 30, 70] == 1
+
+
 def test_a_mark_without_a_prediction_comes_with_the_next_one(session, own):
     session._predict()
     before = session.target_buffer.copy()

@@ -15,6 +15,7 @@ from tests.tiny import make_tiny
 ray = pytest.importorskip("ray")
 
 CPU = torch.device("cpu")
+BY = ("data", "arm", "seed", "evaluation")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def cluster():
 
 @pytest.fixture
 def suite(tmp_path):
-    """Two arms of a recipe of two names: two runs share a folder, and all share a stage 1."""
+    """A recipe of three names: runs share a folder and a stage 1, and a seed takes a rate over."""
     write_recipe(make_tiny(tmp_path), tmp_path / "tiny.yaml")
     arms = ["segmentor_only", "hybrid"]
     content = {
@@ -42,6 +43,12 @@ def suite(tmp_path):
         "recipes": {
             "curves": {"recipe": "tiny.yaml", "arms": arms},
             "the same": {"recipe": "tiny.yaml", "arms": ["hybrid"]},
+            "rates": {
+                "recipe": "tiny.yaml",
+                "seeds": [0, 1],
+                "arms": ["segmentor_only"],
+                "rates": [1e-4, 0.05],
+            },
         },
     }
     file = tmp_path / "tiny_suite.yaml"
@@ -51,7 +58,7 @@ def suite(tmp_path):
 
 def unmeasured(results):
     rows = [{k: v for k, v in row.items() if k not in MEASURED} for row in results.rows]
-    return sorted(rows, key=lambda row: (row["data"], row["arm"]))
+    return sorted(rows, key=lambda row: [str(row[name]) for name in BY])
 
 
 def test_the_rows_are_those_of_one_process_and_nothing_is_done_twice(suite, cluster, tmp_path):
@@ -59,7 +66,7 @@ def test_the_rows_are_those_of_one_process_and_nothing_is_done_twice(suite, clus
     many = read_results(tmp_path / "many")
     failures = run_suite_on_ray(ray, suite, many, tmp_path / "runs", CPU, 1, said.append)
     assert failures == []
-    assert len(many.rows) == 3
+    assert len(many.rows) == 3 + 3 + 1
     assert said[-1].endswith("1 new rows; 0 runs to go")
 
     torch.set_num_threads(1)

@@ -30,6 +30,7 @@ def write_suite(folder: Path, rates: Sequence[float] = RATES) -> Path:
     write_recipe(make_tiny(folder), folder / "tiny.yaml")
     content = {
         "name": "rates",
+        "seeds": [0, 1],
         "arms": ARMS,
         "recipes": {"curves": {"recipe": "tiny.yaml", "rates": list(rates)}},
     }
@@ -59,10 +60,15 @@ def done(tmp_path_factory: pytest.TempPathFactory):
     return file, folder / "results", folder / "runs"
 
 
+def rows_of(results, arm: str, seed: int):
+    """Return the rows of an arm and a seed, in their order."""
+    return [row for row in results.rows if (row["arm"], row["seed"]) == (arm, seed)]
+
+
 def test_arms_that_train_the_segmentor_try_every_rate_and_test_the_best(done):
     results = read_results(done[1])
     for arm in ("segmentor_only", "hybrid"):
-        rows = {row["evaluation"]: row for row in results.rows if row["arm"] == arm}
+        rows = {row["evaluation"]: row for row in rows_of(results, arm, 0)}
         assert rows.keys() == {"rate 0.0001", "rate 0.05", "test"}
         source = "prior" if arm == "segmentor_only" else "refined"
         scores = {
@@ -74,6 +80,15 @@ def test_arms_that_train_the_segmentor_try_every_rate_and_test_the_best(done):
         assert rows["test"]["changes"] == {"training.segmentor_rate": best}
         trained = results.recipes[rows["test"]["resolved_recipe"]]["training"]
         assert trained["segmentor_rate"] == best
+
+
+def test_the_first_seed_chooses_for_all(done):
+    results = read_results(done[1])
+    for arm in ("segmentor_only", "hybrid"):
+        *_, first = rows_of(results, arm, 0)
+        (second,) = rows_of(results, arm, 1)
+        assert first["evaluation"] == second["evaluation"] == "test"
+        assert second["rates"] == first["rates"] and second["changes"] == first["changes"]
 
 
 def test_rates_are_compared_on_validation_cases(done):
@@ -92,8 +107,9 @@ def test_arms_without_a_choice_are_trained_once(done):
         if row["arm"] in ("stage1", "frozen", "its own"):
             assert row["evaluation"] == "test" and row["rates"] is None
     trained = [folder.name for folder in done[2].iterdir()]
-    assert sum("_hybrid_" in name for name in trained) == 2
-    assert len(trained) == 1 + 2 + 2 + 1 + 1
+    assert sum("_hybrid_seed0_" in name for name in trained) == 2
+    assert len([name for name in trained if "_seed0_" in name]) == 1 + 2 + 2 + 1 + 1
+    assert len([name for name in trained if "_seed1_" in name]) == 1 + 1 + 1 + 1 + 1
 
 
 def test_twice_chooses_the_same_and_trains_nothing(done, monkeypatch):
@@ -108,7 +124,7 @@ def test_twice_chooses_the_same_and_trains_nothing(done, monkeypatch):
 def test_a_row_at_one_rate_does_not_count_as_chosen(done):
     file, folder, _ = done
     results = read_results(folder)
-    (run,) = [run for run in runs_of(file) if run.arm == "hybrid"]
+    run = next(run for run in runs_of(file) if run.arm == "hybrid")
     rows = [
         results.find(machinery.identify_row(candidate, name, evaluation))
         for candidate in list_candidates(run)
@@ -137,7 +153,7 @@ def scored(**dice: float) -> dict:
     ],
 )
 def test_the_best_is_the_highest_of_the_arms_own_masks(tmp_path, rows, best):
-    (_, run, *_) = runs_of(write_suite(tmp_path))
+    _, run, *_ = runs_of(write_suite(tmp_path))
     chosen = choose_rate(run, rows)
     assert chosen.recipe.training.segmentor_rate == best
     assert chosen.evaluations == run.evaluations
@@ -146,7 +162,7 @@ def test_the_best_is_the_highest_of_the_arms_own_masks(tmp_path, rows, best):
 
 
 def test_no_dice_on_validation_is_an_error(tmp_path):
-    (_, run, *_) = runs_of(write_suite(tmp_path))
+    _, run, *_ = runs_of(write_suite(tmp_path))
     nothing = scored(prior=float("nan"))
     with pytest.raises(SuiteError, match=r"curves, segmentor_only, seed 0: no rate has a Dice"):
         choose_rate(run, [nothing, nothing])

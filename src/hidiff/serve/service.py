@@ -4,8 +4,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hidiff.models import read_head
 from hidiff.serve.archive import SESSION
@@ -18,6 +19,9 @@ from hidiff.serve.remarks import caught_warnings
 from hidiff.serve.settings import ServeSettings
 from hidiff.serve.store import Entry, Store
 from hidiff.serve.uploads import find_image
+
+if TYPE_CHECKING:
+    from hidiff.correction import Session
 
 AT_ONCE = 2  # images that are opened at a time; the others wait
 IMPORT_AFTER = 1.5  # seconds after which torch is imported even if nobody has asked for the page
@@ -93,10 +97,25 @@ class Service:
         )
 
     def _fill(self, entry: Entry, make: Callable[[Entry], Opened]) -> None:
-        """Open an image; the other slices of a volume are segmented while it is looked at."""
+        """Open an image; what marks and other slices will need is done while it is looked at."""
         self.store.fill(entry, make)
-        if entry.opened is not None and entry.opened.geometry.shape[0] > 1:
+        opened = entry.opened
+        if opened is None:
+            return
+        self.prepare_marks(opened.session, entry.near)
+        if opened.geometry.shape[0] > 1:
             threading.Thread(target=self._segment_rest, args=(entry,), daemon=True).start()
+
+    def prepare_marks(self, session: "Session", number: int) -> None:
+        """Do the work that the first mark on a slice would wait for, in the background."""
+
+        def prepare() -> None:
+            # a mark that comes first meets what is wrong, and says so
+            with caught_warnings(), suppress(ValueError, OSError, MemoryError):
+                session.prepare(number)
+
+        with suppress(RuntimeError):  # the server ends
+            self.pool.submit(prepare)
 
     def _segment_rest(self, entry: Entry) -> None:
         while not self._ended.is_set():

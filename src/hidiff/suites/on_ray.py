@@ -4,6 +4,7 @@ Models and rows lie on a disk that all nodes share. Rows are added here, by one 
 a lost node goes on from its last checkpoint on another one.
 """
 
+import itertools
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +16,12 @@ import torch
 from hidiff.cluster import ClusterError, Files, shared_files
 from hidiff.recipe import Recipe
 from hidiff.suites.benchmark import Say, complete_run, is_complete, run_name, train_once
+from hidiff.suites.identity import digest
 from hidiff.suites.rows import Results, Row
 from hidiff.suites.runs import Run
 from hidiff.suites.suite import STAGE1
+
+NewRows = list[tuple[Row, tuple[Recipe, ...]]]  # each with its recipes
 
 RETRIES = 5  # of a run whose node is lost
 
@@ -42,13 +46,21 @@ class _Place:
 class _Gathered(Results):
     """Results that keep new rows for the process that writes them."""
 
-    def __init__(self, known: Results):
+    def __init__(self, known: Results, earlier: Sequence[NewRows]):
         super().__init__(known.folder, list(known.rows), dict(known.recipes))
-        self.new: list[tuple[Row, tuple[Recipe, ...]]] = []
+        for row, recipes in itertools.chain(*earlier):
+            self._take(row, recipes)
+        self.new: NewRows = []
 
     def add(self, row: Row, *recipes: Recipe) -> None:
-        self.rows.append(row)
+        self._take(row, recipes)
         self.new.append((row, recipes))
+
+    def _take(self, row: Row, recipes: Sequence[Recipe]) -> None:
+        self.rows.append(row)
+        for recipe in recipes:
+            content = recipe.model_dump(mode="json")
+            self.recipes.setdefault(digest(content), content)
 
 
 def run_suite_on_ray(
@@ -79,16 +91,25 @@ def _start(ray: Any, runs: Sequence[Run], known: Any, place: _Place) -> dict[Any
         ray.remote(**share, max_retries=RETRIES)(task) for task in (_train_stage1, _complete)
     )
     # Two tasks must not train in one folder at once: arms share their stage 1, and two recipes of
-    # a suite may share a whole run. So a task waits for the one before in its folder.
+    # a suite may share a whole run. So a task waits for the one before in its folder, and one that
+    # takes its rate over from the first seed for that.
     trained: dict[str, Any] = {}
     tasks: dict[Any, Run] = {}
     for run in runs:
-        names = run_name(run.stage1, STAGE1), run_name(run.recipe, run.arm, run.stage1)
+        names = run_name(run.stage1, STAGE1), name_of(run)
         if names[0] not in trained:
             trained[names[0]] = first.remote(run, known, place)
-        promise = second.remote(run, known, place, trained[names[0]], trained.get(names[1]))
+        before = [trained[names[0]], trained.get(names[1])]
+        if run.first is not None:
+            before.append(trained.get(name_of(run.first)))
+        promise = second.remote(run, known, place, *before)
         tasks[promise], trained[names[1]] = run, promise
     return tasks
+
+
+def name_of(run: Run) -> str:
+    """Return the name of the folder that a run is trained in."""
+    return run_name(run.recipe, run.arm, run.stage1)
 
 
 def _collect(ray: Any, tasks: dict[Any, Run], results: Results, say: Say) -> list[str]:
@@ -118,10 +139,8 @@ def _train_stage1(run: Run, known: Results, place: _Place) -> None:
         train_once(run.stage1, place.runs, device, STAGE1)
 
 
-def _complete(
-    run: Run, known: Results, place: _Place, *waited_for: object
-) -> list[tuple[Row, tuple[Recipe, ...]]]:
-    """Return the rows that a run misses, each with its recipes; runs on a node."""
-    gathered = _Gathered(known)
+def _complete(run: Run, known: Results, place: _Place, *before: NewRows | None) -> NewRows:
+    """Return the rows that a run misses; runs on a node, after the runs whose rows are `before`."""
+    gathered = _Gathered(known, [rows for rows in before if rows])
     complete_run(run, gathered, place.runs, place.open(), lambda text: None)
     return gathered.new

@@ -1,8 +1,9 @@
-"""Choose the segmentor's rate in stage 2 on validation cases, once for each arm, data set and seed.
+"""Choose the segmentor's rate in stage 2 on validation cases, once for each arm and data set.
 
 A rival that is held back by a bad rate makes any hybrid look good, and the other way round. So a
 suite lists rates, every arm that trains the segmentor in stage 2 is trained at each of them, and
-only the one with the highest mean Dice on validation cases is evaluated further.
+only the one with the highest mean Dice on validation cases is evaluated further. The first seed
+chooses for all.
 """
 
 import math
@@ -19,9 +20,10 @@ ON_VALIDATION = Evaluation(split="validation")
 
 
 def list_candidates(run: Run) -> list[Run]:
-    """Return the run at each of its rates, to be evaluated on validation cases alone."""
+    """Return the run of the first seed at each rate, to be evaluated on validation cases alone."""
+    first = run.first or run
     return [
-        replace(at_rate(run, rate), evaluations={f"rate {rate:g}": ON_VALIDATION}, rates=())
+        replace(at_rate(first, rate), evaluations={f"rate {rate:g}": ON_VALIDATION}, rates=())
         for rate in run.rates
     ]
 

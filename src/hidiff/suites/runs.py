@@ -34,6 +34,8 @@ class Run:
     sizes: str | None
     rates: tuple[float, ...] = ()
     """the segmentor's rates in stage 2 to choose from; empty: the recipe's is the one"""
+    first: "Run | None" = None
+    """the run of the first seed, whose best rate this one takes over; None: it is the first"""
     tried: Mapping[str, float] = field(default_factory=dict)
     """the mean Dice on validation cases of each rate that the run's was chosen from"""
 
@@ -48,7 +50,8 @@ def list_runs(suite: Suite, file: Path, find_recipe: Callable[[Path], Path]) -> 
     A recipe's file is searched beside the suite's `file` first, then by `find_recipe`. Raises
     RecipeError or SuiteError.
     """
-    runs = []
+    runs: list[Run] = []
+    firsts: dict[tuple[str, str], Run] = {}
     seeds = dict.fromkeys(
         seed for each in suite.recipes.values() for seed in each.seeds or suite.seeds
     )
@@ -80,21 +83,22 @@ def list_runs(suite: Suite, file: Path, find_recipe: Callable[[Path], Path]) -> 
                     for name, evaluation in each.all_evaluations.items()
                     if evaluation.arms is None or arm in evaluation.arms
                 }
-                runs.append(
-                    Run(
-                        suite.name,
-                        data,
-                        arm,
-                        suite.arms[arm],
-                        seed,
-                        stage1_of(first or recipe),
-                        first is not None,
-                        recipe,
-                        evaluations,
-                        each.sizes,
-                        each.rates if has_choice(recipe, arm, suite.arms[arm]) else (),
-                    )
+                run = Run(
+                    suite.name,
+                    data,
+                    arm,
+                    suite.arms[arm],
+                    seed,
+                    stage1_of(first or recipe),
+                    first is not None,
+                    recipe,
+                    evaluations,
+                    each.sizes,
+                    each.rates if has_choice(recipe, arm, suite.arms[arm]) else (),
+                    firsts.get((data, arm)),
                 )
+                firsts.setdefault((data, arm), run)
+                runs.append(run)
     return runs
 
 

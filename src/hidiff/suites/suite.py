@@ -87,7 +87,7 @@ class SuiteRecipe(BaseModel):
         default=(),
         description="rates of the segmentor in stage 2 that every arm tries, rival and hybrid "
         "alike, unless it sets training.segmentor_rate itself; the best on validation cases "
-        "counts. Default: the recipe's rate",
+        "counts, and the first seed chooses for all. Default: the recipe's rate",
     )
     sizes: Literal["objects", "calibre"] | None = Field(
         default=None, description="also evaluate by the size of objects, or the calibre of vessels"

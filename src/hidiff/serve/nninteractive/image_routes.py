@@ -55,8 +55,10 @@ def image_routes(clients: Clients) -> APIRouter:
         content = await request.body()
 
         def task(lease: Lease) -> Response:
-            lease.image().begin_from(unpack(content, clients.most_bytes))
-            return prediction(lease.image(), meta.run_prediction)
+            volume = lease.image()
+            number = volume.begin_from(unpack(content, clients.most_bytes))
+            clients.service.prepare_marks(volume.session, number)
+            return prediction(volume, meta.run_prediction)
 
         return await clients.act(request, token, task)
 

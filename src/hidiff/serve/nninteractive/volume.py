@@ -80,10 +80,10 @@ class ClientVolume:
             self.session.stroke(each, label=self.label, add=add)
         self.waiting = True
 
-    def begin_from(self, mask: Shaped[np.ndarray, "x y z"]) -> None:
+    def begin_from(self, mask: Shaped[np.ndarray, "x y z"]) -> int:
         """Start from the client's mask in place of the automatic one; an empty one changes nothing.
 
-        The client has put the mask into its copy already.
+        Return the slice that holds most of it. The client has put the mask into its copy already.
         """
         if mask.shape != self.shape:
             raise Refusal(400, f"the mask is {mask.shape}, but the image is {self.shape}.")
@@ -97,6 +97,7 @@ class ClientVolume:
             self.session = self._correct(mask=given)
         self.sent = marked
         self.waiting = True
+        return int(marked.sum(axis=(1, 2)).argmax())
 
     def reset(self) -> None:
         """Take every mark back; the client has emptied its copy."""
