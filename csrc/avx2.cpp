@@ -1,4 +1,5 @@
-// AVX2 and FMA: carry-save adders and a byte shuffle that looks up the ones of half a byte.
+// AVX2 and FMA: a byte shuffle looks up how many of 4 bits differ, in 32 channels at once; where
+// that does not fit, carry-save adders and the same shuffle count ones.
 #include <immintrin.h>
 
 #include "loops.inl"
@@ -12,6 +13,7 @@ struct Isa {
     static constexpr bool kCarrySave = true;
     static constexpr int kFlush = 31;
     static constexpr int kPixels = 2, kVecs = 8;
+    static constexpr bool kLooksUp = true;
 
     typedef float Float __attribute__((vector_size(32)));
     typedef int32_t Word __attribute__((vector_size(32)));
@@ -69,6 +71,33 @@ struct Isa {
         return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
     }
 
+    using Bytes = __m256i;
+    struct Wide {
+        __m256i low, high;  // the lower and the upper 8 of each 16 bytes
+    };
+    static HIDIFF_INLINE Bytes zero_bytes() { return _mm256_setzero_si256(); }
+    static HIDIFF_INLINE Bytes load_bytes(const uint8_t* p) {
+        return _mm256_loadu_si256(reinterpret_cast<const Bytes*>(p));
+    }
+    static HIDIFF_INLINE Bytes answers(const uint8_t* p) {
+        return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+    }
+    static HIDIFF_INLINE Bytes look_up(Bytes answers, Bytes at) {
+        return _mm256_shuffle_epi8(answers, at);
+    }
+    static HIDIFF_INLINE Wide zero_wide() { return {zero_bytes(), zero_bytes()}; }
+    static HIDIFF_INLINE Wide add_wide(Wide sum, Bytes bytes) {
+        return {_mm256_add_epi16(sum.low, _mm256_unpacklo_epi8(bytes, zero_bytes())),
+                _mm256_add_epi16(sum.high, _mm256_unpackhi_epi8(bytes, zero_bytes()))};
+    }
+    static HIDIFF_INLINE void store_wide(int32_t* p, Wide sum, int64_t some) {
+        store(p, _mm256_cvtepu16_epi32(_mm256_castsi256_si128(sum.low)));
+        store(p + 8, _mm256_cvtepu16_epi32(_mm256_castsi256_si128(sum.high)));
+        if (some <= 16) return;
+        store(p + 16, _mm256_cvtepu16_epi32(_mm256_extracti128_si256(sum.low, 1)));
+        store(p + 24, _mm256_cvtepu16_epi32(_mm256_extracti128_si256(sum.high, 1)));
+    }
+
     static HIDIFF_INLINE void halves(Vec bytes, Vec& low, Vec& high) {
         const Vec pairs = _mm256_maddubs_epi16(bytes, _mm256_set1_epi8(1));
         low = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff));
@@ -97,6 +126,6 @@ bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_suppor
 
 }  // namespace
 
-const Kernels kAvx2 = kernels_of<Isa>("avx2", "carry-save adders and byte shuffles", supported);
+const Kernels kAvx2 = kernels_of<Isa>("avx2", "lookups of 4 bits and carry-save adders", supported);
 
 }  // namespace hidiff

@@ -5,7 +5,7 @@ namespace hidiff {
 namespace {
 
 struct Isa : Avx512 {
-    static constexpr bool kCarrySave = false;
+    static constexpr bool kCarrySave = false, kLooksUp = false;
     static constexpr int kFlush = 0;
     // 24 of the 32 registers count, 4 hold weights
     static constexpr int kPixels = 6, kVecs = 4;

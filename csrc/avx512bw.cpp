@@ -6,7 +6,7 @@ namespace hidiff {
 namespace {
 
 struct Isa : Avx512 {
-    static constexpr bool kCarrySave = true;
+    static constexpr bool kCarrySave = true, kLooksUp = false;
     static constexpr int kFlush = 31;
     static constexpr int kPixels = 2, kVecs = 4;
 

@@ -48,6 +48,8 @@ struct Conv {
     const uint32_t* bits;
     int64_t batch, height, width, words;
     const uint32_t* blocks;
+    // The same as a byte for each 4 bits, for kernels that look them up; null where none does.
+    const uint8_t* nibbles;  // [padded(out) / 16, up to even / 2][row][word][8][column][32]
     int64_t out_channels;
     // Sum of a pixel = offset - 2 * (bits that differ). One row for each set of sides over which
     // the kernel hangs (1 top, 2 bottom, 4 left, 8 right), as a tap outside counts for nothing.
@@ -71,7 +73,18 @@ struct Conv {
     int64_t scratch_border() const {
         return padded(kernel * ((tile_width(out_channels) - 1) * stride + kernel) * words);
     }
-    int64_t scratch() const { return 2 * scratch_sums() + 2 * scratch_taps() + scratch_border(); }
+    int64_t scratch_nibbles() const { return nibbles ? 2 * scratch_border() : 0; }
+    int64_t scratch() const {
+        return 2 * scratch_sums() + 2 * scratch_taps() + scratch_border() + scratch_nibbles();
+    }
+
+    // Whether looking up 4 bits at once can be done, and is worth it: few pixels make no good use of
+    // weights of another order.
+    bool suits_lookup() const {
+        return kernel == 3 && stride == 1 && out_channels >= kWord && out_width >= 16;
+    }
+    int64_t groups() const { return (out_channels + kWord - 1) / kWord; }
+    int64_t group_nibbles() const { return taps() * words * 8 * kWord; }
 };
 
 // Weights are 0 or 1: 1 where a score exceeds `thresholds[largest score of the query + head_dim]`.
@@ -157,6 +170,7 @@ struct Kernels {
     const char* name;
     const char* how;  // one phrase on how it counts
     bool (*supported)();
+    bool looks_up;  // Conv::nibbles are wanted
     void (*conv)(const Conv&, int64_t begin, int64_t end, int32_t* scratch);
     void (*attention)(const Attention&, int64_t begin, int64_t end, int32_t* scratch);
     void (*pack)(const Pack&, int64_t begin, int64_t end);

@@ -12,6 +12,7 @@
 //   kPixels, kVecs          the block of results that the registers hold
 //   signs(x, bias)          the signs of 32 floats, as a word
 //   signs8(x, bias)         the signs of 8 floats
+//   kLooksUp                whether looking up 4 bits at once is faster yet, see lookup.inl
 //
 // and its vectors of floats:
 //
@@ -279,6 +280,14 @@ void count_row(const uint32_t* x, int64_t pixel_stride, const int32_t* taps, int
         if constexpr (I::kPixels > 1) step(Int<1>{});
     }
 }
+
+}  // namespace
+}  // namespace hidiff
+
+#include "lookup.inl"
+
+namespace hidiff {
+namespace {
 
 // Up to 16 channels fill half a word. So the words of two neighbouring outputs share one: that of the
 // left in the lower half, that of the right in the upper half, and both are counted at once.
@@ -591,6 +600,7 @@ void conv(const Conv& c, int64_t begin, int64_t end, int32_t* scratch) {
     int32_t* taps_image = counts + 2 * c.scratch_sums();
     int32_t* taps_border = taps_image + c.scratch_taps();
     uint32_t* border = reinterpret_cast<uint32_t*>(taps_border + c.scratch_taps());
+    uint8_t* spread = reinterpret_cast<uint8_t*>(border + c.scratch_border());
 
     const int64_t tile = tile_width(c.out_channels), tiles_in_row = c.tiles_in_row();
     const int64_t pad = c.kernel / 2, ld = padded(c.out_channels), num_k = c.taps() * c.words;
@@ -619,16 +629,26 @@ void conv(const Conv& c, int64_t begin, int64_t end, int32_t* scratch) {
         } else {
             x = c.bits + ((image * c.height + top) * c.width + left) * c.words, taps = taps_image;
         }
+        const int64_t length = (width - 1) * c.stride + c.kernel;
+        const int64_t pitch = x == border ? border_width : c.width;
+        bool is_counted = pairs;
         if constexpr (I::kCarrySave) {
             if (pairs) {
-                const int64_t length = (width - 1) * c.stride + c.kernel;
-                const int64_t pitch = x == border ? border_width : c.width;
                 for (int64_t ky = 0; ky < c.kernel; ++ky)
                     pair_words(x + ky * pitch, length, c.stride, border + ky * border_width);
                 count_row_of_pairs<I>(border, c.stride, taps_border, twice, ld, width, counts);
             }
         }
-        if (!pairs)
+        if constexpr (I::kLooksUp) {
+            if (c.nibbles && !pairs) {
+                for (int64_t ky = 0; ky < c.kernel; ++ky)
+                    spread_words(x + ky * pitch * c.words, length * c.words,
+                                 spread + ky * length * c.words * 8);
+                look_up_row<I>(c, spread, length * c.words * 8, width, counts);
+                is_counted = true;
+            }
+        }
+        if (!is_counted)
             count_row<I, Xor>(x, c.stride * c.words, taps, num_k, c.blocks, c.out_channels, width,
                               counts);
         if (c.epilogue) {
@@ -818,7 +838,7 @@ namespace {
 
 template <class I>
 constexpr Kernels kernels_of(const char* name, const char* how, bool (*supported)()) {
-    return {name,         how,     supported,     conv<I>,
+    return {name,         how,     supported,     I::kLooksUp,      conv<I>,
             attention<I>, pack<I>, modulate<I>, real_conv<I>, moments<I>, peak_plain<I>,
             peak_carry_save<I>};
 }

@@ -9,7 +9,7 @@ namespace {
 struct Isa {
     using Vec = uint32x4_t;
     static constexpr int kLanes = 4;
-    static constexpr bool kCarrySave = false;
+    static constexpr bool kCarrySave = false, kLooksUp = false;
     static constexpr int kFlush = 31;
     static constexpr int kPixels = 4, kVecs = 4;
 

@@ -9,7 +9,7 @@ struct Isa {
         uint32_t lane[kBlock];
     };
     static constexpr int kLanes = kBlock;
-    static constexpr bool kCarrySave = false;
+    static constexpr bool kCarrySave = false, kLooksUp = false;
     static constexpr int kFlush = 0;
     static constexpr int kPixels = 1, kVecs = 1;
 

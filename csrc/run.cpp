@@ -33,6 +33,23 @@ int64_t even_run(int64_t items, int threads) {
     return std::max<int64_t>(1, items / (8 * threads));
 }
 
+// The weights, 4 bits a byte; those of channels that there are not are 0.
+std::vector<uint8_t> nibbles_of(const Conv& c) {
+    const int64_t num_k = c.taps() * c.words, blocks = padded(c.out_channels) / kBlock;
+    std::vector<uint8_t> nibbles(c.groups() * c.group_nibbles());
+    for (int64_t block = 0; block < blocks; ++block)
+        for (int64_t k = 0; k < num_k; ++k) {
+            const uint32_t* from = c.blocks + (block * num_k + k) * kBlock;
+            const int64_t tap = k / c.words, row = tap / c.kernel, column = tap % c.kernel;
+            uint8_t* to = nibbles.data() + block / 2 * c.group_nibbles() + block % 2 * kBlock +
+                          ((row * c.words + k % c.words) * 8 * c.kernel + column) * kWord;
+            for (int64_t n = 0; n < 8; ++n, to += c.kernel * kWord)
+                for (int64_t o = 0; o < kBlock; ++o)
+                    to[o] = static_cast<uint8_t>(from[o] >> (4 * n) & 15u);
+        }
+    return nibbles;
+}
+
 uint32_t bit_of(const uint32_t* bits, int64_t i) { return bits[i / kWord] >> (i % kWord) & 1u; }
 
 // The `dim` bits of one head of one token, moved to begin a word.
@@ -69,8 +86,14 @@ std::vector<const Kernels*> supported_kernels() {
     return kernels;
 }
 
-void run_conv(const Kernels& kernels, const Conv& conv, int threads) {
+void run_conv(const Kernels& kernels, const Conv& given, int threads) {
     threads = std::max(threads, 1);
+    Conv conv = given;
+    std::vector<uint8_t> nibbles;
+    if (kernels.looks_up && conv.suits_lookup()) {
+        nibbles = nibbles_of(conv);
+        conv.nibbles = nibbles.data();
+    }
     Scratch scratch(conv.scratch(), threads);
     const int64_t items = conv.num_tiles();
     in_runs(items, even_run(items, threads), threads, [&](int64_t begin, int64_t end, int thread) {

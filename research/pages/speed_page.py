@@ -181,9 +181,7 @@ def missed() -> Iterable[str]:
         "multiply-adds that the processor can do, so only fewer channels or fewer bits would "
         "shorten them. First marks on a given mask wait for the segmentor, which runs on whole "
         "windows; those of a session that was prepared while its image was looked at "
-        "(`Session.prepare`, which the server calls by itself) do not. Of a step with AVX2 at width "
-        "32, two thirds are 1-bit layers, which count with about seven vector instructions a word; "
-        "an eighth is the input and the output layer, which stay float."
+        "(`Session.prepare`, which the server calls by itself) do not."
     )
 
 
