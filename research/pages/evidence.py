@@ -107,7 +107,8 @@ READING = """## How to read it
 - **Mask at a quarter of the size** (a feature pyramid): a refiner that sees the image
   (`refiner.fine`), trained in one step with the segmentor (`training.segmentor: joint`). Borders of
   vessels and of the heart gain; nodules, polyps and organs do not. This arm was chosen on these
-  test images of vessels and hearts with seed 0; where the rival had one rate, a confirmation is due.
+  test images of vessels and hearts with seed 0. Where the rival had one rate, a confirmation is
+  due.
 - **Segmentor of another data set, frozen**: a refiner trained on the new data adds much to a
   segmentor that cannot be trained. Training that segmentor on is better where it is possible.
 - **Segmentor stopped early, frozen**: five sixths of the gain on abdomen CT is the pancreas, which
