@@ -46,6 +46,10 @@ published results: do not compare them."""
 
 COMPARISONS = {
     "The refiner behind a frozen segmentor, against its own prior": (FROZEN, None),
+    "The refiner behind a frozen segmentor, against the segmentor trained on for as many FLOPs": (
+        FROZEN,
+        SEGMENTOR_ONLY,
+    ),
     "The hybrid, against its own prior": (HYBRID, None),
     "The hybrid, against the segmentor trained on for as many FLOPs": (HYBRID, SEGMENTOR_ONLY),
 }

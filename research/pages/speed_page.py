@@ -30,6 +30,7 @@ def main() -> None:
         "## Targets",
         table(("what", "target", "before", "after", "verdict"), rows),
         *missed(),
+        *volumes(),
         *certain(),
         *crops(),
         *growth(),
@@ -183,6 +184,29 @@ def missed() -> Iterable[str]:
         "windows; those of a session that was prepared while its image was looked at "
         "(`Session.prepare`, which the server calls by itself) do not."
     )
+
+
+def volumes() -> Iterable[str]:
+    rows = read("volumes") or []
+    if not rows:
+        return
+    yield "## A whole volume"
+    yield (
+        "Processor seconds for a test volume, and all the memory of the process, with Python, "
+        "torch and the networks."
+    )
+    body = [
+        (
+            f"{row['label']}, up to {'x'.join(map(str, figures['largest']))}",
+            way,
+            f"{figures['seconds']:.1f}",
+            f"{figures['seconds'] / row['ways']['segmentor alone']['seconds']:.2f}",
+            str(figures["peak_mib"]),
+        )
+        for row in rows
+        for way, figures in row["ways"].items()
+    ]
+    yield table(("volumes", "way", "seconds", "over the segmentor alone", "MiB"), body)
 
 
 def certain() -> Iterable[str]:

@@ -60,7 +60,7 @@ def test_only_comparisons_that_have_rows_are_shown(results, tmp_path, monkeypatc
     assert page_of(results, tmp_path, monkeypatch).count("\n## ") == 1
     add(results, "hybrid", rates={"0.001": 0.5})
     add(results, "segmentor_only", rates={"0.001": 0.5})
-    assert page_of(results, tmp_path, monkeypatch).count("\n## ") == 3
+    assert page_of(results, tmp_path, monkeypatch).count("\n## ") == 4
 
 
 def test_rows_of_one_rate_make_way_for_those_of_the_best():
