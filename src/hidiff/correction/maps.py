@@ -1,5 +1,7 @@
 """The maps that a session corrects, predicted a few slices at a time, when they are asked for."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -15,6 +17,16 @@ from hidiff.prediction import (
 )
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.slices import OpenedImage
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Slices that were predicted together, and the windows that they were predicted from."""
+
+    numbers: list[int]
+    maps: list[SliceMaps]
+    keep: SeenWindows
+
 
 CHANGING = ("labels", "probability", "uncertainty")
 
@@ -53,26 +65,39 @@ class SessionMaps:
             self.need(0)
         return self.prediction.maps
 
+    def is_at_hand(self, number: int) -> bool:
+        """Return whether a slice is known, or is known at once as it was given."""
+        return bool(self.is_known[number]) or self.mask is not None
+
     def need(self, number: int) -> None:
         """Predict a slice, unless it is known, and those that are predicted with it."""
         if self.is_known[number]:
             return
-        batch = [number] if self.mask is not None else self._batch_of(number)
         if self.mask is not None:
-            maps = [self._start_from(self.mask, number)]
+            self._put(number, self._start_from(self.mask, number))
         else:
-            maps = self.predictor.predict_batch(
-                self.opened, batch, self.settings, refine=self.refine, keep=self.keep
-            )
-        for place, found in zip(batch, maps, strict=True):
-            self._put(place, found)
+            self.take(self.predict(number))
 
-    def see_ahead(self, number: int) -> None:
-        """Do the networks' work on a slice that its first mark would wait for."""
-        self.need(number)
+    def predict(self, number: int) -> "Predicted":
+        """Predict a slice, and those that are predicted with it; nothing is changed yet."""
+        batch, keep = self._batch_of(number), SeenWindows(self.keep.most_bytes)
+        maps = self.predictor.predict_batch(
+            self.opened, batch, self.settings, refine=self.refine, keep=keep
+        )
+        return Predicted(batch, maps, keep)
+
+    def take(self, predicted: "Predicted") -> None:
+        """Take slices in that are not known yet."""
+        for number, maps in zip(predicted.numbers, predicted.maps, strict=True):
+            if not self.is_known[number]:
+                self._put(number, maps)
+        self.keep.take(predicted.keep)
+
+    def see_ahead(self, number: int, keep: SeenWindows) -> None:
+        """Put the networks' work on a slice that its first mark would wait for into `keep`."""
         if self.refine and self.opened.sees(number):
             seen, key = self.opened.seen(number), self.opened.key(number)
-            self.predictor.see_ahead(seen, key, self.settings, self.keep)
+            self.predictor.see_ahead(seen, key, self.settings, keep)
 
     def need_all(self) -> None:
         """Predict all slices that are not known."""

@@ -37,7 +37,8 @@ class Session(SessionView):
 
     Points are (row, column) in pixels of the image as given, of a volume (slice, row, column);
     radii are in such pixels. Maps are in the form of the image's file, as those of a prediction.
-    May be used from several threads; each call waits for the one before it.
+    May be used from several threads; each call waits for the one before it, unless that works ahead
+    (`segment`, `prepare`).
     """
 
     def __init__(
@@ -52,17 +53,6 @@ class Session(SessionView):
         self.origin = origin
         self._candidates: tuple[int, list[Candidate]] = (-1, [])
         self._has_remarked = False
-
-    @locked
-    def prepare(self, slice: int = 0) -> None:
-        """Do the work that the first mark on a slice would wait for, while nobody waits.
-
-        For a session that starts from a given mask: of a predicted slice it is done already. It
-        takes as long as the segmentor on the whole slice; in a thread of its own it leaves the time
-        to somebody who looks at the image first.
-        """
-        check_slice(slice, self.image.geometry)
-        self._maps.see_ahead(slice)
 
     # Marks
 

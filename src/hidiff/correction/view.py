@@ -10,6 +10,7 @@ from jaxtyping import Bool, Shaped
 
 from hidiff.correction.history import Change, History
 from hidiff.correction.maps import SessionMaps
+from hidiff.correction.places import check_slice
 from hidiff.correction.record import Locks, label_names
 from hidiff.images import Image
 from hidiff.labels import Labels
@@ -90,6 +91,36 @@ class SessionView:
         """Return the pixels of a slice that are locked, without those of locked labels."""
         locks = Locks.of(self._history.record, self._labels)
         return locks.area(number, self.image.geometry.size)
+
+    # Ahead
+
+    def segment(self, slice: int = 0) -> None:
+        """Predict a slice before it is needed, and those that are predicted with it.
+
+        Meanwhile other threads go on with the session: they do not wait for the networks.
+        """
+        check_slice(slice, self.image.geometry)
+        with self.mutex:
+            if self._maps.is_at_hand(slice):
+                self._maps.need(slice)
+                return
+        found = self._maps.predict(slice)
+        with self.mutex:
+            self._maps.take(found)
+
+    def prepare(self, slice: int = 0) -> None:
+        """Do the work that the first mark on a slice would wait for, while nobody waits.
+
+        It predicts the slice, and looks at windows that marks may change: all of them if the
+        session starts from a given mask, those that were certain otherwise. It takes as long as the
+        segmentor on the whole slice. Meanwhile other threads go on with the session.
+        """
+        self.segment(slice)
+        with self.mutex:
+            keep = self._maps.keep.copy()
+        self._maps.see_ahead(slice, keep)
+        with self.mutex:
+            self._maps.keep.take(keep)
 
     # Maps
 

@@ -113,6 +113,19 @@ class SeenWindows:
         """Return the windows of one of `count` models, which share the memory."""
         return self._parts.setdefault(number, SeenWindows(self.most_bytes // count))
 
+    def copy(self) -> "SeenWindows":
+        """Return the same windows, to which more can be added apart."""
+        copied = SeenWindows(self.most_bytes)
+        copied.take(self)
+        return copied
+
+    def take(self, other: "SeenWindows") -> None:
+        """Take in the windows of another one."""
+        for key, seen in other._kept.items():
+            self.put(key, seen)
+        for number, part in other._parts.items():
+            self._parts.setdefault(number, SeenWindows(part.most_bytes)).take(part)
+
     def get(self, key: WindowKey) -> Seen | None:
         """Return a window, or None if it is not kept."""
         if key in self._kept:

@@ -122,13 +122,15 @@ class Service:
             with entry.idle_turn():
                 opened = entry.opened
                 number = None if opened is None else opened.next_unknown(entry.near)
-                if opened is None or number is None:
-                    return
-                try:
-                    with caught_warnings():
+            if opened is None or number is None:
+                return
+            try:
+                with caught_warnings():
+                    opened.session.segment(number)  # marks do not wait for it
+                    with entry.idle_turn():
                         opened.codes(number)
-                except (ValueError, OSError, MemoryError):
-                    return  # whoever asks for the slice is told why
+            except (ValueError, OSError, MemoryError):
+                return  # whoever asks for the slice is told why
 
     def _model(self, entry: Entry) -> Any:
         entry.put(step="Loading the model", progress=None)
