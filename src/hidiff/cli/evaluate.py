@@ -64,7 +64,8 @@ def evaluate(
         Path | None,
         typer.Option(
             "--output",
-            help="The folder to write to; left out: SPLIT in the run's folder, such as runs/NAME/test.",
+            help="The folder to write to; left out: SPLIT in the run's folder, such as "
+            "runs/NAME/test.",
         ),
     ] = None,
     report: Annotated[
