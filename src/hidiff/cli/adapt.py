@@ -32,7 +32,7 @@ def adapt(
         typer.Argument(
             metavar="IMAGES MASKS PRIORS",
             help="Three folders, with files of the same names; or one that holds images/, masks/ "
-            "and priors/. PRIORS are another model's results of the images: a folder of nnU-Net's "
+            "and priors/. PRIORS are another model's results for the images: a folder of nnU-Net's "
             "predictions, or of a model that it trained (its folds), or probability or label maps.",
         ),
     ],
@@ -41,11 +41,19 @@ def adapt(
     ),
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Name of the run; left out: from the folder of the images."),
+        typer.Option(
+            "--name",
+            help="Name of the run; left out: that of the folder that holds the images' folder, "
+            "with _adapted.",
+        ),
     ] = None,
     kind: Annotated[
         PriorKind | None,
-        typer.Option("--kind", help="Kind of the priors; left out: found from their values."),
+        typer.Option(
+            "--kind",
+            help="Kind of the priors: probabilities, or hard masks; left out: found from their "
+            "values.",
+        ),
     ] = None,
     group: Annotated[
         str | None,
@@ -72,8 +80,8 @@ def adapt(
 ) -> None:
     """Train a refiner behind another model's results, and test what it gains on held-out patients.
 
-    The other model is not needed, only its results of images that it was not trained on. At least 8
-    patients are wanted.
+    The other model is not needed, only its results for images that it was not trained on. At least
+    8 patients are needed.
 
     [dim]hidiff adapt images/ masks/ predictions/
     hidiff adapt nnUNet_raw/Dataset027_ACDC/imagesTr nnUNet_raw/Dataset027_ACDC/labelsTr \

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 def list_sets(
     as_json: Annotated[
-        bool, typer.Option("--json", help="Write all that is known, for a program.")
+        bool, typer.Option("--json", help="Print all that is known as JSON, for a program.")
     ] = False,
-    page: Annotated[bool, typer.Option("--markdown", help="Write docs/data.md.")] = False,
+    page: Annotated[bool, typer.Option("--markdown", help="Print docs/data.md.")] = False,
 ) -> None:
     """List the data sets that HiDiff knows by name, with content, splits and terms of use.
 
@@ -64,10 +64,10 @@ def prepare(
         ),
     ] = None,
 ) -> None:
-    """Make a download ready for training, and say whether it holds what the data set should.
+    """Make a download ready for training, and tell whether it is complete.
 
-    What is read as it was downloaded is only counted. It can be run twice: the second time finds
-    the folder as the first one left it.
+    If HiDiff reads a data set as it was downloaded, its files are only counted. The command can be
+    repeated: it finds the folder as it was left.
 
     [dim]hidiff data prepare lidc nodules_4raters.npz
     hidiff data prepare synapse TransUNet/data/Synapse --output synapse

@@ -74,7 +74,9 @@ def correct(
     at: Place = None,
     formats: Annotated[
         list[Format] | None,
-        typer.Option("--format", help="Can be repeated; the same formats as of hidiff predict."),
+        typer.Option(
+            "--format", help="Format of the masks, as for hidiff predict; can be repeated."
+        ),
     ] = None,
     overwrite: Overwrite = False,
     device: DeviceOption = Device.AUTO,
@@ -85,7 +87,7 @@ def correct(
 ) -> None:
     """Correct a mask by the marks in a file: clicks, strokes, painted masks and locks.
 
-    What is written is what hidiff predict writes. docs/correction.md says how marks act.
+    It writes the files that hidiff predict writes. docs/correction.md says how marks act.
 
     [dim]hidiff correct vessels eye.jpg --marks marks.json --output masks
     hidiff correct vessels eye.jpg --mask old_mask.png --marks marks.json

@@ -46,17 +46,19 @@ def check(
         Path,
         typer.Argument(
             metavar="FOLDER|RECIPE",
-            help="A data folder, laid out in any way that hidiff train knows; or a recipe: its "
-            "data, read as it says.",
+            help="A data folder, laid out in any way that hidiff train knows; or a recipe, whose "
+            "data are read as it says.",
         ),
     ],
     changes: Changes = None,
     as_json: Annotated[
         Path | None,
-        typer.Option("--json", metavar="FILE|-", help="Write all of it for a program; -: stdout."),
+        typer.Option(
+            "--json", metavar="FILE|-", help="Write the report as JSON to this file; - prints it."
+        ),
     ] = None,
 ) -> None:
-    """Read every image and mask, and say what they hold and what is wrong. Ends with go or no go.
+    """Read every image and mask, and list what they hold and what is wrong. Ends with go or no go.
 
     Exit code 0 is go, 1 no go, 2 a mistake in the command.
 

@@ -37,8 +37,9 @@ def demo(
 ) -> None:
     """See how it works: train and evaluate a small model of brain tissues in about two minutes.
 
-    The images are slices of the MNI152 average brain, which comes with nilearn; nothing is
-    downloaded. The table shows prior and refined masks, whether the refinement helps or not.
+    The images are slices of the MNI152 average brain, which comes with nilearn (the extra demo);
+    nothing is downloaded. The table compares the prior (the segmentor's mask) with the refined
+    mask, whether the refinement helps or not.
     """
     from hidiff import experiment
     from hidiff.cli.judging import describe, judge_into

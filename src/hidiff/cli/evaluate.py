@@ -57,10 +57,16 @@ def evaluate(
             "else patients are proposed from the names.",
         ),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "test",
+    split: Annotated[
+        str, typer.Option("--split", help="Cases: train, validation or test.")
+    ] = "test",
     output: Annotated[
         Path | None,
-        typer.Option("--output", help="The folder to write to; left out: SPLIT in the run's."),
+        typer.Option(
+            "--output",
+            help="The folder to write to; left out: SPLIT in the run's folder, such as "
+            "runs/NAME/test.",
+        ),
     ] = None,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write report.html, with pictures.")
@@ -79,8 +85,8 @@ def evaluate(
         bool,
         typer.Option(
             "--continue",
-            help="Judge only the cases that no run into OUTPUT has judged yet, parts among them, "
-            "and join all.",
+            help="Evaluate only the cases that no run or part into OUTPUT has evaluated yet, and "
+            "join all.",
         ),
     ] = False,
     part: Part = None,
@@ -98,7 +104,7 @@ def evaluate(
     probability was right), review.csv, and report.html; with --sizes also sizes.csv and sizes.md.
 
     With --part and --parts the cases of one share are evaluated, into OUTPUT/parts. When all parts
-    are through, the same command with --continue in their place joins them.
+    are done, the same command with --continue in their place joins them.
 
     [dim]hidiff evaluate runs/drive
     hidiff evaluate runs/drive --samples 4 --steps 5 --output runs/drive/test_4x5

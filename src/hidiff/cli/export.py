@@ -34,15 +34,16 @@ def export(
             "--steps",
             min=1,
             metavar="N",
-            help="Steps of each refinement, left out: as the model predicts. One step is one file, "
-            "several are two: the work on the image, and a step.",
+            help="Steps of each refinement; left out: as the model predicts. One step gives one "
+            "file; several give two: the work on the image, and one step.",
         ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a whole model (segmentor, refiner and decision) as ONNX, which runs without torch.
 
-    Images go in as the networks see them: see docs/sharing.md and examples/onnx_only.py.
+    The file takes images as the networks see them: docs/sharing.md and examples/onnx_only.py show
+    how.
 
     [dim]hidiff export vessels
     hidiff export runs/drive --output drive.onnx

@@ -45,7 +45,8 @@ def info(
     model: Annotated[
         Path | None,
         typer.Argument(
-            help="A run's folder, a checkpoint (.safetensors), or a model of hidiff models."
+            help="A run's folder, a checkpoint (.safetensors), a name that hidiff models lists, or "
+            "USER/NAME on the Hugging Face hub."
         ),
     ] = None,
 ) -> None:

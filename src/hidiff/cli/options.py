@@ -37,8 +37,8 @@ class Runtime(StrEnum):
 ModelArgument = Annotated[
     Path,
     typer.Argument(
-        help="A run's folder, a checkpoint (.safetensors), a model of hidiff models, or USER/NAME "
-        "on the Hugging Face hub."
+        help="A run's folder, a checkpoint (.safetensors), a name that hidiff models lists, or "
+        "USER/NAME on the Hugging Face hub."
     ),
 ]
 Changes = Annotated[
@@ -79,7 +79,8 @@ Folds = Annotated[
     bool,
     typer.Option(
         "--folds",
-        help="MODEL is runs/NAME of a cross-validation: average runs/NAME_fold0 and all others.",
+        help="Average the models of a cross-validation: MODEL is runs/NAME, and the models are "
+        "runs/NAME_fold0, runs/NAME_fold1 and so on.",
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
@@ -96,24 +97,24 @@ RayAddress = Annotated[
         "--ray",
         metavar="ADDRESS",
         help="Run on a Ray cluster: auto (the one that runs here) or HOST:PORT. Connect only to "
-        "your own: Ray unpickles what its machines send, which can run any code. Needs the extra "
-        "ray, and a disk that all nodes share: docs/many.md.",
+        "your own cluster: its machines can run any code on this one. Needs the extra ray, and a "
+        "disk that all nodes share: docs/many.md.",
     ),
 ]
 Probability = Annotated[
     bool,
     typer.Option(
         "--probability",
-        help="Write the probability of each class for volumes, too: 2 bytes per voxel and class. "
-        "Beside a DICOM SEG it is NIfTI.",
+        help="Write the probability of each class for volumes, too (pictures always have it): 2 "
+        "bytes per voxel and class. Beside a DICOM SEG it is NIfTI.",
     ),
 ]
 Uncertainty = Annotated[
     bool,
     typer.Option(
         "--uncertainty",
-        help="Write the uncertainty for volumes, too: 2 bytes per voxel. Beside a DICOM SEG it is "
-        "NIfTI.",
+        help="Write the uncertainty for volumes, too (pictures always have it): 2 bytes per voxel. "
+        "Beside a DICOM SEG it is NIfTI.",
     ),
 ]
 Overlay = Annotated[
@@ -121,7 +122,7 @@ Overlay = Annotated[
     typer.Option(
         "--overlay",
         help="Write CASE_overlay.png: the classes' contours on the image, and the uncertainty in "
-        "colour; of volumes the slices that hold most.",
+        "colour; for volumes, the slices with the most labelled pixels.",
     ),
 ]
 Statistics = Annotated[
@@ -136,7 +137,7 @@ Preview = Annotated[
     bool,
     typer.Option(
         "--preview",
-        help="Write CASE_preview.png: the classes in colour on the image; of volumes a slice in "
+        help="Write CASE_preview.png: the classes in colour on the image; for volumes, a slice in "
         "each of three directions.",
     ),
 ]
@@ -164,7 +165,8 @@ Place = Annotated[
         "--at",
         metavar="ROW,COLUMN,SLICE",
         help="A place in a volume, counted from 0, for a model of crops such as nodules: it "
-        "outlines what lies there. Rows go to the back, columns to the left, slices up.",
+        "outlines what lies there. Rows count towards the patient's back, columns towards the "
+        "patient's left, slices towards the head.",
     ),
 ]
 

@@ -38,30 +38,37 @@ def pack(
     steps: Annotated[
         int | None,
         typer.Option(
-            "--steps", min=1, metavar="N", help="Steps of each refinement; left out: any, up to T."
+            "--steps",
+            min=1,
+            metavar="N",
+            help="Keep only what N steps need, and predict with N steps; left out: any number of "
+            "steps can be chosen later.",
         ),
     ] = None,
     condition_storage: Annotated[
         Storage,
         typer.Option(
-            "--condition-storage", help="Type of the float weights that read image features."
+            "--condition-storage",
+            help="Type of the stored float weights that read the image's features.",
         ),
     ] = Storage.FLOAT32,
     condition_compute: Annotated[
         Compute,
         typer.Option(
             "--condition-compute",
-            help="The type they compute in; int8 needs a processor with VNNI.",
+            help="Type in which these weights are multiplied; int8 needs a processor with VNNI.",
         ),
     ] = Compute.FLOAT32,
     segmentor_storage: Annotated[
-        Storage, typer.Option("--segmentor-storage", help="Type of the segmentor's weights.")
+        Storage,
+        typer.Option("--segmentor-storage", help="Type of the segmentor's stored weights."),
     ] = Storage.FLOAT32,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a trained model smaller, and its refiner many times faster on processors.
 
-    predict, evaluate and info take it like any other; it cannot be trained further.
+    hidiff predict, evaluate and info take a packed model like any other. It cannot be trained
+    further.
 
     [dim]hidiff pack runs/drive
     hidiff pack runs/drive --steps 5 --condition-storage int8 --output drive_small.safetensors

@@ -48,7 +48,7 @@ def predict(
         typer.Argument(
             metavar="INPUT...",
             help="Images, volumes, and folders of them. A folder of DICOM is one volume. For a "
-            "model of several channels, CASE_0000, CASE_0001, ... are those of one image.",
+            "model of several channels, CASE_0000, CASE_0001, ... are the channels of one image.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", help="The folder to write to.")] = Path(
@@ -58,8 +58,9 @@ def predict(
         list[Format] | None,
         typer.Option(
             "--format",
-            help="Can be repeated. Images become png, tiff or npz (left out: png); volumes nifti, "
-            "npz or, if they are DICOM, dicom (left out: DICOM SEG for DICOM, else nifti).",
+            help="Format of the masks; can be repeated. Pictures: png (the default), tiff or npz. "
+            "Volumes: nifti (the default) or npz. DICOM: dicom (the default, a DICOM SEG), nifti "
+            "or npz.",
         ),
     ] = None,
     probability: Probability = False,

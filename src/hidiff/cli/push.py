@@ -20,7 +20,7 @@ def push(
         ),
     ],
     private: Annotated[
-        bool, typer.Option("--private", help="Let nobody else see it, where it is made anew.")
+        bool, typer.Option("--private", help="Make the repository private, if it is new.")
     ] = False,
     licence: Annotated[
         str,

@@ -56,12 +56,16 @@ def refine(
     ],
     prior: Annotated[
         Path,
-        typer.Option("--prior", help="The folder of the priors, which have the images' names."),
+        typer.Option(
+            "--prior", help="The other model's results: a folder, files named like the images."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", help="The folder to write to.")],
     formats: Annotated[
         list[Format] | None,
-        typer.Option("--format", help="Can be repeated; the same formats as of hidiff predict."),
+        typer.Option(
+            "--format", help="Format of the masks, as for hidiff predict; can be repeated."
+        ),
     ] = None,
     probability: Probability = False,
     uncertainty: Uncertainty = False,
@@ -82,8 +86,8 @@ def refine(
 ) -> None:
     """Refine the probability maps or the masks of another model, such as nnU-Net.
 
-    The model must be trained on such priors (segmentor.name=files); its recipe says what they are.
-    Files are written, and failures reported, as by hidiff predict.
+    The model must be one of hidiff adapt, or of a recipe with segmentor.name=files. It writes files
+    and reports failures as hidiff predict does.
 
     [dim]hidiff refine runs/refined --prior probabilities/ images/ --output out[/dim]
     """

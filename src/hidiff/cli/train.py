@@ -20,7 +20,8 @@ def train(
     ],
     changes: Changes = None,
     output: Annotated[
-        Path, typer.Option("--output", help="The run goes to OUTPUT/NAME, NAME being the recipe's.")
+        Path,
+        typer.Option("--output", help="The run goes to OUTPUT/NAME; NAME is the recipe's name."),
     ] = Path("runs"),
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from where the run stopped.")
@@ -32,8 +33,9 @@ def train(
             "--fold",
             min=0,
             metavar="K",
-            help="For cross-validation: validate on part K of the training and validation cases, "
-            "train on the others, as NAME_foldK. data.splitting.folds says how many there are.",
+            help="For cross-validation: validate on part K, from 0 on, of the training and "
+            "validation cases, and train on the others, as the run NAME_foldK. "
+            "data.splitting.folds is the number of parts.",
         ),
     ] = None,
     device: DeviceOption = Device.AUTO,

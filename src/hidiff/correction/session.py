@@ -85,7 +85,7 @@ class Session(SessionView):
         exact: bool = True,
         slice: int | None = None,
     ) -> Change:
-        """Mark painted pixels, or a line through points, half as wide as `radius`.
+        """Mark painted pixels, or a line through points whose half-width is `radius`.
 
         A mask has the form of the image, or is (rows, columns) of `slice`. An exact stroke is
         certain; a rough one is a hint, which the model may overrule.
