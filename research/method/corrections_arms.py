@@ -82,7 +82,7 @@ ARMS = {
     "no hints": Arm(
         LAST_STEP | NO_KL, "marks are evidence alone: no hint planes, none in training"
     ),
-    "no hints, longer": Arm(LAST_STEP | NO_KL, "the same with three times the FLOPs", times=3.0),
+    "no hints longer": Arm(LAST_STEP | NO_KL, "the same with three times the FLOPs", times=3.0),
     "small disks": Arm(
         CHOSEN | {"training.correction": {"marks": 5, "rounds": 1, "radius": 1.5}},
         "clicks of 3 pixels in training",
