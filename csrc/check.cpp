@@ -412,6 +412,7 @@ void check(const Kernels& kernels) {
             ++turn;
         }
     check_conv(kernels, {1, 3, 3, 1000, 17, 3, 1}, 2);  // byte counters overflow several times
+    check_conv(kernels, {1, 3, 20, 1000, 40, 3, 1}, 2);
     check_conv(kernels, {1, 12, 13, 64, 64, 3, 2}, 2);
     check_conv(kernels, {2, 1, 130, 512, 40, 1, 1}, 2);  // tokens
     for (int i = 0; i < 6; ++i)

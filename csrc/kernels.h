@@ -78,10 +78,11 @@ struct Conv {
         return 2 * scratch_sums() + 2 * scratch_taps() + scratch_border() + scratch_nibbles();
     }
 
-    // Whether looking up 4 bits at once can be done, and is worth it: few pixels make no good use of
-    // weights of another order.
+    // Whether looking up 4 bits at once can be done, in 16 bits, and is worth it: few pixels make no
+    // good use of weights of another order.
     bool suits_lookup() const {
-        return kernel == 3 && stride == 1 && out_channels >= kWord && out_width >= 16;
+        return kernel == 3 && stride == 1 && words <= 128 && out_channels >= kWord &&
+               out_width >= 16;
     }
     int64_t groups() const { return (out_channels + kWord - 1) / kWord; }
     int64_t group_nibbles() const { return taps() * words * 8 * kWord; }

@@ -86,6 +86,16 @@ def test_a_prepared_session_does_the_same_without_the_segmentor(predictors, monk
         prepared.prepare(3)
 
 
+def test_what_there_is_no_room_for_is_not_prepared(predictors, monkeypatch):
+    predictor = predictors["one_class"]
+    session = start(predictor)
+    session.limit_cache(0)
+    before = read_maps(session)
+    monkeypatch.setattr(predictor.hybrid.segmentor, "forward", lambda image: pytest.fail("it ran"))
+    session.prepare()
+    assert same(before, read_maps(session))
+
+
 def test_a_mark_that_repeats_a_given_mask_changes_little(folder):
     """Without hints a mark of what the mask has already changes the networks' prior there alone."""
     session = start(make_kind(folder, hints=False), mask=make_labels("one_class"))

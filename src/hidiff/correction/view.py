@@ -112,8 +112,9 @@ class SessionView:
         """Do the work that the first mark on a slice would wait for, while nobody waits.
 
         It predicts the slice, and looks at windows that marks may change: all of them if the
-        session starts from a given mask, those that were certain otherwise. It takes as long as the
-        segmentor on the whole slice. Meanwhile other threads go on with the session.
+        session starts from a given mask, those that were certain otherwise; as many as there is
+        room for (`cache_mb`). It takes as long as the segmentor on the whole slice. Meanwhile other
+        threads go on with the session.
         """
         self.segment(slice)
         with self.mutex:

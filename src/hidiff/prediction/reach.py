@@ -137,11 +137,13 @@ def see_ahead(
     with_prior: bool,
     keep: SeenWindows,
 ) -> None:
-    """Put all windows of an image that are not there into `keep`, ready for marks anywhere."""
+    """Put the windows of an image into `keep`, ready for marks, until it is full."""
     height, width = image.shape[2:]
     tiling = Tiling((height, width), window, settings.overlap)
     padded = tiling.pad(image)
     for first in range(0, len(tiling.corners), settings.windows):
+        if keep.is_full:
+            return
         corners = tiling.corners[first : first + settings.windows]
         tiles = [Tile(0, *corner) for corner in corners]
         marked = torch.ones(len(tiles), dtype=torch.bool)

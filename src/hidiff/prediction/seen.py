@@ -113,6 +113,11 @@ class SeenWindows:
         """Return the windows of one of `count` models, which share the memory."""
         return self._parts.setdefault(number, SeenWindows(self.most_bytes // count))
 
+    @property
+    def is_full(self) -> bool:
+        """True if one more window would drive another out."""
+        return self.num_bytes + self.num_bytes / max(len(self._kept), 1) > self.most_bytes
+
     def copy(self) -> "SeenWindows":
         """Return the same windows, to which more can be added apart."""
         copied = SeenWindows(self.most_bytes)
