@@ -2,7 +2,7 @@
 
     python research/pages/retire_rows.py [--delete]
 
-Rows of arms that a suite's file no longer lists are written to research/rows/retired: rows.csv has
+Rows of arms that a suite's file no longer lists for their data set are written to research/rows/retired: rows.csv has
 a line for each score, cases.csv the scores of single cases, sizes.csv those by size. With
 `--delete` they are then deleted from rows.jsonl, with their recipes and files of cases. Run it
 after an arm was taken out of a suite. Lines that retired/ already holds are kept.
@@ -12,10 +12,10 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from hidiff.suites import Results, read_results, read_suite
+from hidiff.suites import Results, Suite, read_results, read_suite
 from hidiff.suites.rows import RECIPES_FILE, ROWS_FILE, Row, write_lines
 from hidiff.weights import atomic_write
 
@@ -35,12 +35,18 @@ def main() -> None:
     for file in sorted(args.suites.glob("*.yaml")):
         suite = read_suite(file)
         results = read_results(args.rows / suite.name)
-        retired = [row for row in results.rows if row["arm"] not in suite.arms]
+        retired = [row for row in results.rows if row["arm"] not in arms_of(suite, row["data"])]
         if retired:
             print(f"{suite.name}: {len(retired)} rows of retired arms")
             export(results, retired, args.rows / "retired")
             if args.delete:
                 delete(results, retired)
+
+
+def arms_of(suite: Suite, data: str) -> Collection[str]:
+    """Return the arms that a suite has on a data set."""
+    recipe = suite.recipes.get(data)
+    return (recipe and recipe.arms) or suite.arms
 
 
 def export(results: Results, retired: list[Row], folder: Path) -> None:
