@@ -2,10 +2,11 @@
 
     python research/pages/retire_rows.py [--delete]
 
-Rows of arms that a suite's file no longer lists for their data set are written to research/rows/retired: rows.csv has
-a line for each score, cases.csv the scores of single cases, sizes.csv those by size. With
-`--delete` they are then deleted from rows.jsonl, with their recipes and files of cases. Run it
-after an arm was taken out of a suite. Lines that retired/ already holds are kept.
+Rows of arms that a suite's file no longer lists for their data set are written to
+research/rows/retired: rows.csv has a line for each score, cases.csv the scores of single cases,
+sizes.csv those by size. With `--delete` they are then deleted from rows.jsonl, with their recipes
+and files of cases. Run it after an arm was taken out of a suite. Lines that retired/ already holds
+are kept.
 """
 
 import argparse
