@@ -60,6 +60,16 @@ def plan(found: Fingerprint, machine: Machine = LAPTOP, layout: Layout = FOLDER)
     return propose(Path("mine"), layout, found, machine).recipe
 
 
+def test_a_folder_is_where_it_was_named_also_if_data_have_a_place_of_their_own(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_synthetic(tmp_path / "mine", num_cases=5, size=32)
+    monkeypatch.setenv("HIDIFF_DATA", str(tmp_path / "elsewhere"))
+    proposed = look_at(Path("mine"), Splitting()).recipe
+    assert proposed.data.root == tmp_path / "mine"
+
+
 def test_large_objects_are_seen_whole_and_thin_ones_in_patches():
     assert plan(pictures()).data.size == (128, 128)
     thin = plan(pictures(values={0: 0.99, 255: 0.01}))

@@ -37,6 +37,7 @@ from hidiff.inspection.choices import (
 from hidiff.inspection.findings import LOST_SPACING
 from hidiff.inspection.fingerprint import Fingerprint, take_fingerprint
 from hidiff.labels import Labels
+from hidiff.loading import DATA_VARIABLE
 from hidiff.recipe import Recipe, make_recipe
 
 # Of all pixels: where the classes cover more than this, images are looked at whole.
@@ -175,7 +176,9 @@ def propose(
     say("labels", f"{labels.kind}: {', '.join(labels.class_names)}", reason)
     if labels.ignore:
         say("labels.ignore", ", ".join(map(str, labels.ignore)), "left out of losses and metrics")
-    data: dict[str, Any] = {"source": layout.source, "path": str(root)}
+    # a folder that was named is where it was named, whatever relative paths of recipes mean
+    place = root.absolute() if DATA_VARIABLE in os.environ else root
+    data: dict[str, Any] = {"source": layout.source, "path": str(place)}
     if grouping:
         say("splitting.group", splitting.group, grouping)
     if splitting != EACH_FILE_ALONE:
