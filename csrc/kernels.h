@@ -78,13 +78,13 @@ struct Conv {
         return 2 * scratch_sums() + 2 * scratch_taps() + scratch_border() + scratch_nibbles();
     }
 
-    // Whether looking up 4 bits at once can be done, in 16 bits, and is worth it: few pixels make no
-    // good use of weights of another order.
+    // Whether 4 bits at once can be looked up, counted in 16 bits, and gain time: for few pixels, to
+    // bring the weights into that order takes longer than it saves.
     bool suits_lookup() const {
         return kernel == 3 && stride == 1 && words <= 128 && out_channels >= kWord &&
                out_width >= 16;
     }
-    int64_t groups() const { return (out_channels + kWord - 1) / kWord; }
+    int64_t groups() const { return words_of(out_channels); }
     int64_t group_nibbles() const { return taps() * words * 8 * kWord; }
 };
 

@@ -8,7 +8,7 @@
 //   answers(p)              16 bytes, twice
 //   look_up(answers, at)    a byte for each index
 //   add_bytes(a, b)
-//   Wide, widen(bytes)      32 numbers of 16 bits; zero_wide
+//   Wide                    32 numbers of 16 bits; zero_wide
 //   add_wide(wide, bytes)   wide + bytes
 //   store_wide(p, wide, some)   the first `some` of them, 16 or 32, as int32
 namespace hidiff {

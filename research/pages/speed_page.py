@@ -178,10 +178,9 @@ def missed() -> Iterable[str]:
     yield table(("model", "segmentor in", *parts), body)
     yield (
         "`vessels` misses its targets as its refiner works on every pixel with 16 channels, behind "
-        "a light segmentor whose mask has a quarter of the size. The largest part, float "
-        "convolutions on the image, runs at two fifths of the multiply-adds that the processor can "
-        "do (32 of 80 billion a second, with norm and SiLU). At all of them the ratios would be "
-        "about 2.0, 2.4 and 1.4, so only a smaller refiner would meet the targets. First marks on "
+        "a light segmentor whose mask has a quarter of the size. The largest part is float "
+        "convolutions on the image, but the others alone would miss them too: only a smaller "
+        "refiner would meet them. First marks on "
         "a given mask wait for the segmentor, which runs on whole windows; those of a session that "
         "was prepared while its image was looked at (`Session.prepare`, which the server calls by "
         "itself) do not."

@@ -1,4 +1,4 @@
-"""What does a whole test volume take in seconds and in memory, packed and not?
+"""Measure the seconds and the memory of a whole test volume, packed and not.
 
     HIDIFF_DATA=... python research/speed/volumes.py MODEL [--cases 2] [--label NAME]
 

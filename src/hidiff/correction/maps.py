@@ -18,6 +18,8 @@ from hidiff.prediction import (
 from hidiff.prediction.seen import SeenWindows
 from hidiff.prediction.slices import OpenedImage
 
+CHANGING = ("labels", "probability", "uncertainty")
+
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
@@ -26,9 +28,6 @@ class Predicted:
     numbers: list[int]
     maps: list[SliceMaps]
     keep: SeenWindows
-
-
-CHANGING = ("labels", "probability", "uncertainty")
 
 
 class SessionMaps:
@@ -78,7 +77,7 @@ class SessionMaps:
         else:
             self.take(self.predict(number))
 
-    def predict(self, number: int) -> "Predicted":
+    def predict(self, number: int) -> Predicted:
         """Predict a slice, and those that are predicted with it; nothing is changed yet."""
         batch, keep = self._batch_of(number), SeenWindows(self.keep.most_bytes)
         maps = self.predictor.predict_batch(
@@ -86,7 +85,7 @@ class SessionMaps:
         )
         return Predicted(batch, maps, keep)
 
-    def take(self, predicted: "Predicted") -> None:
+    def take(self, predicted: Predicted) -> None:
         """Take slices in that are not known yet."""
         for number, maps in zip(predicted.numbers, predicted.maps, strict=True):
             if not self.is_known[number]:
