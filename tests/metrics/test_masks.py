@@ -168,6 +168,19 @@ def test_a_plane_one_slice_away_is_one_slice_thickness_away():
     assert case_metrics(*volume, spacing=(5.0, 0.7, 0.7), tolerance=4.9)["surface_dice"] == 0
 
 
+def test_a_volume_in_mm_has_its_distance_in_voxels_too():
+    volume = np.zeros((2, 6, 5, 5), bool)
+    volume[0, 1] = volume[1, 3] = True
+    in_mm = case_metrics(*volume, spacing=(5.0, 0.7, 0.7))
+    assert (in_mm["hd95"], in_mm["hd95_voxels"]) == (10.0, 2.0)
+    missed = case_metrics(volume[0], np.zeros_like(volume[0]), spacing=(5.0, 0.7, 0.7))
+    assert missed["hd95_voxels"] == pytest.approx(np.linalg.norm((6, 5, 5)))
+    nothing = case_metrics(*np.zeros_like(volume), spacing=(5.0, 0.7, 0.7))
+    assert nothing["hd95_voxels"] == 0
+    assert "hd95_voxels" not in case_metrics(*volume)
+    assert "hd95_voxels" not in case_metrics(*volume[:, 1], spacing=(0.7, 0.7))
+
+
 def test_rounding_does_not_decide_what_is_within_the_tolerance():
     a, b = np.zeros((2, 9, 9), bool)
     for column in range(8):

@@ -10,7 +10,14 @@ from hidiff.metrics.calibration import (
 )
 from hidiff.metrics.calibre import local_width
 from hidiff.metrics.doubt import Doubt
-from hidiff.metrics.masks import METRICS, MaskMetric, Metric, case_metrics, distance_unit
+from hidiff.metrics.masks import (
+    METRICS,
+    VOXEL_METRICS,
+    MaskMetric,
+    Metric,
+    case_metrics,
+    distance_unit,
+)
 from hidiff.metrics.objects import (
     OBJECT_METRICS,
     Objects,
@@ -31,6 +38,7 @@ __all__ = [
     "METRICS",
     "OBJECT_METRICS",
     "RATER_METRICS",
+    "VOXEL_METRICS",
     "Band",
     "Doubt",
     "Entry",

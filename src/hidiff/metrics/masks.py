@@ -15,7 +15,8 @@ class Metric:
 
     title: str
     better: Literal["higher", "lower"]
-    unit: Literal["share", "distance"]
+    unit: Literal["share", "distance", "voxels"]
+    """distance: in mm, or in pixels where the spacing is not known; voxels: whatever is known"""
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ METRICS = {
     "assd": MaskMetric("ASSD", "lower", "distance", 0.0, None),
     "surface_dice": MaskMetric("Surface Dice", "higher", "share", 1.0, 0.0),
 }
+# Of volumes whose distances are in mm: published results on Synapse are in voxels.
+VOXEL_METRICS = {"hd95_voxels": Metric("HD95", "lower", "voxels")}
 
 
 def case_metrics(
@@ -48,6 +51,8 @@ def case_metrics(
 ) -> dict[str, float]:
     """Return every metric of METRICS for one mask, of an image (h w) or of a whole volume (d h w).
 
+    A volume with a spacing also has those of VOXEL_METRICS: there a step is 1 along every axis.
+
     Always finite, so that no case drops out of a mean. What counts where a mask is empty (no pixel
     inside the field of view):
 
@@ -59,6 +64,7 @@ def case_metrics(
     | precision    | 1          | 0                    | 0                         |
     | surface_dice | 1          | 0                    | 0                         |
     | hd95         | 0          | image diagonal       | image diagonal            |
+    | hd95_voxels  | 0          | image diagonal       | image diagonal            |
     | assd         | 0          | image diagonal       | image diagonal            |
 
     `inside` is the field of view: pixels outside it count in neither mask, and a mask that runs
@@ -75,6 +81,20 @@ def case_metrics(
     sides = pixel_sides(predicted.shape, spacing)
     if inside is not None:
         predicted, truth = predicted & inside, truth & inside
+    numbers = mask_numbers(predicted, truth, sides, tolerance)
+    if spacing is not None and predicted.ndim == 3:
+        steps = (1.0,) * predicted.ndim
+        numbers["hd95_voxels"] = mask_numbers(predicted, truth, steps, tolerance)["hd95"]
+    return numbers
+
+
+def mask_numbers(
+    predicted: Bool[np.ndarray, "*space"],
+    truth: Bool[np.ndarray, "*space"],
+    sides: tuple[float, ...],
+    tolerance: float,
+) -> dict[str, float]:
+    """Return every metric of METRICS for masks of pixels with these sides."""
     num_predicted, num_truth = int(predicted.sum()), int(truth.sum())
     if not num_predicted and not num_truth:
         return {name: metric.both_empty for name, metric in METRICS.items()}

@@ -81,7 +81,7 @@ def metric_title(name: str, distance_unit: str = "px") -> str:
     """Return "Dice ↑" or "HD95 (px) ↓": the metric, its unit, and which way is better."""
     if name not in KNOWN:
         return name
-    unit = f" ({distance_unit})" if KNOWN[name].unit == "distance" else ""
+    unit = {"share": "", "distance": f" ({distance_unit})", "voxels": " (voxels)"}[KNOWN[name].unit]
     return f"{KNOWN[name].title}{unit} {'↑' if higher_is_better(name) else '↓'}"
 
 
@@ -110,7 +110,7 @@ def format_test(test: SignedRank | None) -> str:
 
 
 def format_number(name: str, value: float, *, signed: bool = False) -> str:
-    decimals = 2 if name in KNOWN and KNOWN[name].unit == "distance" else 3
+    decimals = 2 if name in KNOWN and KNOWN[name].unit != "share" else 3
     text = f"{value:+.{decimals}f}" if signed else f"{value:.{decimals}f}"
     # A difference that rounds to nothing has no direction.
     return text.lstrip("+-") if float(text) == 0 else text

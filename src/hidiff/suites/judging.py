@@ -3,6 +3,9 @@
 import statistics
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,10 +60,11 @@ def judge_model(
     found = Judged()
     for case in cases:
         truth = read_truth(case, predictor)
-        started = time.monotonic()
-        prediction = look_at(predictor, case, evaluation)
-        found.seconds.append(time.monotonic() - started)
-        rows = judge(prediction, truth, case, predictor, tolerance=1.0)
+        with TemporaryDirectory() as scratch:
+            started = time.monotonic()
+            prediction = look_at(predictor, case, evaluation, Path(scratch))
+            found.seconds.append(time.monotonic() - started)
+            rows = judge(prediction, truth, case, predictor, tolerance=1.0)
         found.rows += [row for row in rows if model.refines or row["source"] == "prior"]
         if study:
             study.add(case, prediction, truth, predictor.labels, model.refines)
@@ -71,10 +75,11 @@ def judge_model(
     return found
 
 
-def look_at(predictor: Predictor, case: Case, evaluation: Evaluation):
-    """Predict a case, as it is or corrupted slice by slice."""
+def look_at(predictor: Predictor, case: Case, evaluation: Evaluation, scratch: Path):
+    """Predict a case, as it is or corrupted slice by slice; probabilities lie below `scratch`."""
+    kept: dict[str, Any] = {"keep_probability": True, "scratch": scratch}  # calibration needs them
     if evaluation.corruption is None:
-        return predict_case(predictor, case)
+        return predict_case(predictor, case, **kept)
     if predictor.intensity.kind != "unit":
         raise ValueError(
             f"{case.name}: corruptions are of images whose intensity is of kind unit. Leave "
@@ -92,4 +97,4 @@ def look_at(predictor: Predictor, case: Case, evaluation: Evaluation):
         for number in range(raw.geometry.shape[0])
     ]
     image = Image(np.stack(slices, axis=1) / scale, raw.geometry)
-    return predictor.predict(image, prior=case.prior, name=case.name)
+    return predictor.predict(image, prior=case.prior, name=case.name, **kept)
