@@ -54,8 +54,8 @@ missed has Dice 0 and the volume's diagonal as HD95.
 The networks are small (width 16, EfficientNet-Lite0 with ImageNet's weights, slices of 128x128) and
 trained for minutes on one core, on slices of 257x257 that are near, but not equal, to those of
 published results: do not compare them. "Segmentor alone" is trained on for as many FLOPs. Stage 2
-is over a third of all FLOPs after 1,200 steps of stage 1, and a fifth after 6,000. The last column is
-the gain on the smallest organs less that on the largest."""
+is over a third of all FLOPs after 1,200 steps of stage 1, and a fifth after 6,000. The last column
+is the gain on the smallest organs less that on the largest."""
 
 STAGES = {
     "1,200 steps": (DATA, FROZEN),
