@@ -160,7 +160,8 @@ def main() -> None:
         model = experiment.load_hybrid(experiment.open_model(file))
         methods = own_methods(args.rivals, DATA[args.data].strokes)
     model.place("cpu").eval()
-    subjects = load_subjects(model, recipe, experiment.list_cases(recipe, "test")[: args.cases])
+    tested = experiment.list_cases(recipe, "test")[: args.cases]
+    subjects = load_subjects(model, recipe, tested, DATA[args.data].every)
     facts = dict(zip(("data", "prior", "arm", "seed"), key, strict=True)) | cost
     done = {row["method"] for row in rows() if all(row[name] == facts[name] for name in KEYS)}
     evaluate(methods, subjects, facts, done, args.cases is None)
@@ -205,15 +206,17 @@ def most_of(method: str, arm: str) -> int:
     return early.get(method, 20)
 
 
-def load_subjects(model: HybridSegmentor, recipe: Any, cases: Sequence[Case]) -> list[Subject]:
-    """Return every image or slice that shows a class."""
-    subjects = []
+def load_subjects(
+    model: HybridSegmentor, recipe: Any, cases: Sequence[Case], every: int = 1
+) -> list[Subject]:
+    """Return every image or slice that shows a class, or the first of every so many."""
+    subjects, showing = [], itertools.count()
     for case in cases:
         loaded = LoadedCases([case], reading_of(recipe), cache=False)
         for number in range(len(loaded)):
             item = loaded[number]
             y0, inside = item["y0"].numpy() > 0, item["field_of_view"][0].numpy() > 0
-            if (y0[model.labels.class_planes] & inside).any():
+            if (y0[model.labels.class_planes] & inside).any() and next(showing) % every == 0:
                 refining = Refining(model, item["image"])
                 subjects.append(Subject(item["name"], case.group, refining, y0, inside))
     return subjects

@@ -38,8 +38,14 @@ class DataSet:
     """marks of the evaluation, at most"""
     strokes: bool = False
     """True: corrections are strokes along missed vessels; False: clicks"""
+    every: int = 1
+    """of the slices that show a class, every so many are corrected"""
 
 
+FPN = (
+    "segmentor.name=efficientnet_lite0_fpn",
+    "segmentor.options={pretrained: true}",
+)  # as in suites/abdomen_brain.yaml
 DATA = {
     "kvasir": DataSet("kvasir_seg.yaml", ("training.batch_size=8",), steps=800, batch_size=4),
     "lidc": DataSet(
@@ -58,6 +64,8 @@ DATA = {
     "drive": DataSet(
         "drive.yaml", ("training.batch_size=16",), weak_steps=300, marks=10, strokes=True
     ),
+    "synapse": DataSet("synapse_257.yaml", FPN, steps=400, batch_size=4, marks=3, every=5),
+    "lgg": DataSet("lgg_flair.yaml", FPN, steps=400, batch_size=4, marks=3, every=2),
 }
 
 HINTS = {"refiner.hints": True, "training.correction": {"marks": 5, "rounds": 1}}
@@ -100,6 +108,7 @@ ARMS = {
         CHOSEN | {"training.correction": {"marks": 5, "rounds": 0}}, "marks at the prior's errors"
     ),
     "two rounds": Arm(CHOSEN | {"training.correction": {"marks": 5, "rounds": 2}}, "two rounds"),
+    "real": Arm(CHOSEN | {"refiner.precision": "real"}, "no 1-bit layers"),
     "fine": Arm(CHOSEN | {"refiner.fine": True}, "the refiner sees the image at strides 1 and 2"),
 }
 RITM = "RITM"

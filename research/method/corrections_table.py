@@ -38,7 +38,14 @@ CHEAP = ("threshold", "blend", "random walker")
 AFTER = 3  # marks of the error ratio
 TARGETS = {"kvasir": 0.75, "lidc": 0.75, "acdc": 0.85, "drive": 0.85}
 LEAST_DICE = {"kvasir": {1: 0.89, 3: 0.925, 5: 0.945}}  # behind the weak prior
-NAMES = {"kvasir": "Kvasir-SEG", "lidc": "LIDC", "acdc": "ACDC", "drive": "DRIVE"}
+NAMES = {
+    "kvasir": "Kvasir-SEG",
+    "lidc": "LIDC",
+    "acdc": "ACDC",
+    "drive": "DRIVE",
+    "synapse": "Synapse",
+    "lgg": "LGG_FLAIR",
+}
 MOST_HARM = 0.05  # share of marks
 HEAD = """# Corrections by hand
 

@@ -49,18 +49,21 @@ def page_of(results, tmp_path, monkeypatch) -> str:
 def test_each_organ_has_its_own_gain_and_small_ones_gain_most(results, tmp_path, monkeypatch):
     add(results, "frozen")
     page = page_of(results, tmp_path, monkeypatch)
-    assert "| gallbladder | 0.555 | 0.635 | +0.080 [+0.080, +0.080] | better | -0.08" in page
-    assert "| liver | 0.555 | 0.565 | +0.010 [+0.010, +0.010] | better | -0.01" in page
+    assert "| gallbladder | +0.080 [+0.080, +0.080] |" in page
+    assert "| liver | +0.010 [+0.010, +0.010] |" in page
+    assert "| 1,200 steps | frozen, its own prior | 0.555 | 0.600 | +0.045 [+0.045" in page
     gap = np.mean(list(GAINS.values())[:3]) - np.mean(list(GAINS.values())[-3:])
-    assert f"less that on the 3 largest: +{gap:.3f} [+{gap:.3f}, +{gap:.3f}], n = 12" in page
+    assert f"| +{gap:.3f} [+{gap:.3f}, +{gap:.3f}] (better) |" in page
 
 
 def test_only_comparisons_that_have_rows_are_shown(results, tmp_path, monkeypatch):
     add(results, "frozen")
-    assert page_of(results, tmp_path, monkeypatch).count("\n## ") == 1
+    assert page_of(results, tmp_path, monkeypatch).count("\n| 1,200 steps") == 1
     add(results, "hybrid", rates={"0.001": 0.5})
     add(results, "segmentor_only", rates={"0.001": 0.5})
-    assert page_of(results, tmp_path, monkeypatch).count("\n## ") == 4
+    assert page_of(results, tmp_path, monkeypatch).count("\n| 1,200 steps") == 4
+    add(results, "frozen, last fifth", data="Synapse after 6000 steps, FPN")
+    assert page_of(results, tmp_path, monkeypatch).count("\n| 6,000 steps") == 1
 
 
 def test_rows_of_one_rate_make_way_for_those_of_the_best():
