@@ -1,5 +1,7 @@
 """Make docs/speed.md: every target of speed, before and after, from the measurements.
 
+It also makes the tables of docs/correction.md and docs/kernels.md.
+
     python research/pages/speed_page.py
 
 It reads the results of research/speed. A row that was not measured is left out.
@@ -12,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
-from research.pages.reading import DOCS, ROOT, write_text
+from research.pages.reading import DOCS, ROOT, replace_part, write_text
+from research.pages.timing_tables import corrections_table, kernels_compared, kernels_table
 
 RESULTS = ROOT / "research" / "speed" / "results"
 # Milliseconds of one core before crops, of commit 04fd573 (research/speed/corrections.py).
@@ -36,6 +39,9 @@ def main() -> None:
         *growth(),
     ]
     write_text(DOCS / "speed.md", *parts)
+    replace_part(DOCS / "correction.md", "times", corrections_table(read("corrections")))
+    replace_part(DOCS / "kernels.md", "times", kernels_table(read("kernels")))
+    replace_part(DOCS / "kernels.md", "compared", kernels_compared(read("kernels")))
 
 
 def read(name: str) -> Any:

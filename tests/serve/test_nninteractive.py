@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hidiff.serve.marking import MarkQueue
 from hidiff.serve.nninteractive.leases import Leases
 from hidiff.serve.nninteractive.packing import pack, unpack
 from hidiff.serve.offered import OfferedModels
@@ -88,6 +89,20 @@ def test_a_mark_on_the_clients_mask_does_not_wait_for_the_segmentor(live, model,
         monkeypatch.setattr(segmentor, "forward", lambda image: pytest.fail("the segmentor ran"))
         session.add_point_interaction((0, 30, 70), include_interaction=True)
         assert session.target_buffer[0, 30, 70] == 1
+
+
+def test_marks_take_their_turn_with_those_of_the_page(live, monkeypatch):
+    in_turn, run = [], MarkQueue.run
+    monkeypatch.setattr(MarkQueue, "run", lambda *words: in_turn.append(1) or run(*words))
+    with Client(live().address) as session:
+        session.set_image(draw_volume()[None], {"spacing": np.array(SPACING)})
+        session.set_target_buffer(np.zeros((5, 70, 100), np.uint8))
+        session._predict()
+        assert not in_turn
+        session.add_point_interaction((2, 30, 40), include_interaction=True)
+        session.add_scribble_interaction(np.ones((5, 70, 100), np.uint8), False)
+        assert session.undo()
+    assert len(in_turn) == 3
 
 
 def test_a_mark_without_a_prediction_comes_with_the_next_one(session, own):

@@ -1,6 +1,6 @@
 """The demonstration set: made again it is the same, and no test slice has a trained neighbour."""
 
-import builtins
+import sys
 from itertools import product
 
 import numpy as np
@@ -26,15 +26,9 @@ def test_names_are_unique_and_every_side_sees_low_and_high_slices():
 
 
 def test_without_nilearn_the_extra_is_named(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.startswith("nilearn"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r"hidiff\[demo\]"):
+    monkeypatch.setitem(sys.modules, "nilearn", None)
+    monkeypatch.setitem(sys.modules, "nilearn.datasets", None)
+    with pytest.raises(ImportError, match=r"the brain set needs .*hidiff\[demo\]"):
         load_tissues()
 
 

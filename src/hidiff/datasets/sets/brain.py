@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from hidiff.datasets.sets.synthetic import new_folder, smooth_field, write_lists, write_pair
+from hidiff.extras import import_extra
 from hidiff.labels import Labels
 from hidiff.seeding import derive
 
@@ -70,13 +71,7 @@ def load_tissues() -> tuple[Float[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z
 
     Fluid is what belongs to the brain and is neither grey nor white matter.
     """
-    try:
-        from nilearn import datasets
-    except ImportError:
-        raise ImportError(
-            "the brain set comes with nilearn, which is not installed. "
-            "Install it with: pip install 'hidiff[demo]'"
-        ) from None
+    datasets = import_extra("nilearn.datasets", "demo", "the brain set")
     t1, grey, white = (
         _halve_in_plane(np.asarray(load(resolution=1).dataobj, dtype=np.float32))
         for load in (

@@ -1,4 +1,7 @@
-"""Routes that correct a client's mask; each answers with the box that changed."""
+"""Routes that correct a client's mask; each answers with the box that changed.
+
+Marks take their turn with those of the server's own page; predictions of whole volumes do not.
+"""
 
 from fastapi import APIRouter, Request, Response
 
@@ -13,14 +16,16 @@ from hidiff.serve.refusal import Refusal
 def mark_routes(clients: Clients) -> APIRouter:
     """Return the routes."""
     router = APIRouter()
+    in_turn = clients.service.marks.run
 
     @router.post("/add_point_interaction")
     async def add_point(request: Request, body: Point, token: Token = None) -> Response:
         """Mark a click."""
 
         def task(lease: Lease) -> Response:
-            lease.image().point(body.coordinates, body.include_interaction)
-            return prediction(lease.image(), body.run_prediction)
+            image = lease.image()
+            in_turn(lambda: image.point(body.coordinates, body.include_interaction))
+            return prediction(image, body.run_prediction)
 
         return await clients.act(request, token, task)
 
@@ -31,9 +36,9 @@ def mark_routes(clients: Clients) -> APIRouter:
         content = await request.body()
 
         def task(lease: Lease) -> Response:
-            painted = unpack(content, clients.most_bytes)
-            lease.image().painted(painted, meta.interaction_bbox, meta.include_interaction)
-            return prediction(lease.image(), meta.run_prediction)
+            painted, image = unpack(content, clients.most_bytes), lease.image()
+            in_turn(lambda: image.painted(painted, meta.interaction_bbox, meta.include_interaction))
+            return prediction(image, meta.run_prediction)
 
         return await clients.act(request, token, task)
 
@@ -58,7 +63,8 @@ def mark_routes(clients: Clients) -> APIRouter:
         """Take the last mark back."""
 
         def task(lease: Lease) -> Response:
-            return prediction(lease.image(), lease.image().undo())
+            image = lease.image()
+            return prediction(image, in_turn(image.undo))
 
         return await clients.act(request, token, task)
 
