@@ -22,6 +22,7 @@ from hidiff.training.stages import REFINER_ONLY
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.pages.claims import mean_seconds
 from research.pages.compare import Pair, single, the_pair, verdict
+from research.pages.organs_page import CLINICS
 from research.pages.reading import DOCS, ROOT, read_suites, replace_part, write_text
 from research.pages.shipped_tables import (
     SHIPPED_TEXT,
@@ -74,6 +75,18 @@ FINDINGS = (
     Finding(COARSE, "coarse", "CHASE_DB1 by halves, FPN", FINE_JOINT, shown="CHASE_DB1"),
     Finding(COARSE, "coarse", "ACDC, FPN", FINE_JOINT, shown="ACDC"),
     Finding(COARSE, "abdomen_brain", "Synapse, FPN", HYBRID, shown="Synapse"),
+    *(
+        Finding(
+            COARSE,
+            "abdomen_brain",
+            f"LGG without {clinic}, FPN",
+            HYBRID,
+            evaluation=at,
+            shown=f"LGG_FLAIR without {clinic}, on {'others' if at == PLAIN else clinic}",
+        )
+        for clinic in CLINICS
+        for at in (PLAIN, clinic)
+    ),
     Finding(COARSE, "coarse", "LIDC, FPN", FINE_JOINT, shown="LIDC"),
     Finding(COARSE, "coarse", "Kvasir-SEG, FPN", FINE_JOINT, shown="Kvasir-SEG", short=True),
     Finding(

@@ -41,11 +41,9 @@ def draw_forest(intervals: Mapping[str, Interval], title: str, file: Path) -> No
 
 def draw_cost(points: Mapping[str, Sequence[Point]], y: str, file: Path) -> None:
     """Draw accuracy against seconds per case, one panel for each data set."""
-    columns = min(len(points), 2)
-    rows = -(-len(points) // columns)
-    figure = Figure(figsize=(4.8 * columns + 0.6, 2.8 * rows + 0.4), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).flatten()
-    for axes, (name, dots) in zip(panels, points.items(), strict=False):
+    figure = Figure(figsize=(7.2, 3.2 * len(points)), layout="constrained")
+    panels = figure.subplots(len(points), squeeze=False).flatten()
+    for axes, (name, dots) in zip(panels, points.items(), strict=True):
         for number, dot in enumerate(dots):
             low, high = dot.y.low, dot.y.high
             marker = MARKERS[number // 10 % len(MARKERS)]  # there are ten colours
@@ -56,9 +54,7 @@ def draw_cost(points: Mapping[str, Sequence[Point]], y: str, file: Path) -> None
         axes.set_xlabel("seconds per case (median)")
         axes.set_ylabel(y)
         # beside, as any corner may hold a dot
-        axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
-    for axes in panels[len(points) :]:
-        axes.set_visible(False)
+        axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     write_svg(figure, file)
 
 
