@@ -65,7 +65,8 @@ def main() -> None:
     text = HEAD.format(after=AFTER)
     for data, prior in dict.fromkeys((row["data"], row["prior"]) for row in found):
         here = [row for row in found if (row["data"], row["prior"]) == (data, prior)]
-        text += f"\n## {NAMES[data]}, {prior} prior ({here[0]['images']} images)\n\n"
+        behind = {"weak": "weak prior", "today": "today's prior"}[prior]
+        text += f"\n## {NAMES[data]}, {behind} ({here[0]['images']} images)\n\n"
         text += table(here) + "\n" + "".join(f"- {line}\n" for line in verdicts(data, prior, here))
     (RESULTS / "README.md").write_text(text, encoding="utf-8")
     print(text)
