@@ -26,6 +26,7 @@ from research.pages.reading import DOCS, read_suites, write_text
 
 SUITE = "abdomen_brain"
 DATA = "Synapse, FPN"
+LATER = "Synapse after 6000 steps, FPN"
 FROZEN, FROZEN_LATE = "frozen", "frozen, last fifth"
 # By their share of the voxels, which `hidiff data check synapse_257` prints.
 ORGANS = (
@@ -57,10 +58,7 @@ published results: do not compare them. "Segmentor alone" is trained on for as m
 is over a third of all FLOPs after 1,200 steps of stage 1, and a fifth after 6,000. The last column
 is the gain on the smallest organs less that on the largest."""
 
-STAGES = {
-    "1,200 steps": (DATA, FROZEN),
-    "6,000 steps": ("Synapse after 6000 steps, FPN", FROZEN_LATE),
-}
+STAGES = {"1,200 steps": (DATA, FROZEN), "6,000 steps": (LATER, FROZEN_LATE)}
 COMPARISONS = {
     "frozen, its own prior": (True, None),
     "frozen, segmentor alone": (True, SEGMENTOR_ONLY),
