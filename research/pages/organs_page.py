@@ -65,10 +65,10 @@ COMPARISONS = {
     "hybrid, its own prior": (False, None),
     "hybrid, segmentor alone": (False, SEGMENTOR_ONLY),
 }
-WHY_TEXT = """Why it gains little: in [pictures](../research/method/case_pictures.py) of the best, the
-median and the worst case, what is wrong is whole organs, such as a stomach full of contrast medium
-taken for liver, bowel taken for stomach, or a pancreas that is missed. The refiner takes these
-mistakes over from its prior. Its own changes are a pixel or two at borders."""
+WHY_TEXT = """Why it gains little: [pictures](../research/method/case_pictures.py) of the best,
+median and worst case show whole organs wrong, such as a stomach full of contrast medium taken for
+liver, bowel taken for stomach, or a pancreas that is missed. The refiner takes these mistakes over
+from its prior. Its own changes are a pixel or two at borders."""
 ORGANS_TEXT = """Differences in Dice of single organs, smallest first:"""
 
 
