@@ -65,6 +65,10 @@ COMPARISONS = {
     "hybrid, its own prior": (False, None),
     "hybrid, segmentor alone": (False, SEGMENTOR_ONLY),
 }
+WHY_TEXT = """Why it gains little: [pictures](../research/method/case_pictures.py) of the best,
+median and worst case show whole organs wrong, such as a stomach full of contrast medium taken for
+liver, bowel taken for stomach, or a pancreas that is missed. The refiner takes these mistakes over
+from its prior. Its own changes are a pixel or two at borders."""
 ORGANS_TEXT = """Differences in Dice of single organs, smallest first:"""
 
 
@@ -94,6 +98,7 @@ def main() -> None:
         if columns:
             head = ("organ", *(f"{stage}, {name}" for name in columns))
             parts += [ORGANS_TEXT, markdown(head, list(organ_lines(list(columns.values()))))]
+    parts.append(WHY_TEXT)
     lines = list(clinic_lines(results))
     if lines:
         parts += [CLINICS_TEXT, markdown(CLINICS_HEAD, lines), *describe_clinics(results)]

@@ -75,9 +75,9 @@ def test_outside_the_field_of_view_nothing_is_right_or_wrong():
 
 
 def test_classes_have_colours_of_their_own_and_one_class_is_light():
-    labels = np.arange(8, dtype=np.uint8)[None]
+    labels = np.arange(11, dtype=np.uint8)[None]
     colours = {tuple(map(int, pixel)) for pixel in paint_labels(labels, several=True)[0]}
-    assert len(colours) == 8
+    assert len(colours) == 11
     one = paint_labels(labels.clip(0, 1), several=False)[0]
     assert one[0].max() < 40 and one[1].min() > 200
 

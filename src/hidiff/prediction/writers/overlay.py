@@ -20,7 +20,7 @@ Rgb = UInt8[np.ndarray, "h w 3"]
 Joined = UInt8[np.ndarray, "rows columns 3"]
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart
-# (https://jfly.uni-koeln.de/color/).
+# (https://jfly.uni-koeln.de/color/); then three more, as the abdomen has eight organs.
 CLASSES = (
     (230, 159, 0),  # orange
     (86, 180, 233),  # sky blue
@@ -29,8 +29,11 @@ CLASSES = (
     (204, 121, 167),  # purple
     (0, 114, 178),  # blue
     (213, 94, 0),  # vermillion
+    (187, 187, 187),  # grey
+    (150, 90, 50),  # brown
+    (120, 80, 200),  # violet
 )
-CONTOURS = (*CLASSES[1:], CLASSES[0])  # the eye and the bowel are orange themselves
+CONTOURS = (*CLASSES[1:7], CLASSES[0], *CLASSES[7:])  # the eye and the bowel are orange themselves
 RED, YELLOW = np.array([215.0, 30.0, 50.0]), np.array([255.0, 235.0, 60.0])
 DARK = (22, 24, 29)
 MOST_SLICES = 6
