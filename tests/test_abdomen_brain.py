@@ -7,9 +7,14 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 import hidiff
+from hidiff import experiment
+from hidiff.metrics.table import Row
 from hidiff.prediction import Prediction
+from hidiff.suites.judging import judge_model
+from hidiff.suites.suite import Evaluation
 from tests import official
 from tests.cli.conftest import run_command
 from tests.tiny import skip_counting
@@ -43,6 +48,14 @@ FIRST = {
 }
 
 
+def judge_as_suites_do(file: Path) -> list[Row]:
+    """Return the rows of a model's test cases, with calibration, which volumes have in suites."""
+    model = experiment.open_model(file)
+    cases = experiment.list_cases(model.recipe, "test")
+    cpu = torch.device("cpu")
+    return judge_model(model, model.recipe, Evaluation(), cases, None, cpu).rows
+
+
 @pytest.mark.parametrize("name", sorted(LAYOUTS))
 def test_a_recipe_goes_from_the_download_to_judged_masks(name, tmp_path, monkeypatch):
     skip_counting(monkeypatch)
@@ -68,6 +81,10 @@ def test_a_recipe_goes_from_the_download_to_judged_masks(name, tmp_path, monkeyp
         rows = list(csv.DictReader(opened))
     assert {row["class"] for row in rows} == set(model.labels.class_names)
     assert {row["per"] for row in rows} == {"volume"}
+    assert all(("hd95_voxels" in row) == (row["unit"] == "mm") for row in rows)
+    of_suite = judge_as_suites_do(runs / name / "last.safetensors")
+    assert [row["dice"] for row in of_suite] == [float(row["dice"]) for row in rows]
+    assert all(0 <= row["brier"] <= 1 and 0 <= row["ece"] <= 1 for row in of_suite)
 
     image = FIRST[name](data)
     prediction = hidiff.segment(image, model, tmp_path / "masks", name="first")

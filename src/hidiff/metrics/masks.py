@@ -16,7 +16,7 @@ class Metric:
     title: str
     better: Literal["higher", "lower"]
     unit: Literal["share", "distance", "voxels"]
-    """distance: in mm, or in pixels where the spacing is not known; voxels: whatever is known"""
+    """distance: in mm, or in pixels where the spacing is not known; voxels: always in voxels"""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ METRICS = {
     "surface_dice": MaskMetric("Surface Dice", "higher", "share", 1.0, 0.0),
 }
 # Of volumes whose distances are in mm: published results on Synapse are in voxels.
-VOXEL_METRICS = {"hd95_voxels": Metric("HD95", "lower", "voxels")}
+VOXEL_METRICS = {"hd95_voxels": Metric("HD95 in voxels", "lower", "voxels")}
 
 
 def case_metrics(

@@ -81,7 +81,7 @@ def metric_title(name: str, distance_unit: str = "px") -> str:
     """Return "Dice ↑" or "HD95 (px) ↓": the metric, its unit, and which way is better."""
     if name not in KNOWN:
         return name
-    unit = {"share": "", "distance": f" ({distance_unit})", "voxels": " (voxels)"}[KNOWN[name].unit]
+    unit = f" ({distance_unit})" if KNOWN[name].unit == "distance" else ""
     return f"{KNOWN[name].title}{unit} {'↑' if higher_is_better(name) else '↓'}"
 
 
