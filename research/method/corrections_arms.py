@@ -39,7 +39,7 @@ class DataSet:
     strokes: bool = False
     """True: corrections are strokes along missed vessels; False: clicks"""
     every: int = 1
-    """of the slices that show a class, every so many are corrected"""
+    """slices that show a class of which one is corrected"""
 
 
 FPN = (
