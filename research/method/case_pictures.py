@@ -1,16 +1,18 @@
-"""Where do two arms of a suite differ? Draws the best, median and worst case of one less the other.
+"""Draw where two arms of a suite differ: the best, median and worst patient of one less the other.
 
     HIDIFF_DATA=... python research/method/case_pictures.py abdomen_brain "Synapse, FPN" frozen \\
         segmentor_only --runs runs/benchmark --output pictures
 
-The arms are those that the rows tell of, trained again if the runs are not there; `prior` in place
-of a rival draws the arm's own prior. Of a patient the slice is drawn where the arms differ most.
-Data sets may forbid to show their images, so the pictures are for whoever has the data.
+The models are those of the rows, with seed 0; what is not in the folder of runs is trained again.
+With `prior` in place of a rival, the arm is compared with its own prior. Each picture shows the
+patient's slice where the two masks differ most.
+Many data sets forbid showing their images, so the pictures are for whoever has the data.
 """
 
 import argparse
 import sys
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,8 @@ from hidiff.evaluation import read_truth
 from hidiff.evaluation.evaluate import predict_case
 from hidiff.images import read_image
 from hidiff.prediction import Predictor
+from hidiff.prediction.writers.overlay import CONTOURS, outline
+from hidiff.recipe import Recipe
 from hidiff.report.illustrated import visible
 from hidiff.report.pictures import (
     figure_png,
@@ -44,24 +48,23 @@ from research.pages.organs_page import find_cases
 from research.pages.reading import ROOT, read_suites
 
 OWN_PRIOR = "prior"
-LINE = (255, 220, 60)
 CPU = torch.device("cpu")
 
 
 def main() -> None:
+    suites = read_suites()
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("suite", help="name of a suite below research/suites")
+    parser.add_argument("suite", choices=suites)
     parser.add_argument("data", help="data set of the suite")
     parser.add_argument("arm")
     parser.add_argument("rival", help=f"another arm, or {OWN_PRIOR}")
     parser.add_argument("--evaluation", default=PLAIN)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--output", type=Path, default=Path("pictures"))
     args = parser.parse_args()
     torch.set_num_threads(1)
 
-    results = read_suites()[args.suite]
+    results = suites[args.suite]
     rival = None if args.rival == OWN_PRIOR else args.rival
     scores = gains(find_cases(results, args.arm, rival, args.data, args.evaluation), "dice")
     if not scores:
@@ -74,13 +77,13 @@ def main() -> None:
     runs = {
         run.arm: run
         for run in list_runs(read_suite(file), file, find_recipe)
-        if (run.data, run.seed) == (args.data, args.seed)
+        if (run.data, run.seed) == (args.data, 0)
     }
     rows = read_results(ROOT / "research" / "rows" / args.suite)
-    ours = load(runs[args.arm], rows, args.runs)
-    theirs = None if rival is None else load(runs[rival], rows, args.runs)
     run = runs[args.arm]
     recipe = judged_recipe(run, run.evaluations[args.evaluation])
+    ours = load(run, recipe, rows, args.runs)
+    theirs = None if rival is None else load(runs[rival], recipe, rows, args.runs)
     cases = experiment.list_cases(recipe, "test")
     args.output.mkdir(parents=True, exist_ok=True)
     for role, patient in chosen.items():
@@ -93,19 +96,18 @@ def main() -> None:
         print(f"{role}: {patient}, {gain}: {path}")
 
 
-def load(run: Run, results: Results, folder: Path) -> Predictor:
-    """Return the predictor of a run at its chosen rate."""
-    candidates = list_candidates(run)
+def load(run: Run, recipe: Recipe, results: Results, folder: Path) -> Predictor:
+    """Return the predictor of a run at its chosen rate; it predicts as `recipe` says."""
     rows = [
-        results.find(identify_row(each, name, look))
-        for each in candidates
-        for name, look in each.evaluations.items()
+        results.find(identify_row(each, name, evaluation))
+        for each in list_candidates(run)
+        for name, evaluation in each.evaluations.items()
     ]
     best = choose_rate(run, [row for row in rows if row is not None])
     place = train_run(best, folder, CPU)[-1]
     model = experiment.open_model(place / f"{STAGE1 if run.arm == STAGE1 else 'last'}.safetensors")
     hybrid = experiment.load_hybrid(model)
-    return experiment.make_predictor(hybrid, model.recipe, CPU, model.refines)
+    return experiment.make_predictor(hybrid, recipe, CPU, model.refines)
 
 
 @dataclass(frozen=True)
@@ -142,14 +144,20 @@ def look(case: Case, ours: Predictor, theirs: Predictor | None) -> Look:
 def draw(look: Look, predictor: Predictor, gain: str) -> bytes:
     """Return a slice as PNG: masks above, their mistakes below."""
     several = predictor.labels.kind != "one_class"
+    shown = visible(look.image, predictor.intensity)
+    outlined = shown.copy()
+    for mask, colour in zip(
+        predictor.labels.class_masks(look.truth).values(), cycle(CONTOURS), strict=False
+    ):
+        outlined[outline(mask)] = colour
     above = {
-        "image": visible(look.image, predictor.intensity),
+        "image": shown,
         "truth": paint_labels(look.truth, several),
         "rival": paint_labels(look.was, several),
         "arm": paint_labels(look.now, several),
     }
     below = {
-        "the truth's outline": outline(above["image"], look.truth),
+        "the truth's outlines": outlined,
         "mended and broken": paint_change(look.was, look.now, look.truth, look.inside),
         "the rival's mistakes": paint_difference(look.was, look.truth, look.inside),
         "the arm's mistakes": paint_difference(look.now, look.truth, look.inside),
@@ -157,16 +165,6 @@ def draw(look: Look, predictor: Predictor, gain: str) -> bytes:
     figure = grid_figure([list(above.items()), list(below.items())])
     figure.suptitle(f"{look.title}; {gain}")
     return figure_png(figure)
-
-
-def outline(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return an image (h w 3) with a line where the label changes; truth (... h w)."""
-    here = np.zeros(truth.shape, dtype=bool)
-    here[..., 1:, :] |= truth[..., 1:, :] != truth[..., :-1, :]
-    here[..., :, 1:] |= truth[..., :, 1:] != truth[..., :, :-1]
-    drawn = image.copy()
-    drawn[here.any(axis=0) if here.ndim == 3 else here] = LINE
-    return drawn
 
 
 if __name__ == "__main__":

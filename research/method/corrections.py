@@ -209,7 +209,7 @@ def most_of(method: str, arm: str) -> int:
 def load_subjects(
     model: HybridSegmentor, recipe: Any, cases: Sequence[Case], every: int = 1
 ) -> list[Subject]:
-    """Return every image or slice that shows a class, or the first of every so many."""
+    """Return the images or slices that show a class: all of them, or one in `every`."""
     subjects, showing = [], itertools.count()
     for case in cases:
         loaded = LoadedCases([case], reading_of(recipe), cache=False)

@@ -39,7 +39,7 @@ class DataSet:
     strokes: bool = False
     """True: corrections are strokes along missed vessels; False: clicks"""
     every: int = 1
-    """slices that show a class of which one is corrected"""
+    """step from one corrected slice to the next, among those that show a class"""
 
 
 FPN = (

@@ -11,7 +11,7 @@ from hidiff.labels import MEAN
 from hidiff.metrics import Summary, summarise
 from hidiff.report.format import format_interval, format_mean, markdown
 from hidiff.suites.rows import CaseRow, Results
-from hidiff.suites.suite import HYBRID, PLAIN, SEGMENTOR_ONLY
+from hidiff.suites.suite import HYBRID, PLAIN, SEGMENTOR_ONLY, STAGE1
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `research` is
 from research.pages.compare import (
@@ -41,7 +41,7 @@ ORGANS = (
 )
 FEW = 3  # organs that count as the smallest, and as the largest
 SCORES = ("before", "after", "Dice [95 % CI]", "verdict")
-HEAD = ("stage 1", "arm, less", *SCORES, "HD95, mm [95 % CI]", "HD95, voxels", "ECE",
+HEAD = ("stage 1", "share", "arm, less", *SCORES, "HD95, mm [95 % CI]", "HD95, voxels", "ECE",
         f"{FEW} smallest organs less {FEW} largest")  # fmt: skip
 
 TITLE = """# Organs of the abdomen, and brain tumours
@@ -54,9 +54,9 @@ missed has Dice 0 and the volume's diagonal as HD95.
 
 The networks are small (width 16, EfficientNet-Lite0 with ImageNet's weights, slices of 128x128) and
 trained for minutes on one core, on slices of 257x257 that are near, but not equal, to those of
-published results: do not compare them. "Segmentor alone" is trained on for as many FLOPs. Stage 2
-is over a third of all FLOPs after 1,200 steps of stage 1, and a fifth after 6,000. The last column
-is the gain on the smallest organs less that on the largest."""
+published results: do not compare them. "Segmentor alone" is trained on for as many FLOPs. Share
+is that of stage 2 in all FLOPs. The last column is the gain on the smallest organs less that on the
+largest."""
 
 STAGES = {"1,200 steps": (DATA, FROZEN), "6,000 steps": (LATER, FROZEN_LATE)}
 COMPARISONS = {
@@ -65,10 +65,11 @@ COMPARISONS = {
     "hybrid, its own prior": (False, None),
     "hybrid, segmentor alone": (False, SEGMENTOR_ONLY),
 }
-WHY_TEXT = """Why it gains little: [pictures](../research/method/case_pictures.py) of the best,
-median and worst case show whole organs wrong, such as a stomach full of contrast medium taken for
-liver, bowel taken for stomach, or a pancreas that is missed. The refiner takes these mistakes over
-from its prior. Its own changes are a pixel or two at borders."""
+WHY_TEXT = """Why it gains little after 6,000 steps:
+[pictures](../research/method/case_pictures.py) of the best, median and worst case, frozen against
+segmentor alone, show whole organs wrong, such as a stomach full of contrast medium taken for liver,
+bowel taken for stomach, or a pancreas that is missed. The refiner takes these mistakes over from
+its prior. Its own changes are a pixel or two at borders."""
 ORGANS_TEXT = """Differences in Dice of single organs, smallest first:"""
 
 
@@ -92,7 +93,7 @@ SIZES_HEAD = ("kept out", "tested on", "tumour", "slices", "before", "after", "D
 def main() -> None:
     results = read_suites()[SUITE]
     found = find_comparisons(results)
-    parts = [TITLE, "## Abdomen", markdown(HEAD, [stage_line(*each) for each in found.items()])]
+    parts = [TITLE, "## Abdomen", markdown(HEAD, list(stage_lines(results, found)))]
     for stage in STAGES:
         columns = {name: summarise(cases) for (at, name), cases in found.items() if at == stage}
         if columns:
@@ -117,11 +118,24 @@ def find_comparisons(results: Results) -> dict[tuple[str, str], list[CaseRow]]:
     return found
 
 
-def stage_line(comparison: tuple[str, str], cases: list[CaseRow]) -> tuple[object, ...]:
-    """Return the means over all organs of one comparison."""
-    summary = summarise(cases)
-    distances = [difference_of(summary, name) for name in ("hd95", "hd95_voxels", "ece")]
-    return (*comparison, *dice_cells(summary), *distances, describe_sizes(cases))
+def stage_lines(
+    results: Results, found: dict[tuple[str, str], list[CaseRow]]
+) -> Iterator[tuple[object, ...]]:
+    """Return a line for each comparison, with the means over all organs."""
+    for (stage, name), cases in found.items():
+        leaves_segmentor, _ = COMPARISONS[name]
+        data, frozen = STAGES[stage]
+        share = stage2_share(results, data, frozen if leaves_segmentor else HYBRID)
+        summary = summarise(cases)
+        others = [difference_of(summary, metric) for metric in ("hd95", "hd95_voxels", "ece")]
+        yield (stage, share, name, *dice_cells(summary), *others, describe_sizes(cases))
+
+
+def stage2_share(results: Results, data: str, arm: str) -> str:
+    """Return the share of an arm's training FLOPs that stage 2 took, in percent."""
+    row = next(row for row in results.latest() if (row["data"], row["arm"]) == (data, arm))
+    flops = row["flops"]
+    return f"{100 * (1 - flops[STAGE1] / sum(flops.values())):.0f} %"
 
 
 def dice_cells(summary: Summary) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def add(results: Results, arm: str, **changes) -> None:
     row = {
         "version": 2, "suite": "abdomen_brain", "data": "Synapse, FPN", "arm": arm, "seed": 0,
         "evaluation": "test", "hardware": HERE, "judged_sha256": "same", "look": {},
-        "cases": file, **changes,
+        "flops": {"stage1": 3, "joint": 1}, "cases": file, **changes,
     }  # fmt: skip
     results.add(row)
 
@@ -51,7 +51,7 @@ def test_each_organ_has_its_own_gain_and_small_ones_gain_most(results, tmp_path,
     page = page_of(results, tmp_path, monkeypatch)
     assert "| gallbladder | +0.080 [+0.080, +0.080] |" in page
     assert "| liver | +0.010 [+0.010, +0.010] |" in page
-    assert "| 1,200 steps | frozen, its own prior | 0.555 | 0.600 | +0.045 [+0.045" in page
+    assert "| 1,200 steps | 25 % | frozen, its own prior | 0.555 | 0.600 | +0.045 [+0.045" in page
     gap = np.mean(list(GAINS.values())[:3]) - np.mean(list(GAINS.values())[-3:])
     assert f"| +{gap:.3f} [+{gap:.3f}, +{gap:.3f}] (better) |" in page
 
